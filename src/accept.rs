@@ -1,0 +1,181 @@
+//! Taking clients in, and what to do when there is no room for them.
+
+use std::io;
+
+use log::{debug, error, info, warn};
+use mio::{Interest, Registry, Token};
+
+use crate::config::Config;
+use crate::engine::{Engine, MAX_SLOTS};
+use crate::http::Response;
+use crate::timer::Millis;
+use crate::transport::{ListenAddr, Listener};
+
+/// Most clients taken from one listener in a turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// Descriptors left alone: listeners, the poll, files being sent, the program's own.
+const RESERVE: usize = 32;
+/// Clients beyond the limit that are told so; more wait in the kernel's queue until one has gone.
+const REFUSALS: usize = 16;
+/// How long to wait for a descriptor before asking again.
+const RETRY: Millis = 1000;
+
+struct Source {
+    listener: Listener,
+    /// Clients may be waiting; edge-triggered, the kernel will not say so again.
+    waiting: bool,
+}
+
+/// What holds accepting back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Nothing,
+    /// As many connections as there may be; one must go first.
+    Full,
+    /// No descriptor to be had; one may be at this time, or when a connection goes.
+    NoDescriptors {
+        retry: Millis,
+    },
+}
+
+/// The listeners.
+pub(crate) struct Acceptor {
+    sources: Vec<Source>,
+    max_connections: usize,
+    hold: Hold,
+    /// Said in the log that there are no descriptors, since the last time there were.
+    complained: bool,
+}
+
+impl Acceptor {
+    pub(crate) fn new(config: &Config) -> Acceptor {
+        let max_connections =
+            config.max_connections.unwrap_or_else(|| descriptors().saturating_sub(RESERVE));
+        Acceptor {
+            sources: Vec::new(),
+            max_connections: max_connections.clamp(1, MAX_SLOTS - REFUSALS),
+            hold: Hold::Nothing,
+            complained: false,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    pub(crate) fn listen(
+        &mut self,
+        addr: &str,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<ListenAddr> {
+        let mut listener = Listener::bind(addr)?;
+        registry.register(listener.source(), token, Interest::READABLE)?;
+        let addr = listener.local_addr()?;
+        self.sources.push(Source { listener, waiting: true });
+        Ok(addr)
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<ListenAddr> {
+        match self.sources.first() {
+            Some(source) => source.listener.local_addr(),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.sources.clear();
+    }
+
+    /// An event said that clients wait.
+    pub(crate) fn announce(&mut self, place: usize) {
+        if let Some(source) = self.sources.get_mut(place) {
+            source.waiting = true;
+        }
+    }
+
+    /// A connection has gone: there is room, and a descriptor.
+    pub(crate) fn resume(&mut self) {
+        self.hold = Hold::Nothing;
+    }
+
+    /// When to accept again without being told to: at once, later, or not before something goes.
+    pub(crate) fn due(&self) -> Option<Millis> {
+        if !self.sources.iter().any(|source| source.waiting) {
+            return None;
+        }
+        match self.hold {
+            Hold::Nothing => Some(0),
+            Hold::Full => None,
+            Hold::NoDescriptors { retry } => Some(retry),
+        }
+    }
+
+    /// Takes in who waits, within the budget and the limits.
+    pub(crate) fn accept(&mut self, registry: &Registry, engine: &mut Engine) {
+        if self.due().is_none_or(|at| at > engine.clock.now()) {
+            return;
+        }
+        self.hold = Hold::Nothing;
+        for place in 0..self.sources.len() {
+            for _ in 0..ACCEPTS_PER_TURN {
+                if self.hold != Hold::Nothing || !self.sources[place].waiting {
+                    break;
+                }
+                self.accept_one(place, registry, engine);
+            }
+        }
+    }
+
+    fn accept_one(&mut self, place: usize, registry: &Registry, engine: &mut Engine) {
+        if engine.conns.len() >= self.max_connections + REFUSALS {
+            self.hold = Hold::Full;
+            return;
+        }
+        let source = &mut self.sources[place];
+        match source.listener.accept() {
+            Ok((stream, addr)) => {
+                self.recover();
+                let crowded = engine.conns.len() >= self.max_connections;
+                match engine.admit(registry, stream, addr) {
+                    Ok(id) if crowded => {
+                        debug!("#{} refused: {} connections", id.serial(), self.max_connections);
+                        engine.respond_last(id, Response::text(503, "too many connections\n"));
+                    }
+                    Ok(_) => {}
+                    Err(error) => warn!("a client cannot be watched: {error}"),
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => source.waiting = false,
+            Err(error) if is_exhaustion(&error) => self.exhausted(&error, engine.clock.now()),
+            // The client's trouble, not ours: it was gone before it was taken in.
+            Err(error) => debug!("accept: {error}"),
+        }
+    }
+
+    fn exhausted(&mut self, cause: &io::Error, now: Millis) {
+        self.hold = Hold::NoDescriptors { retry: now + RETRY };
+        if !std::mem::replace(&mut self.complained, true) {
+            error!("clients have to wait, for {cause}: raise the limit of open files (ulimit -n)");
+        }
+    }
+
+    fn recover(&mut self) {
+        if std::mem::take(&mut self.complained) {
+            info!("clients are accepted again");
+        }
+    }
+}
+
+/// The system, or this process, has no room for another socket.
+fn is_exhaustion(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
+}
+
+/// How many descriptors this process may have.
+fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
+}

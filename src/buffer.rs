@@ -1,0 +1,278 @@
+//! What is queued for one peer: small messages side by side, large ones shared, files by name.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
+
+use crate::transport::Stream;
+
+/// Most slices in one system call.
+const MAX_SLICES: usize = 16;
+/// A chunk of own octets grows no further than this; what comes then begins another.
+const CHUNK: usize = 64 * 1024;
+/// Most octets written to one peer in a turn, so that a fast reader starves nobody.
+const WRITE_BUDGET: usize = 1024 * 1024;
+
+/// Buffers that were emptied, for the next to need one: what is queued during a turn is mostly
+/// written at its end, so a few serve many connections, and an idle one holds none.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    spare: Vec<Vec<u8>>,
+}
+
+impl Pool {
+    const MOST: usize = 64;
+    const LARGEST: usize = 16 * 1024;
+
+    fn take(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    fn give(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < Pool::MOST && (1..=Pool::LARGEST).contains(&buffer.capacity()) {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Own(Vec<u8>),
+    Shared(Rc<[u8]>),
+    File { file: File, offset: u64, left: u64 },
+}
+
+impl Chunk {
+    /// The octets, unless they are still in a file.
+    fn octets(&self) -> Option<&[u8]> {
+        match self {
+            Chunk::Own(octets) => Some(octets),
+            Chunk::Shared(octets) => Some(octets),
+            Chunk::File { .. } => None,
+        }
+    }
+}
+
+/// How far a flush came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// All is written.
+    All,
+    /// The kernel takes no more until it says so. Whether it took anything.
+    Blocked { progress: bool },
+    /// The budget is spent; the kernel would take more.
+    Budget,
+}
+
+/// The write buffer of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    chunks: VecDeque<Chunk>,
+    /// Octets of the first chunk that are written already.
+    written: usize,
+    /// Octets queued and not written; those of files do not count, since they take no memory.
+    len: usize,
+}
+
+impl Outbox {
+    /// Octets that wait in memory.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing waits, neither in memory nor in a file.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Queues what `write` appends.
+    pub(crate) fn append(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
+        let room = |chunk: &Chunk| matches!(chunk, Chunk::Own(octets) if octets.len() < CHUNK);
+        if !self.chunks.back().is_some_and(room) {
+            self.chunks.push_back(Chunk::Own(pool.take()));
+        }
+        if let Some(Chunk::Own(octets)) = self.chunks.back_mut() {
+            let before = octets.len();
+            write(octets);
+            self.len += octets.len() - before;
+            if octets.is_empty() {
+                self.chunks.pop_back();
+            }
+        }
+    }
+
+    /// Queues octets that other connections are sent too.
+    pub(crate) fn append_shared(&mut self, octets: &Rc<[u8]>) {
+        self.len += octets.len();
+        self.chunks.push_back(Chunk::Shared(Rc::clone(octets)));
+    }
+
+    /// Queues `left` octets of a file, to be read as the peer takes them.
+    pub(crate) fn append_file(&mut self, file: File, offset: u64, left: u64) {
+        if left > 0 {
+            self.chunks.push_back(Chunk::File { file, offset, left });
+        }
+    }
+
+    /// Forgets everything, and gives the memory back.
+    pub(crate) fn clear(&mut self) {
+        *self = Outbox::default();
+    }
+
+    /// Writes what the kernel takes, within the budget. `scratch` is where files are read to.
+    pub(crate) fn flush(
+        &mut self,
+        stream: &Stream,
+        scratch: &mut [u8],
+        pool: &mut Pool,
+    ) -> io::Result<Flushed> {
+        let mut total = 0;
+        while !self.is_empty() {
+            if total >= WRITE_BUDGET {
+                return Ok(Flushed::Budget);
+            }
+            let (offered, taken) = match self.write_some(stream, scratch) {
+                Ok(outcome) => outcome,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (1, 0),
+                Err(error) => return Err(error),
+            };
+            self.advance(taken, pool);
+            total += taken;
+            // A short write is as good as WouldBlock: the kernel will say when there is room.
+            if taken < offered {
+                return Ok(Flushed::Blocked { progress: total > 0 });
+            }
+        }
+        self.chunks = VecDeque::new();
+        Ok(Flushed::All)
+    }
+
+    /// One system call: how many octets were offered, how many taken.
+    fn write_some(&self, stream: &Stream, scratch: &mut [u8]) -> io::Result<(usize, usize)> {
+        if let Some(Chunk::File { file, offset, left }) = self.chunks.front() {
+            let want = scratch.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+            let read = file.read_at(&mut scratch[..want], *offset)?;
+            if read == 0 {
+                let message = "the file ended before the length that was announced";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+            }
+            return Ok((read, stream.write(&[IoSlice::new(&scratch[..read])])?));
+        }
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let (mut count, mut offered, mut skip) = (0, 0, self.written);
+        let octets = self.chunks.iter().map_while(Chunk::octets);
+        for (slice, octets) in slices.iter_mut().zip(octets) {
+            let octets = octets.get(skip..).unwrap_or_default();
+            *slice = IoSlice::new(octets);
+            offered += octets.len();
+            count += 1;
+            skip = 0;
+        }
+        Ok((offered, stream.write(&slices[..count])?))
+    }
+
+    /// Drops what was written from the front.
+    fn advance(&mut self, mut taken: usize, pool: &mut Pool) {
+        while taken > 0 {
+            let Some(chunk) = self.chunks.front_mut() else { return };
+            let left = match chunk {
+                Chunk::File { offset, left, .. } => {
+                    *offset += taken as u64;
+                    *left -= taken as u64;
+                    if *left == 0 {
+                        self.chunks.pop_front();
+                    }
+                    return;
+                }
+                Chunk::Own(octets) => octets.len() - self.written,
+                Chunk::Shared(octets) => octets.len() - self.written,
+            };
+            let gone = left.min(taken);
+            taken -= gone;
+            self.len -= gone;
+            self.written += gone;
+            if gone == left {
+                self.written = 0;
+                if let Some(Chunk::Own(buffer)) = self.chunks.pop_front() {
+                    pool.give(buffer);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    fn pair() -> (Stream, std::os::unix::net::UnixStream) {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (Stream::Unix(mio::net::UnixStream::from_std(ours)), theirs)
+    }
+
+    fn flush(outbox: &mut Outbox, stream: &Stream) -> Flushed {
+        outbox.flush(stream, &mut [0; 1000], &mut Pool::default()).unwrap()
+    }
+
+    #[test]
+    fn small_messages_lie_side_by_side_and_empty_ones_take_nothing() {
+        let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
+        outbox.append(&mut pool, |out| out.extend_from_slice(b"ab"));
+        outbox.append(&mut pool, |out| out.extend_from_slice(b"cd"));
+        outbox.append(&mut pool, |_| {});
+        assert_eq!((outbox.chunks.len(), outbox.len()), (1, 4));
+        let (stream, mut peer) = pair();
+        assert_eq!(flush(&mut outbox, &stream), Flushed::All);
+        assert_eq!(outbox.chunks.capacity(), 0);
+        let mut got = [0; 4];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"abcd");
+    }
+
+    #[test]
+    fn everything_arrives_in_order_however_slowly_it_is_taken() {
+        let path = std::env::temp_dir().join(format!("wsloop-buffer-{}", std::process::id()));
+        let mut file = File::create_new(&path).unwrap();
+        file.write_all(&[b'f'; 300_000]).unwrap();
+        let file = File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+
+        let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
+        let shared: Rc<[u8]> = vec![b's'; 400_000].into();
+        outbox.append(&mut pool, |out| out.extend_from_slice(b"head"));
+        outbox.append_shared(&shared);
+        outbox.append_file(file, 100_000, 200_000);
+        outbox.append(&mut pool, |out| out.extend_from_slice(b"tail"));
+        assert_eq!(outbox.len(), 400_008);
+
+        let (stream, mut peer) = pair();
+        assert!(matches!(flush(&mut outbox, &stream), Flushed::Blocked { progress: true }));
+        assert_eq!(flush(&mut outbox, &stream), Flushed::Blocked { progress: false });
+        let mut got = Vec::new();
+        let mut piece = vec![0; 7000];
+        while !outbox.is_empty() {
+            let n = peer.read(&mut piece).unwrap();
+            got.extend_from_slice(&piece[..n]);
+            flush(&mut outbox, &stream);
+        }
+        drop(stream);
+        peer.read_to_end(&mut got).unwrap();
+        let expected = [&b"head"[..], &shared, &[b'f'; 200_000], b"tail"].concat();
+        assert!(got == expected, "{} octets", got.len());
+        assert_eq!((outbox.len(), Rc::strong_count(&shared)), (0, 1));
+    }
+
+    #[test]
+    fn a_file_that_shrinks_is_an_error() {
+        let (mut outbox, (stream, _peer)) = (Outbox::default(), pair());
+        outbox.append_file(File::open("/dev/null").unwrap(), 0, 1);
+        let error = outbox.flush(&stream, &mut [0; 10], &mut Pool::default()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,335 @@
+//! The command line: what may be said on it, and what was.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lexopt::Arg;
+use lexopt::prelude::*;
+use log::LevelFilter;
+use wsloop::handlers::{Broadcast, Echo, Hello, Mirror};
+use wsloop::{Config, OriginRule, Server};
+
+pub const HELP: &str = "\
+wsloop serves WebSockets, and the pages that use them, from one thread.
+
+Usage: wsloop [OPTION]...
+
+Without any it serves its demo site on http://127.0.0.1:8080/.
+
+Where and what
+  -l, --listen ADDR          listen on HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 lets the
+                             system choose; may be repeated      [default: 127.0.0.1:8080]
+  -r, --root DIR             serve the files of this folder       [default: the demo site]
+      --route PATH=HANDLER   serve one more path; HANDLER is mirror, echo, broadcast, websocket
+                             or hello; PATH * is every other path; may be repeated
+                             [default: /mirror /echo /broadcast /websocket /hello, and
+                             broadcast at /]
+
+Who may connect
+      --origin ORIGIN        let pages of this origin connect: https://example.com, self (scheme,
+                             host and port equal), null (file: pages) or * (everybody); may be
+                             repeated                   [default: the same host, on any port]
+      --secure-proxy         a proxy in front speaks TLS: old browsers are told wss://
+      --trust-proxy          believe X-Forwarded-For and X-Forwarded-Proto
+
+Limits (sizes in bytes)
+      --max-message N        largest message                            [default: 1048576]
+      --max-backlog N        most bytes waiting for one connection    [default: 4194304, or
+                             --max-message and 4096 more if that is larger]
+      --max-connections N    most connections      [default: limit of open files, less 32]
+
+Times (in seconds, fractions allowed)
+      --handshake-timeout S  from connecting to the end of the handshake     [default: 10]
+      --ping-interval S      ping after this much silence; 0 is never        [default: 25]
+      --idle-timeout S       end after this much silence; 0 is never          [default: 0]
+
+  -q, --quiet                log warnings and errors only
+  -v, --verbose              log more; twice, everything
+  -h, --help                 print this
+  -V, --version              print the version
+
+Every connection's opening and closing is logged to standard error. When ready, one line for each
+listener is printed to standard output: listening on ws://127.0.0.1:8080
+SIGTERM and SIGINT close all connections with 1001 and end the program; a second one ends it at
+once. Exit status: 0 stopped, 1 an address or a folder cannot be had, 2 wrong usage.
+";
+
+/// What the command line asks for.
+pub enum Command {
+    Run(Box<Options>),
+    Help,
+    Version,
+}
+
+pub struct Options {
+    pub listen: Vec<String>,
+    pub root: Option<PathBuf>,
+    pub routes: Vec<(String, BuiltIn)>,
+    pub config: Config,
+    pub log: LevelFilter,
+    /// As given; without it the backlog has room for one largest message.
+    max_backlog: Option<usize>,
+}
+
+/// The handlers that can be named on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuiltIn {
+    Mirror,
+    Echo,
+    Broadcast,
+    WebSocket,
+    Hello,
+}
+
+/// The paths that are always served, unless `--route` gives them another handler.
+const BUILT_IN_PATHS: [(&str, BuiltIn); 6] = [
+    ("/", BuiltIn::Broadcast),
+    ("/mirror", BuiltIn::Mirror),
+    ("/echo", BuiltIn::Echo),
+    ("/broadcast", BuiltIn::Broadcast),
+    ("/websocket", BuiltIn::WebSocket),
+    ("/hello", BuiltIn::Hello),
+];
+
+impl BuiltIn {
+    fn named(name: &str) -> Option<BuiltIn> {
+        match name {
+            "mirror" => Some(BuiltIn::Mirror),
+            "echo" => Some(BuiltIn::Echo),
+            "broadcast" => Some(BuiltIn::Broadcast),
+            "websocket" => Some(BuiltIn::WebSocket),
+            "hello" => Some(BuiltIn::Hello),
+            _ => None,
+        }
+    }
+
+    fn mount(self, server: &mut Server, path: &str) {
+        match self {
+            BuiltIn::Mirror => server.route(path, Mirror),
+            BuiltIn::Echo => server.route(path, Echo::default()),
+            BuiltIn::Broadcast => server.route(path, Broadcast),
+            BuiltIn::WebSocket => server.route(path, Echo::new("Server echoed: ")),
+            BuiltIn::Hello => server.route(path, Hello),
+        }
+    }
+}
+
+impl Options {
+    pub fn mount_routes(&self, server: &mut Server) {
+        for (path, handler) in BUILT_IN_PATHS {
+            handler.mount(server, path);
+        }
+        for (path, handler) in &self.routes {
+            handler.mount(server, path);
+        }
+    }
+}
+
+/// Reads the arguments behind the program's name. The error is one line for the user.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+    let mut options = Options {
+        listen: Vec::new(),
+        root: None,
+        routes: Vec::new(),
+        config: Config::default(),
+        log: LevelFilter::Info,
+        max_backlog: None,
+    };
+    let mut origins = Vec::new();
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('V') | Long("version") => return Ok(Command::Version),
+            Short('q') | Long("quiet") => options.log = LevelFilter::Warn,
+            Short('v') | Long("verbose") => options.log = options.log.increment_severity(),
+            Value(word) => return Err(format!("unexpected argument {word:?}")),
+            Short('l') | Long("listen") => options.listen.push(text(&mut parser, "--listen")?),
+            Long("origin") => origins.push(origin(&mut parser)?),
+            flag => {
+                let name = flag_name(&flag);
+                option(&name, &mut parser, &mut options)?;
+            }
+        }
+    }
+    if !origins.is_empty() {
+        options.config.origins = origins;
+    }
+    let config = &mut options.config;
+    let one_message = config.max_message.saturating_add(4096);
+    config.max_backlog = options.max_backlog.unwrap_or(config.max_backlog.max(one_message));
+    Ok(Command::Run(Box::new(options)))
+}
+
+fn flag_name(flag: &Arg<'_>) -> String {
+    match flag {
+        Short('r') => "--root".to_string(),
+        Short(letter) => format!("-{letter}"),
+        Long(name) => format!("--{name}"),
+        Value(word) => word.to_string_lossy().into_owned(),
+    }
+}
+
+/// The flags whose value goes straight to its place.
+fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Result<(), String> {
+    let config = &mut options.config;
+    match name {
+        "--root" => options.root = Some(value(parser, name)?.into()),
+        "--route" => options.routes.push(route(&text(parser, name)?)?),
+        "--secure-proxy" => config.secure_proxy = true,
+        "--trust-proxy" => config.trust_proxy = true,
+        "--max-message" => config.max_message = number(parser, name)?,
+        "--max-backlog" => options.max_backlog = Some(number(parser, name)?),
+        "--max-connections" => config.max_connections = Some(number(parser, name)?),
+        "--handshake-timeout" => {
+            config.handshake_timeout = seconds(parser, name)?
+                .ok_or_else(|| format!("{name}: a handshake needs more than 0 seconds"))?;
+        }
+        "--ping-interval" => config.ping_interval = seconds(parser, name)?,
+        "--idle-timeout" => config.idle_timeout = seconds(parser, name)?,
+        _ => return Err(format!("unknown option {name}")),
+    }
+    Ok(())
+}
+
+fn value(parser: &mut lexopt::Parser, name: &str) -> Result<OsString, String> {
+    parser.value().map_err(|_| format!("{name} needs a value"))
+}
+
+fn text(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {
+    let value = value(parser, name)?;
+    value.into_string().map_err(|value| format!("{name}: {value:?} is not UTF-8"))
+}
+
+fn number(parser: &mut lexopt::Parser, name: &str) -> Result<usize, String> {
+    let word = text(parser, name)?;
+    match word.parse() {
+        Ok(0) | Err(_) => Err(format!("{name}: '{word}' is not a whole number above 0")),
+        Ok(number) => Ok(number),
+    }
+}
+
+/// A time; 0 is none.
+fn seconds(parser: &mut lexopt::Parser, name: &str) -> Result<Option<Duration>, String> {
+    let word = text(parser, name)?;
+    let seconds: Option<f64> = word.parse().ok();
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let duration = duration.ok_or_else(|| format!("{name}: '{word}' is not a time in seconds"))?;
+    Ok(Some(duration).filter(|duration| !duration.is_zero()))
+}
+
+fn origin(parser: &mut lexopt::Parser) -> Result<OriginRule, String> {
+    text(parser, "--origin")?.parse().map_err(|error| format!("--origin: {error}"))
+}
+
+fn route(word: &str) -> Result<(String, BuiltIn), String> {
+    let (path, name) = word
+        .rsplit_once('=')
+        .ok_or_else(|| format!("--route: '{word}' is not of the form PATH=HANDLER"))?;
+    if !path.starts_with('/') && path != "*" {
+        return Err(format!("--route: the path '{path}' does not begin with a slash"));
+    }
+    let handler = BuiltIn::named(name).ok_or_else(|| {
+        format!("--route: no handler '{name}'; there are mirror, echo, broadcast, websocket, hello")
+    })?;
+    Ok((path.to_string(), handler))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(line: &str) -> Result<Options, String> {
+        match parse(line.split_whitespace().map(OsString::from))? {
+            Command::Run(options) => Ok(*options),
+            Command::Help | Command::Version => Err("not to run".to_string()),
+        }
+    }
+
+    #[test]
+    fn nothing_is_the_demo() {
+        let options = options("").unwrap();
+        assert!(options.listen.is_empty() && options.root.is_none());
+        assert_eq!(options.log, LevelFilter::Info);
+    }
+
+    #[test]
+    fn the_backlog_has_room_for_a_largest_message() {
+        assert_eq!(options("").unwrap().config.max_backlog, 4 << 20);
+        assert_eq!(options("--max-message 16777216").unwrap().config.max_backlog, 16_781_312);
+        let options = options("--max-backlog 9 --max-message 16777216").unwrap();
+        assert_eq!(options.config.max_backlog, 9);
+    }
+
+    #[test]
+    fn flags_reach_the_config() {
+        let options = options(
+            "-l 127.0.0.1:0 --listen=unix:/tmp/a -r /srv --route /x=mirror --route *=echo \
+             --origin self --origin https://a.org --max-message 5 --max-backlog 6 \
+             --max-connections 7 --handshake-timeout 0.5 --ping-interval 0 --idle-timeout 1.5 \
+             --secure-proxy --trust-proxy -v -v",
+        )
+        .unwrap();
+        assert_eq!(options.listen, ["127.0.0.1:0", "unix:/tmp/a"]);
+        assert_eq!(options.root, Some("/srv".into()));
+        let routes = [("/x".into(), BuiltIn::Mirror), ("*".into(), BuiltIn::Echo)];
+        assert_eq!(options.routes, routes);
+        assert_eq!(options.config.origins.len(), 2);
+        assert_eq!((options.config.max_message, options.config.max_backlog), (5, 6));
+        assert_eq!(options.config.max_connections, Some(7));
+        assert_eq!(options.config.handshake_timeout, Duration::from_millis(500));
+        assert_eq!(options.config.ping_interval, None);
+        assert_eq!(options.config.idle_timeout, Some(Duration::from_millis(1500)));
+        assert!(options.config.secure_proxy && options.config.trust_proxy);
+        assert_eq!(options.log, LevelFilter::Trace);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (line, said) in [
+            ("--nonsense", "--nonsense"),
+            ("-x", "-x"),
+            ("extra", "extra"),
+            ("--listen", "--listen"),
+            ("--max-message ten", "--max-message: 'ten'"),
+            ("--max-message 0", "--max-message: '0'"),
+            ("--ping-interval -1", "--ping-interval: '-1'"),
+            ("--ping-interval NaN", "--ping-interval: 'NaN'"),
+            ("--handshake-timeout 0", "--handshake-timeout"),
+            ("--origin a.org", "--origin: 'a.org'"),
+            ("--route /x", "--route: '/x'"),
+            ("--route x=echo", "--route: the path 'x'"),
+            ("--route /x=tea", "--route: no handler 'tea'"),
+            ("--quiet=yes", "quiet"),
+        ] {
+            let error = options(line).err().unwrap_or_default();
+            assert!(error.contains(said) && !error.contains('\n'), "{line}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn every_flag_is_in_the_help() {
+        for flag in [
+            "--listen",
+            "--root",
+            "--route",
+            "--origin",
+            "--secure-proxy",
+            "--trust-proxy",
+            "--max-message",
+            "--max-backlog",
+            "--max-connections",
+            "--handshake-timeout",
+            "--ping-interval",
+            "--idle-timeout",
+            "--quiet",
+            "--verbose",
+            "--help",
+            "--version",
+        ] {
+            assert!(HELP.contains(&format!("{flag} ")) || HELP.contains(&format!("{flag}\n")));
+        }
+        assert!(HELP.lines().all(|line| line.len() <= 100));
+    }
+}

@@ -1,0 +1,120 @@
+//! Every limit and every deadline, with its default and the reason for it.
+
+use std::time::Duration;
+
+use crate::origin::OriginRule;
+use crate::proto::Limits;
+
+/// What a server allows its peers. All limits are finite.
+///
+/// ```
+/// use std::time::Duration;
+/// use wsloop::Config;
+///
+/// let mut config = Config::default();
+/// config.max_message = 64 * 1024;
+/// config.ping_interval = Some(Duration::from_secs(10));
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// Largest request head in octets. Default 8 KiB, which browsers with many cookies need.
+    /// Exceeded: 431, and the connection is closed.
+    pub max_head: usize,
+    /// Most header fields in a request. Default 100. Exceeded: 431, closed.
+    pub max_headers: usize,
+    /// From accepting a connection to the end of its opening handshake; octets that trickle in do
+    /// not move it. Also how long a kept-alive HTTP connection may wait for its next request.
+    /// Default 10 s. Exceeded: 408, closed.
+    pub handshake_timeout: Duration,
+    /// Largest message in octets, all fragments together; checked by the announced length, before
+    /// memory is taken. Default 1 MiB. Exceeded: close code 1009.
+    pub max_message: usize,
+    /// Most fragments in one message. They share one growing buffer, so this bounds only the work.
+    /// Default 131,072. Exceeded: close code 1008.
+    pub max_fragments: u32,
+    /// Most octets queued for one connection and not yet taken by the kernel, counted with the
+    /// message that is being added. Default 4 MiB. Exceeded: see [`Config::on_full`].
+    pub max_backlog: usize,
+    /// What becomes of a connection whose backlog is full.
+    pub on_full: OnFull,
+    /// After this much silence a ping is sent. Default 25 s: proxies forget idle connections after
+    /// 30 to 60. `None`: no pings. The Hixie versions have no ping; see `idle_timeout`.
+    pub ping_interval: Option<Duration>,
+    /// How long after a ping anything at all must have come. Default 25 s. Exceeded: the
+    /// connection is gone, close code 1006.
+    pub pong_timeout: Duration,
+    /// Longest silence, pongs counted as sound. Default none. Exceeded: the connection is gone.
+    pub idle_timeout: Option<Duration>,
+    /// How long the peer has to answer a close frame, or to take the last octets. Default 5 s.
+    pub close_timeout: Duration,
+    /// Most connections. `None`: what the limit of open descriptors leaves, less a reserve of 32.
+    /// Exceeded: 503, closed.
+    pub max_connections: Option<usize>,
+    /// Which pages may connect. Default: those of the same host, on any port.
+    pub origins: Vec<OriginRule>,
+    /// TLS ends at a proxy in front: the Hixie answers say `wss`.
+    pub secure_proxy: bool,
+    /// A proxy in front sets `X-Forwarded-For` and `X-Forwarded-Proto`; believe them. Off by
+    /// default, since anybody can send them.
+    pub trust_proxy: bool,
+}
+
+/// What becomes of a connection whose backlog is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFull {
+    /// It is closed with 1008, so that it never misses a message unawares. The default.
+    Close,
+    /// The message is dropped, for this connection alone, and the connection goes on.
+    Drop,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            max_head: 8 * 1024,
+            max_headers: 100,
+            handshake_timeout: Duration::from_secs(10),
+            max_message: 1024 * 1024,
+            max_fragments: 131_072,
+            max_backlog: 4 * 1024 * 1024,
+            on_full: OnFull::Close,
+            ping_interval: Some(Duration::from_secs(25)),
+            pong_timeout: Duration::from_secs(25),
+            idle_timeout: None,
+            close_timeout: Duration::from_secs(5),
+            max_connections: None,
+            origins: vec![OriginRule::SameHost],
+            secure_proxy: false,
+            trust_proxy: false,
+        }
+    }
+}
+
+impl Config {
+    /// How long queued octets may wait with none taken by the peer: as long as a silent peer is
+    /// kept, or the idle timeout if that is shorter.
+    pub(crate) fn stall_timeout(&self) -> Duration {
+        let silence = self.ping_interval.unwrap_or(self.pong_timeout) + self.pong_timeout;
+        self.idle_timeout.map_or(silence, |idle| idle.min(silence))
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { message: self.max_message, fragments: self.max_fragments }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stalled_reader_is_kept_no_longer_than_a_silent_one() {
+        let mut config = Config::default();
+        assert_eq!(config.stall_timeout(), Duration::from_secs(50));
+        config.idle_timeout = Some(Duration::from_secs(7));
+        assert_eq!(config.stall_timeout(), Duration::from_secs(7));
+        config.idle_timeout = Some(Duration::from_secs(70));
+        assert_eq!(config.stall_timeout(), Duration::from_secs(50));
+    }
+}

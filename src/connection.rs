@@ -1,0 +1,225 @@
+//! One peer: its socket, what it sent that is not whole yet, what waits to be sent to it, and
+//! where it stands between opening and closing.
+
+use std::net::SocketAddr;
+
+use crate::buffer::Outbox;
+use crate::config::Config;
+use crate::engine::{ConnId, RouteId};
+use crate::proto::{Decoder, Framing, Version};
+use crate::timer::{Millis, NEVER, millis};
+use crate::transport::Stream;
+
+/// Where a connection stands, in the words of the browser's API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadyState {
+    /// The opening handshake is not done, or this is plain HTTP.
+    Connecting,
+    /// Messages go both ways.
+    Open,
+    /// A close frame was sent or received; nothing more is delivered.
+    Closing,
+    /// `on_close` is called or about to be.
+    Closed,
+}
+
+/// What the octets that come in are.
+#[derive(Debug)]
+pub(crate) enum Inbox {
+    /// A request head, as far as it has come.
+    Head(Vec<u8>),
+    /// The eight octets behind a Hixie-76 head.
+    Challenge(Box<Challenge>),
+    /// Frames.
+    Frames(Decoder),
+    /// In use further up the stack, while a handler runs.
+    Lent,
+    /// Nobody's business: the connection is at its end.
+    Discard,
+}
+
+/// A Hixie-76 handshake that waits for its last octets.
+#[derive(Debug)]
+pub(crate) struct Challenge {
+    /// The request head, for `on_open`.
+    pub(crate) head: Vec<u8>,
+    pub(crate) parts: [u32; 2],
+    pub(crate) octets: Vec<u8>,
+}
+
+/// Why and how a connection ended, for `on_close` and the log.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+}
+
+/// Which deadline a connection missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Overdue {
+    Handshake,
+    Ping,
+    Pong,
+    Idle,
+    Stall,
+    Close,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: ConnId,
+    pub(crate) stream: Stream,
+    pub(crate) addr: Option<SocketAddr>,
+    pub(crate) ready_state: ReadyState,
+    pub(crate) version: Version,
+    pub(crate) route: RouteId,
+    /// This connection's place among the members of its route.
+    pub(crate) member: u32,
+    pub(crate) inbox: Inbox,
+    /// Octets that were read but may not be looked at yet: the handler paused the connection, or
+    /// an HTTP response is still on its way.
+    pub(crate) held: Vec<u8>,
+    pub(crate) outbox: Outbox,
+    /// The subprotocol chosen.
+    pub(crate) protocol: Option<Box<str>>,
+    /// Set once it is known how the connection ends.
+    pub(crate) ending: Option<Box<Ending>>,
+
+    /// Is `on_close` owed? Set by `on_open`, cleared by the call.
+    pub(crate) opened: bool,
+    /// On the dirty list.
+    pub(crate) dirty: bool,
+    /// The kernel may have more for us; edge-triggered, it will not say so again.
+    pub(crate) readable: bool,
+    /// On the list of connections to read on next turn.
+    pub(crate) ready: bool,
+    /// The end of the peer's stream was announced. Kept, since it is announced once.
+    pub(crate) read_closed: bool,
+    /// The end of the peer's stream was read.
+    pub(crate) read_ended: bool,
+    /// The kernel took less than was offered; it will say when it takes more.
+    pub(crate) blocked: bool,
+    /// The handler was told of backpressure and is owed `on_drain`.
+    pub(crate) pressed: bool,
+    /// The handler wants nothing read.
+    pub(crate) paused: bool,
+    /// Our close frame is queued, or the peer's has come.
+    pub(crate) close_sent: bool,
+    pub(crate) close_received: bool,
+    /// Nothing will be queued behind what is: when it is written, the connection ends.
+    pub(crate) last_words: bool,
+    /// At its end, wait for the peer's before closing the socket: closing one that has unread
+    /// octets resets it, and the reset can overtake what was just written.
+    pub(crate) linger: bool,
+    pub(crate) awaiting_pong: bool,
+    /// At least one HTTP request was answered.
+    pub(crate) served: bool,
+    /// To be removed at the end of the turn.
+    pub(crate) gone: bool,
+
+    /// When it came to where it stands: accepted, answered, pinged, or began to close.
+    pub(crate) since: Millis,
+    /// When anything was last read.
+    pub(crate) heard: Millis,
+    /// When the peer last took anything, or what waits was queued.
+    pub(crate) taken: Millis,
+    /// The entry among the deadlines that counts; earlier ones are stale.
+    pub(crate) armed: Millis,
+}
+
+impl Connection {
+    pub(crate) fn new(id: ConnId, stream: Stream, addr: Option<SocketAddr>, now: Millis) -> Self {
+        Connection {
+            id,
+            stream,
+            addr,
+            ready_state: ReadyState::Connecting,
+            version: Version::Rfc6455,
+            route: 0,
+            member: 0,
+            inbox: Inbox::Head(Vec::new()),
+            held: Vec::new(),
+            outbox: Outbox::default(),
+            protocol: None,
+            ending: None,
+            opened: false,
+            dirty: false,
+            readable: false,
+            ready: false,
+            read_closed: false,
+            read_ended: false,
+            blocked: false,
+            pressed: false,
+            paused: false,
+            close_sent: false,
+            close_received: false,
+            last_words: false,
+            linger: false,
+            awaiting_pong: false,
+            served: false,
+            gone: false,
+            since: now,
+            heard: now,
+            taken: now,
+            armed: NEVER,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.ready_state == ReadyState::Open
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        Framing::of(self.version)
+    }
+
+    /// Whether octets that came in have to wait.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.paused || (matches!(self.inbox, Inbox::Head(_)) && !self.outbox.is_empty())
+    }
+
+    /// Whether there may be something to read that anybody wants.
+    pub(crate) fn may_read(&self) -> bool {
+        self.readable && !self.read_ended && !self.gone && !self.is_holding()
+    }
+
+    /// The next deadline, computed from the state alone.
+    pub(crate) fn deadline(&self, config: &Config) -> (Millis, Overdue) {
+        let (taken, stall) = (self.taken, millis(config.stall_timeout()));
+        let stall = (if self.blocked { taken + stall } else { NEVER }, Overdue::Stall);
+        match self.ready_state {
+            ReadyState::Connecting if self.blocked => stall,
+            ReadyState::Connecting => {
+                (self.since + millis(config.handshake_timeout), Overdue::Handshake)
+            }
+            ReadyState::Open => {
+                let silence = [self.ping_deadline(config), self.idle(config)];
+                silence.into_iter().fold(stall, |a, b| if b.0 < a.0 { b } else { a })
+            }
+            ReadyState::Closing | ReadyState::Closed => {
+                (self.since + millis(config.close_timeout), Overdue::Close)
+            }
+        }
+    }
+
+    fn ping_deadline(&self, config: &Config) -> (Millis, Overdue) {
+        match config.ping_interval {
+            Some(_) if self.awaiting_pong => {
+                (self.since + millis(config.pong_timeout), Overdue::Pong)
+            }
+            Some(interval) if !self.paused && !self.version.is_hixie() => {
+                (self.heard + millis(interval), Overdue::Ping)
+            }
+            _ => (NEVER, Overdue::Ping),
+        }
+    }
+
+    /// A paused peer cannot be heard: that is not its fault.
+    fn idle(&self, config: &Config) -> (Millis, Overdue) {
+        match config.idle_timeout {
+            Some(timeout) if !self.paused => (self.heard + millis(timeout), Overdue::Idle),
+            _ => (NEVER, Overdue::Idle),
+        }
+    }
+}

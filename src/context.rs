@@ -1,0 +1,143 @@
+//! What a callback may do.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::connection::ReadyState;
+use crate::engine::{ConnId, Engine, RouteId, SendStatus};
+use crate::proto::close::code;
+use crate::proto::{Message, Version};
+use crate::timer::{Timer, TimerId, millis};
+
+/// Handed to every callback: the connection it is about, and through it the others.
+///
+/// Nothing here blocks, and nothing here calls a handler. Messages are queued and written when the
+/// turn ends; connections end then too.
+#[derive(Debug)]
+pub struct Context<'a> {
+    engine: &'a mut Engine,
+    id: ConnId,
+    route: RouteId,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(engine: &'a mut Engine, id: ConnId, route: RouteId) -> Context<'a> {
+        Context { engine, id, route }
+    }
+
+    /// Names this connection; may be kept, and used after it has gone.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// The same for another connection, whichever route it is on.
+    pub fn to(&mut self, id: ConnId) -> Context<'_> {
+        let route = self.engine.get(id).map_or(self.route, |conn| conn.route);
+        Context::new(self.engine, id, route)
+    }
+
+    /// Queues a message for this connection.
+    ///
+    /// [`SendStatus::Dropped`] if the connection is not open, its protocol version is a Hixie one
+    /// and the message binary, or the backlog would grow over [`Config::max_backlog`]
+    /// (see [`Config::on_full`]).
+    ///
+    /// [`Config::max_backlog`]: crate::Config::max_backlog
+    /// [`Config::on_full`]: crate::Config::on_full
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> SendStatus {
+        self.engine.send(self.id, message.into())
+    }
+
+    /// Queues a message for another connection, on this route or any other.
+    pub fn send_to<'m>(&mut self, id: ConnId, message: impl Into<Message<'m>>) -> SendStatus {
+        self.engine.send(id, message.into())
+    }
+
+    /// Queues a message for everyone on this route, this connection included. Connections that
+    /// cannot take it are passed over, as [`send`](Context::send) says.
+    pub fn broadcast<'m>(&mut self, message: impl Into<Message<'m>>) {
+        self.engine.broadcast(self.route, message.into(), ConnId::NONE);
+    }
+
+    /// Queues a message for everyone on this route but this connection.
+    pub fn broadcast_to_others<'m>(&mut self, message: impl Into<Message<'m>>) {
+        self.engine.broadcast(self.route, message.into(), self.id);
+    }
+
+    /// The open connections on this route, in no order.
+    pub fn members(&self) -> &[ConnId] {
+        self.engine.members.get(usize::from(self.route)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Queues a ping with up to 125 octets; what is over is left off. Dropped in the Hixie
+    /// versions, which have none.
+    pub fn ping(&mut self, payload: &[u8]) -> SendStatus {
+        self.engine.ping(self.id, payload)
+    }
+
+    /// Starts the closing handshake behind what is queued. `reason` is cut to 123 octets.
+    ///
+    /// False, and nothing happens, if the connection is not open, or if the code is not one that
+    /// may be sent: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 section 7.4).
+    pub fn close(&mut self, code: u16, reason: &str) -> bool {
+        self.engine.close(self.id, code, reason)
+    }
+
+    /// Ends the connection without a closing handshake, and drops what is queued.
+    pub fn terminate(&mut self) {
+        self.engine.drop_now(self.id, code::ABNORMAL, "terminated");
+    }
+
+    /// Stops reading from this connection, until [`resume`](Context::resume): TCP then slows the
+    /// peer down. It is neither pinged nor timed out meanwhile.
+    pub fn pause(&mut self) {
+        if let Some(conn) = self.engine.get_mut(self.id).filter(|conn| conn.is_open()) {
+            conn.paused = true;
+        }
+    }
+
+    /// Reads on after [`pause`](Context::pause).
+    pub fn resume(&mut self) {
+        self.engine.resume(self.id);
+    }
+
+    /// Calls [`on_timer`](crate::Handler::on_timer) with `tag` once, not before `after` has passed,
+    /// and not if the connection has ended by then.
+    pub fn set_timer(&mut self, after: Duration, tag: u64) -> TimerId {
+        let at = self.engine.clock.now().saturating_add(millis(after).max(1));
+        self.engine.timers.set(at, Timer { conn: self.id, route: self.route, tag })
+    }
+
+    /// Clears a timer; one that has fired or was cleared is no error.
+    pub fn clear_timer(&mut self, timer: TimerId) {
+        self.engine.timers.clear(timer);
+    }
+
+    /// Octets that are queued for this connection and not yet taken by the kernel.
+    pub fn buffered_amount(&self) -> usize {
+        self.engine.get(self.id).map_or(0, |conn| conn.outbox.len())
+    }
+
+    /// Where the connection stands; [`ReadyState::Closed`] if it has gone.
+    pub fn ready_state(&self) -> ReadyState {
+        self.engine.get(self.id).map_or(ReadyState::Closed, |conn| conn.ready_state)
+    }
+
+    /// The protocol version; `None` before the handshake is accepted and after the end.
+    pub fn version(&self) -> Option<Version> {
+        let shaken = |state| state != ReadyState::Connecting;
+        self.engine.get(self.id).filter(|conn| shaken(conn.ready_state)).map(|conn| conn.version)
+    }
+
+    /// The subprotocol chosen.
+    pub fn protocol(&self) -> Option<&str> {
+        self.engine.get(self.id)?.protocol.as_deref()
+    }
+
+    /// The client's address: that of its socket, or what the proxy says if
+    /// [`Config::trust_proxy`](crate::Config::trust_proxy) is set (the port is 0 then). `None` on a
+    /// Unix socket.
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.engine.get(self.id)?.addr
+    }
+}

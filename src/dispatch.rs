@@ -1,0 +1,268 @@
+//! What came in: heads become answers or WebSockets, frames become calls of handlers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use log::{error, info, warn};
+
+use crate::connection::{Challenge, Inbox};
+use crate::context::Context;
+use crate::engine::{ConnId, RouteId};
+use crate::handler::Answer;
+use crate::http::{self, HeadEnd, Request, Response, bad_request, find_head_end};
+use crate::origin::admitted;
+use crate::proto::handshake::{self, Offer};
+use crate::proto::{Decoder, Event};
+use crate::server::Server;
+
+impl Server {
+    /// Takes in octets that were read; all of them, but where the connection has to wait.
+    pub(crate) fn take_in(&mut self, id: ConnId, input: &mut [u8]) {
+        let mut rest = input;
+        while !rest.is_empty() {
+            let Some(conn) = self.engine.get_mut(id) else { return };
+            if conn.is_holding() {
+                conn.held.extend_from_slice(rest);
+                return;
+            }
+            let used = match &conn.inbox {
+                Inbox::Head(_) => self.take_head(id, rest),
+                Inbox::Challenge(_) => self.take_challenge(id, rest),
+                Inbox::Frames(_) => self.take_frames(id, rest),
+                Inbox::Lent | Inbox::Discard => return,
+            };
+            rest = rest.get_mut(used..).unwrap_or_default();
+        }
+    }
+
+    /// Looks for the end of a head; how many octets belong to it.
+    fn take_head(&mut self, id: ConnId, input: &[u8]) -> usize {
+        let max = self.engine.config.max_head;
+        let Some(conn) = self.engine.get_mut(id) else { return input.len() };
+        let Inbox::Head(kept) = &mut conn.inbox else { return input.len() };
+        let mut kept = std::mem::take(kept);
+        let before = kept.len();
+        if before > 0 {
+            kept.extend_from_slice(&input[..input.len().min(max + 1 - before.min(max))]);
+        }
+        let head = if before > 0 { &kept[..] } else { input };
+        match find_head_end(head, before) {
+            HeadEnd::At(end) if end <= max => {
+                self.take_request(id, &head[..end]);
+                return end - before;
+            }
+            HeadEnd::Missing if head.len() <= max => {
+                let kept = if before > 0 { kept } else { input.to_vec() };
+                conn.inbox = Inbox::Head(kept);
+            }
+            HeadEnd::BareLineFeed => {
+                self.refuse(id, bad_request("a line of the request head ends in a bare LF"));
+            }
+            HeadEnd::At(_) | HeadEnd::Missing => {
+                self.refuse(id, Response::text(431, format!("the head is over {max} octets\n")));
+            }
+        }
+        input.len()
+    }
+
+    fn take_request(&mut self, id: ConnId, head: &[u8]) {
+        let mut slots = vec![httparse::EMPTY_HEADER; self.engine.config.max_headers];
+        let request = match http::parse(head, &mut slots) {
+            Ok(request) => request,
+            Err(response) => return self.refuse(id, response),
+        };
+        self.learn_address(id, &request);
+        match handshake::offer(request) {
+            Ok(None) => self.serve(id, &request),
+            Ok(Some(offer)) => match self.negotiate(id, &request, &offer) {
+                Ok((route, protocol)) => self.upgrade(id, head, &offer, route, protocol),
+                Err(response) => self.refuse(id, response),
+            },
+            Err(response) => self.refuse(id, response),
+        }
+    }
+
+    /// A proxy appends the address it was called from to what it was sent, so the last one counts.
+    fn learn_address(&mut self, id: ConnId, request: &Request<'_>) {
+        if !self.engine.config.trust_proxy {
+            return;
+        }
+        let last = request.header_values("X-Forwarded-For").last();
+        let address = last
+            .and_then(|list| str::from_utf8(list).ok())
+            .and_then(|list| list.rsplit(',').next())
+            .and_then(|address| address.trim().parse::<IpAddr>().ok());
+        if let (Some(ip), Some(conn)) = (address, self.engine.get_mut(id)) {
+            conn.addr = Some(SocketAddr::new(ip, 0));
+        }
+    }
+
+    /// Whether the client's connection is TLS, as far as a proxy in front says so.
+    fn is_secure(&self, request: &Request<'_>) -> bool {
+        let config = &self.engine.config;
+        let said = || request.header("X-Forwarded-Proto").is_some_and(|proto| proto == "https");
+        config.secure_proxy || (config.trust_proxy && said())
+    }
+
+    /// Answers plain HTTP: the handler of the path if it wants to, else the site.
+    fn serve(&mut self, id: ConnId, request: &Request<'_>) {
+        if request.content_length() > 0 {
+            return self.refuse(id, Response::text(413, "request bodies are not taken here\n"));
+        }
+        let route = self.routes.find(request.path());
+        let response = match route.and_then(|route| self.ask(id, route, request)) {
+            Some(Answer::Respond(response)) => response,
+            _ => {
+                let response = self.site.respond(request);
+                if response.status == 404 && route.is_some() {
+                    upgrade_required()
+                } else {
+                    response
+                }
+            }
+        };
+        let keep_alive = request.keeps_alive() && !self.engine.stopping;
+        self.engine.respond(id, response, request.is_head(), keep_alive);
+    }
+
+    fn ask(&mut self, id: ConnId, route: RouteId, request: &Request<'_>) -> Option<Answer> {
+        let handler = self.routes.handler(route)?;
+        Some(handler.on_request(&mut Context::new(&mut self.engine, id, route), request))
+    }
+
+    /// Whether a WebSocket request is accepted: its route and subprotocol, or the refusal.
+    fn negotiate(
+        &mut self,
+        id: ConnId,
+        request: &Request<'_>,
+        offer: &Offer<'_>,
+    ) -> Result<(RouteId, Option<Box<str>>), Response> {
+        if self.engine.stopping {
+            return Err(Response::text(503, "the server is stopping\n"));
+        }
+        let Some(route) = self.routes.find(request.path()) else {
+            return Err(Response::text(404, "no WebSocket is served at this path\n"));
+        };
+        let (origin, secure) = (offer.origin(), self.is_secure(request));
+        if !admitted(&self.engine.config.origins, origin, request.header("Host"), secure) {
+            let origin = origin.unwrap_or_default().escape_ascii();
+            warn!("#{} refused: pages of {origin} may not connect", id.serial());
+            return Err(Response::text(403, "pages of this origin may not connect\n"));
+        }
+        match self.ask(id, route, request) {
+            Some(Answer::Respond(response)) => Err(response),
+            Some(Answer::Protocol(name)) if !request.protocols().any(|offer| offer == name) => {
+                error!("the handler of {} chose {name:?}, not offered", request.path());
+                Ok((route, None))
+            }
+            Some(Answer::Protocol(name)) => Ok((route, Some(name.into()))),
+            Some(Answer::Proceed) | None => Ok((route, None)),
+        }
+    }
+
+    /// Sends the head of the answer. Hixie-76 then waits for its last octets, but not with the
+    /// head: a proxy may hold them back until it has seen it.
+    fn upgrade(
+        &mut self,
+        id: ConnId,
+        head: &[u8],
+        offer: &Offer<'_>,
+        route: RouteId,
+        protocol: Option<Box<str>>,
+    ) {
+        let secure = self.is_secure(&offer.request);
+        self.engine.append(id, |out| offer.accept(protocol.as_deref(), secure, out));
+        let Some(conn) = self.engine.get_mut(id).filter(|conn| conn.ending.is_none()) else {
+            return;
+        };
+        conn.protocol = protocol;
+        conn.version = offer.version;
+        conn.route = route;
+        match offer.challenge() {
+            Some(parts) => {
+                let octets = Vec::with_capacity(8);
+                let challenge = Challenge { head: head.to_vec(), parts, octets };
+                conn.inbox = Inbox::Challenge(Box::new(challenge));
+            }
+            None => self.open(id, &offer.request),
+        }
+    }
+
+    /// Takes the eight octets behind a Hixie-76 head; what follows them is frames.
+    fn take_challenge(&mut self, id: ConnId, input: &[u8]) -> usize {
+        let Some(conn) = self.engine.get_mut(id) else { return input.len() };
+        let Inbox::Challenge(challenge) = &mut conn.inbox else { return input.len() };
+        let used = input.len().min(8 - challenge.octets.len());
+        challenge.octets.extend_from_slice(&input[..used]);
+        let Ok(octets) = <[u8; 8]>::try_from(&challenge.octets[..]) else { return used };
+        let Inbox::Challenge(challenge) = std::mem::replace(&mut conn.inbox, Inbox::Lent) else {
+            return used;
+        };
+        let digest = handshake::digest(challenge.parts, octets);
+        self.engine.append(id, |out| out.extend_from_slice(&digest));
+        let mut slots = vec![httparse::EMPTY_HEADER; self.engine.config.max_headers];
+        if let Ok(request) = http::parse(&challenge.head, &mut slots) {
+            self.open(id, &request);
+        }
+        used
+    }
+
+    fn open(&mut self, id: ConnId, request: &Request<'_>) {
+        let Some(conn) = self.engine.get_mut(id) else { return };
+        conn.inbox = Inbox::Frames(Decoder::new(conn.version));
+        let (version, addr) = (conn.version, conn.addr);
+        let from = addr.map_or("a Unix socket".to_string(), |addr| addr.to_string());
+        info!("#{} open: {version} {} from {from}", id.serial(), request.path());
+        self.engine.open(id);
+        self.with_handler(id, |handler, ws| handler.on_open(ws, request));
+    }
+
+    /// Cuts frames out of the input and calls the handler for each message. The decoder is out of
+    /// the connection meanwhile, so that the handler can reach every connection, this one too.
+    fn take_frames(&mut self, id: ConnId, input: &mut [u8]) -> usize {
+        let limits = self.engine.config.limits();
+        let Some(conn) = self.engine.get_mut(id) else { return input.len() };
+        let route = conn.route;
+        let Inbox::Frames(mut decoder) = std::mem::replace(&mut conn.inbox, Inbox::Lent) else {
+            return input.len();
+        };
+        let mut used = 0;
+        while let Some(event) = decoder.next(input, &mut used, &limits) {
+            match event {
+                Event::Message(message) if self.engine.is_open(id) => {
+                    if let Some(handler) = self.routes.handler(route) {
+                        handler.on_message(&mut Context::new(&mut self.engine, id, route), message);
+                    }
+                }
+                // Sent before the peer saw our close: the browser drops such messages too.
+                Event::Message(_) | Event::Pong => {}
+                Event::Ping(payload) => self.engine.pong(id, payload),
+                Event::Close(close) => self.engine.close_received(id, close),
+                Event::Failed(violation) => self.engine.violated(id, violation),
+            }
+            match self.engine.get(id) {
+                Some(conn) if conn.paused => break,
+                Some(conn) if matches!(conn.inbox, Inbox::Lent) => {}
+                _ => return input.len(),
+            }
+        }
+        if let Some(conn) = self.engine.get_mut(id).filter(|c| matches!(c.inbox, Inbox::Lent)) {
+            conn.inbox = Inbox::Frames(decoder);
+        }
+        used
+    }
+
+    /// Answers a request that cannot be served, and ends the connection.
+    pub(crate) fn refuse(&mut self, id: ConnId, response: Response) {
+        if response.status >= 400 {
+            info!("#{} refused: {}", id.serial(), response.status);
+        }
+        self.engine.respond_last(id, response);
+    }
+}
+
+/// For a plain request to a path that only speaks WebSocket (RFC 9110 section 15.5.22).
+fn upgrade_required() -> Response {
+    Response::text(426, "this is the address of a WebSocket\n")
+        .header("Upgrade", "websocket")
+        .header("Connection", "Upgrade")
+}

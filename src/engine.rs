@@ -1,0 +1,466 @@
+//! What handlers can reach through a [`Context`](crate::Context): the connections, who is on which
+//! route, what is dirty, what is at its end. No poll and no handler is known here, so nothing in
+//! this file can call one; the server does, when all borrows have ended.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use log::debug;
+use mio::{Interest, Registry, Token};
+use slab::Slab;
+
+use crate::buffer::{Flushed, Pool};
+use crate::config::{Config, OnFull};
+use crate::connection::{Connection, Overdue, ReadyState};
+use crate::proto::close::code;
+use crate::proto::{self, Framing, Message};
+use crate::timer::{Clock, Deadlines, Millis, Timers};
+use crate::transport::Stream;
+
+/// Names one connection for as long as the server runs: a name whose connection has gone is
+/// harmless, and is never given to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId {
+    pub(crate) slot: u32,
+    serial: u32,
+}
+
+impl ConnId {
+    /// No connection.
+    pub(crate) const NONE: ConnId = ConnId { slot: u32::MAX, serial: 0 };
+
+    pub(crate) fn new(slot: u32, serial: u32) -> ConnId {
+        ConnId { slot, serial }
+    }
+
+    /// How many connections were accepted before this one; what the log calls it.
+    pub(crate) fn serial(self) -> u32 {
+        self.serial
+    }
+
+    /// Slot and serial side by side, so that an event of this batch for a slot that was reused in
+    /// it finds the wrong serial. On 32 bits the serial loses its upper part.
+    fn token(self) -> Token {
+        Token(((self.serial as usize) << SLOT_BITS) | self.slot as usize)
+    }
+}
+
+const SLOT_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
+const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
+/// The slots above this are tokens of the server's own.
+pub(crate) const MAX_SLOTS: usize = SLOT_MASK - 1024;
+
+/// The number of a route, in the order they were added.
+pub(crate) type RouteId = u16;
+
+/// What became of a message. It is written at the end of the turn: so never `Sent`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendStatus {
+    /// Queued, to be written when this turn ends.
+    Queued,
+    /// Queued, but so much waits already (64 KiB) that the peer does not keep up: send less until
+    /// [`on_drain`](crate::Handler::on_drain).
+    Backpressure,
+    /// Not queued: the connection is not open, its backlog is full, or its protocol version cannot
+    /// carry the message.
+    Dropped,
+}
+
+/// So much waiting counts as backpressure.
+const PRESSURE: usize = 64 * 1024;
+/// Broadcast payloads from this size on are shared; smaller ones are copied, which is cheaper.
+const SHARE_FROM: usize = 4 * 1024;
+
+/// The state of a server but for its poll and its handlers.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) conns: Slab<Connection>,
+    /// The open connections on each route.
+    pub(crate) members: Vec<Vec<ConnId>>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) timers: Timers,
+    /// Connections with something to write, or to finish.
+    dirty: VecDeque<ConnId>,
+    /// Connections to read on, since their last read was cut short by the budget.
+    pub(crate) ready: Vec<ConnId>,
+    /// Connections that became Closed or gone, for the server to report and remove.
+    pub(crate) ended: Vec<ConnId>,
+    pub(crate) stopping: bool,
+    pool: Pool,
+    serial: u32,
+}
+
+impl Engine {
+    pub(crate) fn new(config: Config) -> Engine {
+        Engine {
+            config,
+            clock: Clock::new(),
+            conns: Slab::new(),
+            members: Vec::new(),
+            deadlines: Deadlines::default(),
+            timers: Timers::default(),
+            dirty: VecDeque::new(),
+            ready: Vec::new(),
+            ended: Vec::new(),
+            stopping: false,
+            pool: Pool::default(),
+            serial: 0,
+        }
+    }
+
+    pub(crate) fn get(&self, id: ConnId) -> Option<&Connection> {
+        self.conns.get(id.slot as usize).filter(|conn| conn.id == id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
+        self.conns.get_mut(id.slot as usize).filter(|conn| conn.id == id)
+    }
+
+    /// Whose event this is; nobody's if the connection is gone.
+    pub(crate) fn by_token(&self, token: Token) -> Option<ConnId> {
+        let id = self.conns.get(token.0 & SLOT_MASK)?.id;
+        (id.token() == token).then_some(id)
+    }
+
+    pub(crate) fn is_open(&self, id: ConnId) -> bool {
+        self.get(id).is_some_and(Connection::is_open)
+    }
+
+    /// Takes a client in. Both directions are registered once; edge-triggered, that is all the
+    /// kernel ever needs to be told.
+    pub(crate) fn admit(
+        &mut self,
+        registry: &Registry,
+        mut stream: Stream,
+        addr: Option<SocketAddr>,
+    ) -> std::io::Result<ConnId> {
+        self.serial = self.serial.wrapping_add(1);
+        let entry = self.conns.vacant_entry();
+        let id = ConnId::new(entry.key() as u32, self.serial);
+        registry.register(stream.source(), id.token(), Interest::READABLE | Interest::WRITABLE)?;
+        entry.insert(Connection::new(id, stream, addr, self.clock.now()));
+        self.arm(id);
+        Ok(id)
+    }
+
+    /// Removes a connection; its socket closes, which also takes it out of the poll.
+    pub(crate) fn remove(&mut self, id: ConnId) {
+        if self.get(id).is_some() {
+            self.timers.clear_all(id);
+            self.conns.remove(id.slot as usize);
+        }
+    }
+
+    // Queueing.
+
+    pub(crate) fn send(&mut self, id: ConnId, message: Message<'_>) -> SendStatus {
+        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|c| c.id == id && c.is_open())
+        else {
+            return SendStatus::Dropped;
+        };
+        let framing = conn.framing();
+        let len = message.as_bytes().len();
+        let added = framing.overhead(len) + len;
+        if conn.outbox.len() + added > self.config.max_backlog {
+            return self.full(id);
+        }
+        let mut sendable = true;
+        conn.outbox.append(&mut self.pool, |out| sendable = framing.encode(message, out));
+        if !sendable {
+            debug!("#{} cannot carry binary messages ({})", id.serial, conn.version);
+            return SendStatus::Dropped;
+        }
+        self.queued(id)
+    }
+
+    /// Sends to everyone on the route but `except`. The octets are made once for each of the two
+    /// ways to frame them.
+    pub(crate) fn broadcast(&mut self, route: RouteId, message: Message<'_>, except: ConnId) {
+        let mut encoded = [None, None];
+        let mut place = 0;
+        while let Some(id) = self.member(route, place) {
+            if id != except
+                && let Some(framing) = self.get(id).map(Connection::framing)
+                && let Some(octets) = encoded[framing as usize].get_or_insert_with(|| {
+                    let mut octets = Vec::new();
+                    framing.encode(message, &mut octets).then(|| Rc::<[u8]>::from(octets))
+                })
+            {
+                self.send_encoded(id, octets);
+            }
+            // One whose backlog was full has left, and the last member taken its place.
+            if self.member(route, place) == Some(id) {
+                place += 1;
+            }
+        }
+    }
+
+    fn member(&self, route: RouteId, place: usize) -> Option<ConnId> {
+        self.members.get(usize::from(route))?.get(place).copied()
+    }
+
+    fn send_encoded(&mut self, id: ConnId, octets: &Rc<[u8]>) {
+        let Some(conn) = self.conns.get_mut(id.slot as usize) else { return };
+        if conn.outbox.len() + octets.len() > self.config.max_backlog {
+            self.full(id);
+            return;
+        }
+        if octets.len() >= SHARE_FROM {
+            conn.outbox.append_shared(octets);
+        } else {
+            conn.outbox.append(&mut self.pool, |out| out.extend_from_slice(octets));
+        }
+        self.queued(id);
+    }
+
+    /// Queues octets that are no message: heads, control frames.
+    pub(crate) fn append(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|conn| conn.id == id) {
+            conn.outbox.append(&mut self.pool, write);
+            self.mark_dirty(id);
+        }
+    }
+
+    pub(crate) fn mark_dirty(&mut self, id: ConnId) {
+        if let Some(conn) = self.get_mut(id)
+            && !std::mem::replace(&mut conn.dirty, true)
+        {
+            self.dirty.push_back(id);
+        }
+    }
+
+    fn queued(&mut self, id: ConnId) -> SendStatus {
+        self.mark_dirty(id);
+        match self.get_mut(id) {
+            Some(conn) if conn.outbox.len() > PRESSURE => {
+                conn.pressed = true;
+                SendStatus::Backpressure
+            }
+            _ => SendStatus::Queued,
+        }
+    }
+
+    fn full(&mut self, id: ConnId) -> SendStatus {
+        debug!("#{} does not keep up: its backlog is full", id.serial);
+        match (self.config.on_full, self.get_mut(id)) {
+            (OnFull::Close, _) => self.fail(id, code::POLICY, "backlog full"),
+            (OnFull::Drop, Some(conn)) => conn.pressed = true,
+            (OnFull::Drop, None) => {}
+        }
+        SendStatus::Dropped
+    }
+
+    pub(crate) fn ping(&mut self, id: ConnId, payload: &[u8]) -> SendStatus {
+        let Some(conn) = self.get(id).filter(|conn| conn.is_open() && !conn.version.is_hixie())
+        else {
+            return SendStatus::Dropped;
+        };
+        let version = conn.version;
+        self.append_control(id, |out| {
+            proto::encode_ping(version, payload, out);
+        })
+    }
+
+    pub(crate) fn pong(&mut self, id: ConnId, payload: &[u8]) {
+        if self.is_open(id) {
+            self.append_control(id, |out| proto::encode_pong(payload, out));
+        }
+    }
+
+    /// Control frames count too: a peer that never reads its pongs has a backlog like any other.
+    fn append_control(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) -> SendStatus {
+        if self.get(id).is_some_and(|conn| conn.outbox.len() + 127 > self.config.max_backlog) {
+            return self.full(id);
+        }
+        self.append(id, write);
+        SendStatus::Queued
+    }
+
+    pub(crate) fn leave_route(&mut self, id: ConnId) {
+        let Some(conn) = self.get(id).filter(|conn| conn.opened) else { return };
+        let (route, member) = (usize::from(conn.route), conn.member);
+        let Some(members) = self.members.get_mut(route) else { return };
+        if members.get(member as usize) != Some(&id) {
+            return;
+        }
+        members.swap_remove(member as usize);
+        if let Some(&moved) = members.get(member as usize)
+            && let Some(conn) = self.get_mut(moved)
+        {
+            conn.member = member;
+        }
+    }
+
+    /// The handshake is done: the connection is one of its route's.
+    pub(crate) fn open(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|conn| conn.id == id) else {
+            return;
+        };
+        conn.ready_state = ReadyState::Open;
+        conn.opened = true;
+        conn.since = now;
+        conn.heard = now;
+        if let Some(members) = self.members.get_mut(usize::from(conn.route)) {
+            conn.member = members.len() as u32;
+            members.push(id);
+        }
+        self.arm(id);
+    }
+
+    // Reading.
+
+    /// Has the connection read on in the next turn, if there may be anything to read.
+    pub(crate) fn wake_reader(&mut self, id: ConnId) {
+        if let Some(conn) = self.get_mut(id)
+            && !conn.is_holding()
+            && (conn.readable || !conn.held.is_empty())
+            && !std::mem::replace(&mut conn.ready, true)
+        {
+            self.ready.push(id);
+        }
+    }
+
+    pub(crate) fn resume(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        if let Some(conn) = self.get_mut(id)
+            && std::mem::replace(&mut conn.paused, false)
+        {
+            conn.heard = now;
+            self.wake_reader(id);
+            self.arm(id);
+        }
+    }
+
+    /// What was read before and may be looked at now.
+    pub(crate) fn take_held(&mut self, id: ConnId) -> Option<Vec<u8>> {
+        let conn = self.get_mut(id).filter(|conn| !conn.is_holding() && !conn.held.is_empty())?;
+        Some(std::mem::take(&mut conn.held))
+    }
+
+    // Writing.
+
+    pub(crate) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// The kernel takes more again. Marks the connection if there is something to give.
+    pub(crate) fn writable(&mut self, id: ConnId) {
+        if let Some(conn) = self.get_mut(id)
+            && std::mem::replace(&mut conn.blocked, false)
+        {
+            self.mark_dirty(id);
+        }
+    }
+
+    pub(crate) fn next_dirty(&mut self) -> Option<ConnId> {
+        let id = self.dirty.pop_front()?;
+        if let Some(conn) = self.get_mut(id) {
+            conn.dirty = false;
+        }
+        Some(id)
+    }
+
+    /// Writes what waits. True if the handler is owed `on_drain`.
+    pub(crate) fn flush(&mut self, id: ConnId, scratch: &mut [u8]) -> bool {
+        let now = self.clock.now();
+        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|c| c.id == id && !c.gone)
+        else {
+            return false;
+        };
+        let flushed = conn.outbox.flush(&conn.stream, scratch, &mut self.pool);
+        match flushed {
+            Ok(Flushed::All) => return self.flushed_all(id),
+            Ok(Flushed::Budget) => {
+                conn.taken = now;
+                conn.blocked = false;
+            }
+            Ok(Flushed::Blocked { progress }) => {
+                if progress || !conn.blocked {
+                    conn.taken = now;
+                }
+                conn.blocked = true;
+            }
+            Err(error) => self.drop_now(id, code::ABNORMAL, &error.to_string()),
+        }
+        self.arm(id);
+        false
+    }
+
+    fn flushed_all(&mut self, id: ConnId) -> bool {
+        let now = self.clock.now();
+        let Some(conn) = self.get_mut(id) else { return false };
+        conn.blocked = false;
+        if conn.last_words {
+            self.finish(id);
+            return false;
+        }
+        if conn.ready_state == ReadyState::Connecting && conn.served {
+            conn.since = now;
+            self.wake_reader(id);
+            self.arm(id);
+            return false;
+        }
+        conn.is_open() && std::mem::replace(&mut conn.pressed, false)
+    }
+
+    /// Connections that the kernel would take more from, but for the budget.
+    pub(crate) fn wants_flush(&self, id: ConnId) -> bool {
+        self.get(id).is_some_and(|conn| !conn.outbox.is_empty() && !conn.blocked && !conn.gone)
+    }
+
+    // Deadlines.
+
+    /// Sees to it that the connection is looked at when its next deadline falls due.
+    pub(crate) fn arm(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|conn| conn.id == id) else {
+            return;
+        };
+        let (at, _) = conn.deadline(&self.config);
+        if at < conn.armed {
+            conn.armed = at;
+            self.deadlines.push(at, id);
+        }
+    }
+
+    /// The next connection that missed a deadline; those whose deadline moved are put back.
+    pub(crate) fn next_overdue(&mut self) -> Option<(ConnId, Overdue)> {
+        let now = self.clock.now();
+        while let Some((at, id)) = self.deadlines.pop_due(now) {
+            let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|conn| conn.id == id)
+            else {
+                continue;
+            };
+            if conn.armed != at {
+                continue;
+            }
+            conn.armed = Millis::MAX;
+            if conn.heard > conn.since {
+                conn.awaiting_pong = false;
+            }
+            let (at, overdue) = conn.deadline(&self.config);
+            if at <= now {
+                return Some((id, overdue));
+            }
+            self.arm(id);
+        }
+        None
+    }
+
+    /// Asks a silent peer for a sign of life.
+    pub(crate) fn ping_silent(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        self.ping(id, b"");
+        if let Some(conn) = self.get_mut(id) {
+            conn.awaiting_pong = true;
+            conn.since = now;
+        }
+        self.arm(id);
+    }
+}
+
+/// The framing that a broadcast's octets were made for is their index.
+const _: () = assert!(Framing::Hixie as usize == 0 && Framing::Hybi as usize == 1);

@@ -1,0 +1,40 @@
+use crate::{Context, Handler, Message};
+
+/// Sends every message back untouched.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Mirror;
+
+impl Handler for Mirror {
+    fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>) {
+        ws.send(message);
+    }
+}
+
+/// Sends text back with a few words before it, and binary untouched.
+#[derive(Debug, Clone)]
+pub struct Echo {
+    prefix: String,
+}
+
+impl Echo {
+    /// An echo that begins with these words.
+    pub fn new(prefix: impl Into<String>) -> Echo {
+        Echo { prefix: prefix.into() }
+    }
+}
+
+impl Default for Echo {
+    /// `echo: ` before each text.
+    fn default() -> Echo {
+        Echo::new("echo: ")
+    }
+}
+
+impl Handler for Echo {
+    fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>) {
+        match message {
+            Message::Text(text) => ws.send(&format!("{}{text}", self.prefix)),
+            Message::Binary(_) => ws.send(message),
+        };
+    }
+}

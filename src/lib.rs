@@ -1,0 +1,63 @@
+//! A WebSocket server on one thread and one [mio] poll loop. It speaks every version of the
+//! protocol that a browser ever shipped, serves plain files on the same port, and runs by itself
+//! or inside a program that has a loop of its own.
+//!
+//! ```no_run
+//! use wsloop::{Context, Message, Server};
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let mut server = Server::bind("127.0.0.1:9999")?;
+//!     server.route("/", |ws: &mut Context<'_>, message: Message<'_>| {
+//!         ws.send(message);
+//!     });
+//!     server.run()
+//! }
+//! ```
+//!
+//! Octets flow one way, and so do the modules:
+//!
+//! ```text
+//! socket -> read buffer -> request head | frame decoder -> handler
+//!        -> frame encoder -> write buffer -> socket
+//! ```
+//!
+//! [`Server`] owns the poll, the connections and one [`Handler`] for each route, and calls them from
+//! its [`turn`](Server::turn). A handler is given a [`Context`], through which it reaches its own
+//! connection and all others; what it sends is queued, and written when the turn ends. All limits
+//! are in [`Config`]. Other threads have a [`Remote`].
+
+mod accept;
+mod buffer;
+mod closing;
+mod config;
+mod connection;
+mod context;
+mod dispatch;
+mod engine;
+mod files;
+mod handler;
+pub mod handlers;
+mod http;
+mod origin;
+mod proto;
+mod remote;
+mod routes;
+mod server;
+#[cfg(feature = "cli")]
+mod signals;
+mod timer;
+mod transport;
+
+pub use config::{Config, OnFull};
+pub use connection::ReadyState;
+pub use context::Context;
+pub use engine::{ConnId, SendStatus};
+pub use handler::{Answer, Handler};
+pub use http::{Request, Response};
+pub use origin::{Origin, OriginRule};
+pub use proto::close::code;
+pub use proto::{Message, Version};
+pub use remote::{MessageBuf, Remote};
+pub use server::Server;
+pub use timer::TimerId;
+pub use transport::ListenAddr;

@@ -1,0 +1,76 @@
+//! `wsloop`, the command-line server.
+
+#![deny(unsafe_code)]
+
+mod cli;
+mod site;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use cli::{Command, Options};
+use log::debug;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use wsloop::Server;
+
+const DEFAULT_ADDR: &str = "127.0.0.1:8080";
+
+fn main() -> ExitCode {
+    let options = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Run(options)) => options,
+        Ok(Command::Help) => return print(cli::HELP),
+        Ok(Command::Version) => return print(concat!("wsloop ", env!("CARGO_PKG_VERSION"), "\n")),
+        Err(error) => {
+            complain(&format!("{error}; see wsloop --help"));
+            return ExitCode::from(2);
+        }
+    };
+    env_logger::Builder::new().filter_level(options.log).init();
+    match serve(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Sets the server up as asked, and runs it. The error is one line for the user.
+fn serve(options: &Options) -> Result<(), String> {
+    raise_descriptor_limit();
+    let mut server = Server::new(options.config.clone()).map_err(|error| error.to_string())?;
+    options.mount_routes(&mut server);
+    match &options.root {
+        Some(root) => server.serve_folder(root).map_err(|error| format!("--root: {error}"))?,
+        None => server.serve_embedded(site::FILES),
+    }
+    server.stop_on_signals().map_err(|error| error.to_string())?;
+    let default = [DEFAULT_ADDR.to_string()];
+    let addrs = if options.listen.is_empty() { &default[..] } else { &options.listen };
+    let mut ready = String::new();
+    for addr in addrs {
+        let bound = server.listen(addr).map_err(|error| format!("--listen {addr}: {error}"))?;
+        ready += &format!("listening on {bound}\n");
+    }
+    print(&ready);
+    server.run().map_err(|error| error.to_string())
+}
+
+/// As many connections as the system allows, not only as many as it hands out unasked.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        debug!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
+}
+
+/// To standard output, at once. Nobody may be reading there any more, which is no failure.
+fn print(text: &str) -> ExitCode {
+    let mut stdout = io::stdout();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    ExitCode::SUCCESS
+}
+
+fn complain(error: &str) {
+    let _ = writeln!(io::stderr(), "wsloop: {error}");
+}

@@ -1,0 +1,253 @@
+//! The opening handshakes: from a request head to one of five versions, and the answer to it
+//! (RFC 6455 section 4.2; hixie-76 section 5; hixie-75 section 4).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use md5::Md5;
+use sha1::{Digest, Sha1};
+
+use super::Version;
+use crate::http::{Request, Response, bad_request};
+
+/// RFC 6455 section 1.3.
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// A WebSocket request that may be accepted.
+#[derive(Debug)]
+pub(crate) struct Offer<'a> {
+    pub(crate) request: Request<'a>,
+    proof: Proof<'a>,
+    pub(crate) version: Version,
+}
+
+/// What the server must show to have understood the request.
+#[derive(Debug)]
+enum Proof<'a> {
+    /// Hixie-75 asks for none.
+    None,
+    /// The parts of Hixie-76's two keys; the digest needs the eight octets behind the head too.
+    Parts([u32; 2]),
+    /// The key of the HyBi versions and RFC 6455.
+    Key(&'a [u8]),
+}
+
+/// Reads a request: `None` is plain HTTP, an error is the answer to a WebSocket request that
+/// cannot be accepted. The versions are told apart by what only they have, in this order.
+pub(crate) fn offer<'a>(request: Request<'a>) -> Result<Option<Offer<'a>>, Response> {
+    if !request.has_token("Upgrade", "websocket") {
+        return Ok(None);
+    }
+    if request.method() != "GET" || !request.is_http_1_1() {
+        return Err(bad_request("a WebSocket request is a GET of HTTP/1.1"));
+    }
+    if !request.has_token("Connection", "Upgrade") {
+        return Err(bad_request("a WebSocket request says Connection: Upgrade"));
+    }
+    let (version, proof) = match version_field(&request)? {
+        Some(version) => (version, Proof::Key(hybi_key(&request, version)?)),
+        None if has(&request, "Sec-WebSocket-Key") => {
+            return Err(bad_request("no Sec-WebSocket-Version field"));
+        }
+        None if has(&request, "Sec-WebSocket-Key1") || has(&request, "Sec-WebSocket-Key2") => {
+            (Version::Hixie76, Proof::Parts(hixie_keys(&request)?))
+        }
+        None => (hixie_75(&request)?, Proof::None),
+    };
+    let body = request.content_length();
+    if body != 0 && !(body == 8 && version == Version::Hixie76) {
+        return Err(bad_request("a WebSocket request has no body"));
+    }
+    Ok(Some(Offer { request, proof, version }))
+}
+
+impl<'a> Offer<'a> {
+    /// The page the request comes from; nothing but browsers sends it.
+    pub(crate) fn origin(&self) -> Option<&'a [u8]> {
+        let drafts = match self.version {
+            Version::Hybi07 | Version::Hybi08 => self.request.header_bytes("Sec-WebSocket-Origin"),
+            _ => None,
+        };
+        drafts.or_else(|| self.request.header_bytes("Origin"))
+    }
+
+    /// Hixie-76: what [`digest`] needs beside the eight octets that follow the head.
+    pub(crate) fn challenge(&self) -> Option<[u32; 2]> {
+        match self.proof {
+            Proof::Parts(parts) => Some(parts),
+            _ => None,
+        }
+    }
+
+    /// Appends the head of the answer, with the subprotocol chosen, if any. `secure` says that the
+    /// client's connection is TLS, here or at a proxy in front.
+    pub(crate) fn accept(&self, protocol: Option<&str>, secure: bool, out: &mut Vec<u8>) {
+        match (self.version, &self.proof) {
+            (Version::Hixie75, _) => {
+                out.extend_from_slice(b"HTTP/1.1 101 Web Socket Protocol Handshake\r\n");
+                self.accept_hixie(secure, "WebSocket-", out);
+                field(out, "WebSocket-Protocol", protocol.map(str::as_bytes));
+            }
+            (Version::Hixie76, _) => {
+                out.extend_from_slice(b"HTTP/1.1 101 WebSocket Protocol Handshake\r\n");
+                self.accept_hixie(secure, "Sec-WebSocket-", out);
+                field(out, "Sec-WebSocket-Protocol", protocol.map(str::as_bytes));
+            }
+            (_, Proof::Key(key)) => {
+                // Chrome 14 compares the whole of Connection with "Upgrade".
+                out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+                field(out, "Upgrade", Some(b"websocket"));
+                field(out, "Connection", Some(b"Upgrade"));
+                field(out, "Sec-WebSocket-Accept", Some(accept_value(key).as_bytes()));
+                field(out, "Sec-WebSocket-Protocol", protocol.map(str::as_bytes));
+            }
+            (_, Proof::None | Proof::Parts(_)) => {}
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The clients of 75 compare these lines octet by octet, and Origin and Location with their
+    /// own: everything is sent back as it came.
+    fn accept_hixie(&self, secure: bool, prefix: &str, out: &mut Vec<u8>) {
+        field(out, "Upgrade", Some(b"WebSocket"));
+        field(out, "Connection", Some(b"Upgrade"));
+        field(out, &format!("{prefix}Origin"), self.origin());
+        let scheme: &[u8] = if secure { b"wss://" } else { b"ws://" };
+        let host = self.request.header_bytes("Host").unwrap_or_default();
+        let location = [scheme, host, self.request.target().as_bytes()].concat();
+        field(out, &format!("{prefix}Location"), Some(&location));
+    }
+}
+
+/// Hixie-76 section 5.2, steps 8 and 9: what follows the head of the answer.
+pub(crate) fn digest(parts: [u32; 2], octets: [u8; 8]) -> [u8; 16] {
+    let [first, second] = parts.map(u32::to_be_bytes);
+    Md5::new().chain_update(first).chain_update(second).chain_update(octets).finalize().into()
+}
+
+fn field(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
+    if let Some(value) = value {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+}
+
+fn has(request: &Request<'_>, name: &str) -> bool {
+    request.header_bytes(name).is_some()
+}
+
+/// The value of a field that may be there once.
+fn once<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Response> {
+    let mut values = request.header_values(name);
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(bad_request(&format!("more than one {name} field")));
+    }
+    Ok(first)
+}
+
+fn version_field(request: &Request<'_>) -> Result<Option<Version>, Response> {
+    match once(request, "Sec-WebSocket-Version")? {
+        None => Ok(None),
+        Some(b"13") => Ok(Some(Version::Rfc6455)),
+        Some(b"8") => Ok(Some(Version::Hybi08)),
+        Some(b"7") => Ok(Some(Version::Hybi07)),
+        // Section 4.4; RFC 9110 section 15.5.22 wants Upgrade beside a 426.
+        Some(_) => Err(Response::text(426, "the WebSocket versions spoken here are 13, 8 and 7\n")
+            .header("Upgrade", "websocket")
+            .header("Connection", "Upgrade, close")
+            .header("Sec-WebSocket-Version", "13, 8, 7")),
+    }
+}
+
+/// Section 4.2.1: 16 octets in base64. The drafts are not held to that: old clients sent 15.
+fn hybi_key<'a>(request: &Request<'a>, version: Version) -> Result<&'a [u8], Response> {
+    let key = once(request, "Sec-WebSocket-Key")?.unwrap_or_default();
+    let whole = || BASE64.decode(key).is_ok_and(|octets| octets.len() == 16);
+    if key.is_empty() || (version == Version::Rfc6455 && !whole()) {
+        return Err(bad_request("Sec-WebSocket-Key is not 16 octets in base64"));
+    }
+    Ok(key)
+}
+
+fn accept_value(key: &[u8]) -> String {
+    BASE64.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+}
+
+fn hixie_keys(request: &Request<'_>) -> Result<[u32; 2], Response> {
+    // Values other than 0 mean hybi-01 to -03, which nothing shipped.
+    if once(request, "Sec-WebSocket-Draft")?.is_some_and(|draft| draft != b"0") {
+        return Err(bad_request("this draft of the WebSocket protocol is not spoken here"));
+    }
+    let mut parts = [0; 2];
+    for (part, name) in parts.iter_mut().zip(["Sec-WebSocket-Key1", "Sec-WebSocket-Key2"]) {
+        *part = once(request, name)?
+            .and_then(key_part)
+            .ok_or_else(|| bad_request(&format!("{name} is not a key of hixie-76")))?;
+    }
+    Ok(parts)
+}
+
+/// Hixie-76 section 5.2, steps 4 to 7: the digits as a number, divided by the count of spaces. No
+/// space at all is the mark of a request that a page forged by other means.
+fn key_part(key: &[u8]) -> Option<u32> {
+    let mut number: Option<u64> = None;
+    let mut spaces = 0u64;
+    for octet in key {
+        match octet {
+            b'0'..=b'9' => {
+                let digit = u64::from(octet - b'0');
+                number = Some(number.unwrap_or(0).checked_mul(10)?.checked_add(digit)?);
+            }
+            b' ' => spaces += 1,
+            _ => {}
+        }
+    }
+    let number = number?;
+    if number.checked_rem(spaces)? != 0 {
+        return None;
+    }
+    u32::try_from(number / spaces).ok()
+}
+
+/// What every browser of that version sent, to the letter; there is nothing else to know it by.
+fn hixie_75(request: &Request<'_>) -> Result<Version, Response> {
+    let exact = |name, value: &[u8]| request.header_values(name).all(|field| field == value);
+    let later = |name: &str| {
+        name.get(..14).is_some_and(|start| start.eq_ignore_ascii_case("Sec-WebSocket-"))
+    };
+    if exact("Upgrade", b"WebSocket")
+        && exact("Connection", b"Upgrade")
+        && has(request, "Origin")
+        && !request.headers().any(|(name, _)| later(name))
+    {
+        return Ok(Version::Hixie75);
+    }
+    Err(bad_request("no Sec-WebSocket-Version and no Sec-WebSocket-Key field"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_rfc_6455_section_1_3() {
+        assert_eq!(accept_value(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn the_keys_of_hixie_76_section_1_2() {
+        assert_eq!(key_part(b"4 @1  46546xW%0l 1 5"), Some(829_309_203));
+        assert_eq!(key_part(b"12998 5 Y3 1  .P00"), Some(259_970_620));
+        assert_eq!(&digest([829_309_203, 259_970_620], *b"^n:ds[4U"), b"8jKS'y:G*Co,Wxa-");
+    }
+
+    #[test]
+    fn keys_that_no_browser_makes() {
+        for key in ["", "1", "a b", "1 2 3 7x", "9 9999999999", "1 00000000000000000000000000"] {
+            assert_eq!(key_part(key.as_bytes()), None, "{key:?}");
+        }
+        assert_eq!(key_part(b"42949 67295x"), Some(u32::MAX));
+        assert_eq!(key_part(b"0 x"), Some(0));
+    }
+}

@@ -1,0 +1,43 @@
+//! Masking (RFC 6455 section 5.3).
+
+/// XORs `octets` with the key, and turns the key so that it fits the octets that follow.
+pub(super) fn unmask(octets: &mut [u8], key: &mut [u8; 4]) {
+    let [a, b, c, d] = *key;
+    // The same octets in memory order on either endianness.
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (words, rest) = octets.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    }
+    for (octet, key) in rest.iter_mut().zip([a, b, c, d, a, b, c, d]) {
+        *octet ^= key;
+    }
+    key.rotate_left(octets.len() % 4);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_section_5_7() {
+        let mut octets = *b"\x7f\x9f\x4d\x51\x58";
+        unmask(&mut octets, &mut [0x37, 0xfa, 0x21, 0x3d]);
+        assert_eq!(&octets, b"Hello");
+    }
+
+    #[test]
+    fn any_length_in_any_two_pieces_equals_one_octet_at_a_time() {
+        let key = [1, 20, 40, 255];
+        for len in 0..40 {
+            let plain: Vec<u8> = (0..len as u8).collect();
+            let expected: Vec<u8> = plain.iter().enumerate().map(|(i, o)| o ^ key[i % 4]).collect();
+            for cut in 0..=len {
+                let (mut octets, mut turning) = (plain.clone(), key);
+                unmask(&mut octets[..cut], &mut turning);
+                unmask(&mut octets[cut..], &mut turning);
+                assert_eq!(octets, expected, "{len} octets cut at {cut}");
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The WebSocket versions, sans-I/O: octets in, [`Event`]s out; messages in, octets out.
+//!
+//! Nothing in this folder knows a socket, a clock or a log. `handshake` turns a request head into
+//! the opening of one of five versions; from then on a [`Decoder`] and [`encode`] are all there is.
+
+pub(crate) mod close;
+pub(crate) mod handshake;
+mod hixie;
+mod hybi;
+mod mask;
+mod utf8;
+
+use std::fmt;
+
+pub(crate) use close::Violation;
+
+/// The protocol versions that browsers shipped, oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// draft-hixie-thewebsocketprotocol-75: Chrome 4 and 5, Safari 5.0.0.
+    Hixie75,
+    /// draft-hixie-thewebsocketprotocol-76, also called hybi-00: Chrome 6 to 13, Safari 5.0.1 and
+    /// 5.1, iOS 4.2 to 5.
+    Hixie76,
+    /// draft-ietf-hybi-thewebsocketprotocol-07: Firefox 6.
+    Hybi07,
+    /// draft-ietf-hybi-thewebsocketprotocol-08 to -12: Chrome 14 and 15, Firefox 7 to 10.
+    Hybi08,
+    /// RFC 6455: every browser since 2012.
+    Rfc6455,
+}
+
+impl Version {
+    /// Whether the version frames text only, between 0x00 and 0xFF, and knows neither binary
+    /// messages, pings nor close codes.
+    pub fn is_hixie(self) -> bool {
+        matches!(self, Version::Hixie75 | Version::Hixie76)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Version::Hixie75 => "Hixie-75",
+            Version::Hixie76 => "Hixie-76",
+            Version::Hybi07 => "HyBi-07",
+            Version::Hybi08 => "HyBi-08",
+            Version::Rfc6455 => "RFC 6455",
+        })
+    }
+}
+
+/// One whole message, borrowed: from the receive buffer on its way in, from the handler on its
+/// way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Message<'a> {
+    /// UTF-8 text, checked.
+    Text(&'a str),
+    /// Octets. The Hixie versions cannot carry them.
+    Binary(&'a [u8]),
+}
+
+impl Message<'_> {
+    /// The payload, whichever kind it is.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(octets) => octets,
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Message<'a> {
+    fn from(text: &'a str) -> Self {
+        Message::Text(text)
+    }
+}
+
+impl<'a> From<&'a String> for Message<'a> {
+    fn from(text: &'a String) -> Self {
+        Message::Text(text)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Message<'a> {
+    fn from(octets: &'a [u8]) -> Self {
+        Message::Binary(octets)
+    }
+}
+
+/// What a peer's octets meant.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event<'a> {
+    Message(Message<'a>),
+    Ping(&'a [u8]),
+    Pong,
+    /// The peer's close: its code and reason, if it gave any.
+    Close(Option<(u16, &'a str)>),
+    /// The peer broke a rule. Nothing behind it is read.
+    Failed(Violation),
+}
+
+/// What one message may grow to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Octets in one message, all its fragments together.
+    pub(crate) message: usize,
+    /// Fragments in one message.
+    pub(crate) fragments: u32,
+}
+
+/// One peer's octets since the handshake, cut into events.
+#[derive(Debug)]
+pub(crate) enum Decoder {
+    Hixie(hixie::Decoder),
+    Hybi(hybi::Decoder),
+}
+
+impl Decoder {
+    pub(crate) fn new(version: Version) -> Decoder {
+        if version.is_hixie() {
+            Decoder::Hixie(hixie::Decoder::new(version))
+        } else {
+            Decoder::Hybi(hybi::Decoder::new(version))
+        }
+    }
+
+    /// The next event in `input[*used..]`, or `None` once all of it is taken in. Call again until
+    /// then; the octets may be cut anywhere between calls. Payloads are unmasked where they lie.
+    pub(crate) fn next<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        used: &mut usize,
+        limits: &Limits,
+    ) -> Option<Event<'a>> {
+        match self {
+            Decoder::Hixie(decoder) => decoder.next(input, used, limits),
+            Decoder::Hybi(decoder) => decoder.next(input, used, limits),
+        }
+    }
+}
+
+/// What versions have in common on the wire from the server to the client: bytes made for one can
+/// be sent to all others of its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    Hixie,
+    Hybi,
+}
+
+impl Framing {
+    pub(crate) fn of(version: Version) -> Framing {
+        if version.is_hixie() { Framing::Hixie } else { Framing::Hybi }
+    }
+
+    /// Appends a message. False, and nothing appended, where it has no wire form: binary in the
+    /// Hixie versions.
+    pub(crate) fn encode(self, message: Message<'_>, out: &mut Vec<u8>) -> bool {
+        match (self, message) {
+            (Framing::Hybi, _) => hybi::encode(message, out),
+            (Framing::Hixie, Message::Text(text)) => hixie::encode(text, out),
+            (Framing::Hixie, Message::Binary(_)) => return false,
+        }
+        true
+    }
+
+    /// How many octets [`encode`](Framing::encode) adds to a payload of `len`.
+    pub(crate) fn overhead(self, len: usize) -> usize {
+        match self {
+            Framing::Hixie => 2,
+            Framing::Hybi => hybi::head_len(len),
+        }
+    }
+}
+
+/// Appends a ping. False where the version has none.
+pub(crate) fn encode_ping(version: Version, payload: &[u8], out: &mut Vec<u8>) -> bool {
+    if !version.is_hixie() {
+        hybi::encode_control(hybi::PING, payload, out);
+    }
+    !version.is_hixie()
+}
+
+/// Appends the answer to a ping.
+pub(crate) fn encode_pong(payload: &[u8], out: &mut Vec<u8>) {
+    hybi::encode_control(hybi::PONG, payload, out);
+}
+
+/// Appends a close frame: with code and reason in the HyBi versions and RFC 6455, `FF 00` in
+/// Hixie-76, nothing in Hixie-75, which only has the end of the stream.
+pub(crate) fn encode_close(version: Version, close: Option<(u16, &str)>, out: &mut Vec<u8>) {
+    match version {
+        Version::Hixie75 => {}
+        Version::Hixie76 => out.extend_from_slice(&[0xff, 0x00]),
+        _ => hybi::encode_close(close, out),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Every vector of `tests/vectors`, at every split.

@@ -1,0 +1,114 @@
+//! Text that arrives in pieces, checked as it comes (RFC 6455 section 8.1).
+
+/// These octets cannot begin or continue any UTF-8 text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Invalid;
+
+/// The valid text so far, and the first octets of a character whose rest has not come yet.
+#[derive(Debug, Default)]
+pub(super) struct Text {
+    whole: String,
+    started: [u8; 4],
+    started_len: usize,
+}
+
+impl Text {
+    /// Octets so far.
+    pub(super) fn len(&self) -> usize {
+        self.whole.len() + self.started_len
+    }
+
+    pub(super) fn reserve(&mut self, octets: usize) {
+        self.whole.reserve(octets);
+    }
+
+    /// Appends a piece. Fails at the first octet that cannot be right, whatever follows it.
+    pub(super) fn push(&mut self, mut piece: &[u8]) -> Result<(), Invalid> {
+        while self.started_len > 0 {
+            let Some((&octet, rest)) = piece.split_first() else { return Ok(()) };
+            piece = rest;
+            self.continue_character(octet)?;
+        }
+        match str::from_utf8(piece) {
+            Ok(text) => self.whole.push_str(text),
+            Err(error) if error.error_len().is_some() => return Err(Invalid),
+            Err(error) => {
+                let (valid, started) = piece.split_at(error.valid_up_to());
+                self.whole.push_str(str::from_utf8(valid).map_err(|_| Invalid)?);
+                for &octet in started {
+                    self.continue_character(octet)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The text, if it does not end within a character.
+    pub(super) fn finish(&self) -> Result<&str, Invalid> {
+        if self.started_len == 0 { Ok(&self.whole) } else { Err(Invalid) }
+    }
+
+    fn continue_character(&mut self, octet: u8) -> Result<(), Invalid> {
+        let place = self.started.get_mut(self.started_len).ok_or(Invalid)?;
+        *place = octet;
+        self.started_len += 1;
+        match str::from_utf8(&self.started[..self.started_len]) {
+            Ok(character) => {
+                self.whole.push_str(character);
+                self.started_len = 0;
+                Ok(())
+            }
+            Err(error) if error.error_len().is_some() => Err(Invalid),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The index of the octet that was refused, or the text.
+    fn octet_by_octet(octets: &[u8]) -> Result<String, usize> {
+        let mut text = Text::default();
+        for (index, octet) in octets.iter().enumerate() {
+            text.push(&[*octet]).map_err(|_| index)?;
+        }
+        text.finish().map(str::to_string).map_err(|_| octets.len())
+    }
+
+    #[test]
+    fn text_may_be_cut_anywhere() {
+        let whole = "a\u{e9}\u{20ac}\u{1f600}\u{7ff}\u{ffff}\u{10ffff}\0z";
+        assert_eq!(octet_by_octet(whole.as_bytes()).as_deref(), Ok(whole));
+        for cut in 0..whole.len() {
+            let mut text = Text::default();
+            text.push(&whole.as_bytes()[..cut]).unwrap();
+            assert_eq!(text.len(), cut);
+            text.push(&whole.as_bytes()[cut..]).unwrap();
+            assert_eq!(text.finish(), Ok(whole));
+        }
+    }
+
+    #[test]
+    fn the_first_wrong_octet_is_refused_at_once() {
+        for (octets, index) in [
+            (&b"a\xff"[..], 1),
+            (b"\xc0\xaf", 0),
+            (b"\xe0\x9f\xbf", 1),
+            (b"\xed\xa0\x80", 1),
+            (b"\xf4\x90\x80\x80", 1),
+            (b"\xf5", 0),
+            (b"\xe2\x82\x41", 2),
+            (b"\x80", 0),
+        ] {
+            assert_eq!(octet_by_octet(octets), Err(index), "{octets:x?}");
+            assert_eq!(Text::default().push(octets), Err(Invalid), "{octets:x?}");
+        }
+    }
+
+    #[test]
+    fn a_character_cut_short_is_no_text() {
+        assert_eq!(octet_by_octet(b"a\xe2\x82"), Err(3));
+    }
+}

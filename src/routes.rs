@@ -1,0 +1,77 @@
+//! Which handler serves which path.
+
+use crate::engine::RouteId;
+use crate::handler::Handler;
+
+struct Route {
+    path: String,
+    handler: Box<dyn Handler>,
+}
+
+/// The routes, in the order they were added; there are few, so they are looked through.
+#[derive(Default)]
+pub(crate) struct Routes {
+    routes: Vec<Route>,
+}
+
+impl Routes {
+    /// Every path that no other route names.
+    const REST: &str = "*";
+
+    /// Adds a route, or gives an old one a new handler. True if it is new.
+    pub(crate) fn add(&mut self, path: &str, handler: Box<dyn Handler>) -> bool {
+        match self.named(path) {
+            Some(route) => {
+                self.routes[usize::from(route)].handler = handler;
+                false
+            }
+            None => {
+                self.routes.push(Route { path: path.to_string(), handler });
+                true
+            }
+        }
+    }
+
+    /// The route for a request's path.
+    pub(crate) fn find(&self, path: &str) -> Option<RouteId> {
+        self.named(path).or_else(|| self.named(Routes::REST))
+    }
+
+    /// The route that was added by this name.
+    pub(crate) fn named(&self, path: &str) -> Option<RouteId> {
+        let place = self.routes.iter().position(|route| route.path == path)?;
+        RouteId::try_from(place).ok()
+    }
+
+    pub(crate) fn path(&self, route: RouteId) -> &str {
+        self.routes.get(usize::from(route)).map_or("", |route| &route.path)
+    }
+
+    pub(crate) fn handler(&mut self, route: RouteId) -> Option<&mut (dyn Handler + 'static)> {
+        Some(self.routes.get_mut(usize::from(route))?.handler.as_mut())
+    }
+
+    pub(crate) fn ids(&self) -> std::ops::Range<RouteId> {
+        0..self.routes.len() as RouteId
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Context, Message};
+
+    #[test]
+    fn paths_are_matched_whole_and_the_rest_last() {
+        let nothing = || Box::new(|_: &mut Context<'_>, _: Message<'_>| {});
+        let mut routes = Routes::default();
+        assert!(routes.add("/", nothing()) && routes.add("/chat", nothing()));
+        assert!(!routes.add("/chat", nothing()));
+        assert_eq!(routes.find("/"), Some(0));
+        assert_eq!(routes.find("/chat"), Some(1));
+        assert_eq!(routes.find("/chat/"), None);
+        assert!(routes.add("*", nothing()));
+        assert_eq!(routes.find("/chat/"), Some(2));
+        assert_eq!(routes.path(1), "/chat");
+    }
+}

@@ -1,0 +1,173 @@
+//! Sockets: where to listen, what was accepted, and the three calls made on it.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, IoSlice, Read};
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use rustix::net::{SendAncillaryBuffer, SendFlags};
+
+/// Clients the kernel holds ready between two turns; mio asks for 128, which bursts overflow.
+const BACKLOG: i32 = 4096;
+
+/// A socket that clients connect to.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// Where a server listens. Shown as the address of a WebSocket: `ws://127.0.0.1:8080`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddr {
+    /// A TCP socket.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenAddr::Tcp(addr) => write!(f, "ws://{addr}"),
+            ListenAddr::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Listener {
+    /// Listens on `host:port`, `[v6]:port` or `unix:/path`. Of several addresses behind a name,
+    /// the first that can be had.
+    pub(crate) fn bind(addr: &str) -> io::Result<Listener> {
+        match addr.strip_prefix("unix:") {
+            Some(path) => bind_unix(Path::new(path)),
+            None => bind_tcp(addr),
+        }
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<ListenAddr> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().map(ListenAddr::Tcp),
+            Listener::Unix(_, path) => Ok(ListenAddr::Unix(path.clone())),
+        }
+    }
+
+    /// One client, and its address where it has one. Errors are those of accept(2), `WouldBlock`
+    /// among them.
+    pub(crate) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match self {
+            Listener::Tcp(listener) => {
+                listener.accept().map(|(stream, addr)| (Stream::Tcp(stream), Some(addr)))
+            }
+            Listener::Unix(listener, _) => {
+                listener.accept().map(|(stream, _)| (Stream::Unix(stream), None))
+            }
+        }
+    }
+
+    pub(crate) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Listener::Tcp(listener) => listener,
+            Listener::Unix(listener, _) => listener,
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Listener::Unix(_, path) = self {
+            // Nobody can connect to what nobody listens on; another server may be here by now,
+            // and then there is nothing to do either.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn bind_tcp(addr: &str) -> io::Result<Listener> {
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no such address");
+    for addr in addr.to_socket_addrs()? {
+        match TcpListener::bind(addr) {
+            Ok(listener) => {
+                rustix::net::listen(&listener, BACKLOG)?;
+                // Inherited by what is accepted: one call instead of one for each client.
+                rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
+                return Ok(Listener::Tcp(listener));
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// A socket that a server left behind is replaced; one that somebody listens on is not.
+fn bind_unix(path: &Path) -> io::Result<Listener> {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        match std::os::unix::net::UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                fs::remove_file(path)?;
+            }
+            _ => return Err(io::ErrorKind::AddrInUse.into()),
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(Listener::Unix(listener, path.to_owned()))
+}
+
+/// One client's socket.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => (&mut &*stream).read(buf),
+            Stream::Unix(stream) => (&mut &*stream).read(buf),
+        }
+    }
+
+    /// Writes what the kernel takes of these parts. By sendmsg, since writev(2) would end a
+    /// program that leaves SIGPIPE at its default when the peer has gone.
+    pub(crate) fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut no_control = SendAncillaryBuffer::default();
+        Ok(rustix::net::sendmsg(self.as_fd(), parts, &mut no_control, NO_SIGPIPE)?)
+    }
+
+    /// Sends the end of the stream behind what was written.
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    pub(crate) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Stream::Tcp(stream) => stream,
+            Stream::Unix(stream) => stream,
+        }
+    }
+}
+
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGPIPE: SendFlags = SendFlags::NOSIGNAL;
+/// Apple's systems have no such flag; std and mio set SO_NOSIGPIPE on their sockets there.
+#[cfg(target_vendor = "apple")]
+const NO_SIGPIPE: SendFlags = SendFlags::empty();
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Independent clients against the binary: plain sockets, PyPI `websockets`, npm `ws`.
+# Usage: run.sh WSLOOP_BINARY      (needs python3 with venv, node, npm; installs into a temporary folder)
+set -euo pipefail
+[ $# = 1 ] || { echo "usage: run.sh WSLOOP_BINARY" >&2; exit 2; }
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/interop/server.sh
+. "$here/server.sh"
+
+cp "$here"/*.py "$here"/*.mjs "$here"/*.json "$here/requirements.txt" "$work"
+python3 -m venv "$work/venv"
+"$work/venv/bin/pip" install -q --disable-pip-version-check -r "$work/requirements.txt"
+npm ci --prefix "$work" --no-audit --no-fund --loglevel=error
+
+start_server "$1"
+failed=0
+echo "== plain sockets"
+python3 "$work/raw.py" "$address" || failed=1
+echo "== websockets (Python)"
+"$work/venv/bin/python" "$work/client.py" "ws://$address" || failed=1
+echo "== ws (Node)"
+node "$work/client.mjs" "ws://$address" || failed=1
+stop_server || failed=1
+exit "$failed"

@@ -1,0 +1,39 @@
+# Sourced by the run.sh scripts of tests/: a temporary folder $work, and wsloop on a free port.
+# shellcheck shell=bash
+
+work=$(mktemp -d)
+server=
+cleanup() {
+    [ -z "$server" ] || kill -KILL "$server" 2>/dev/null || true
+    rm -rf "$work"
+}
+trap cleanup EXIT
+
+# start_server BINARY [FLAG…]: sets $address to HOST:PORT and $server to the process id.
+start_server() {
+    local line
+    coproc WSLOOP { exec "$1" --listen 127.0.0.1:0 "${@:2}"; }
+    server=$!
+    IFS= read -r -t 20 line <&"${WSLOOP[0]}" || line='(nothing)'
+    [[ $line =~ ^listening\ on\ ws://([^/]+:[0-9]+)$ ]] || {
+        echo "${0##*/}: expected 'listening on ws://…' from $1, got: $line" >&2
+        return 1
+    }
+    # shellcheck disable=SC2034 # for the script that sources this
+    address=${BASH_REMATCH[1]}
+}
+
+# stop_server: it must still run, and SIGTERM must end it within 15 s with exit status 0.
+stop_server() {
+    local status=0 pid=$server
+    server=
+    if ! kill -TERM "$pid" 2>/dev/null; then
+        wait "$pid" || status=$?
+        echo "${0##*/}: the server ended before it was told to, with status $status" >&2
+        return 1
+    fi
+    timeout 15 tail --pid="$pid" -s 0.1 -f /dev/null || kill -KILL "$pid"
+    wait "$pid" || status=$?
+    [ "$status" = 0 ] || echo "${0##*/}: exit status $status instead of 0 within 15 s of SIGTERM" >&2
+    return "$status"
+}
