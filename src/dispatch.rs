@@ -106,7 +106,8 @@ impl Server {
     /// Answers plain HTTP: the handler of the path if it wants to, else the site.
     fn serve(&mut self, id: ConnId, request: &Request<'_>) {
         if request.content_length() > 0 {
-            return self.refuse(id, Response::text(413, "request bodies are not taken here\n"));
+            let response = Response::text(413, "request bodies are not taken here\n");
+            return self.engine.respond(id, response, request.is_head(), false);
         }
         let route = self.routes.find(request.path());
         let response = match route.and_then(|route| self.ask(id, route, request)) {

@@ -42,22 +42,25 @@ mod origin;
 mod proto;
 mod remote;
 mod routes;
+mod sending;
 mod server;
 #[cfg(feature = "cli")]
 mod signals;
 mod timer;
 mod transport;
+mod turn;
 
 pub use config::{Config, OnFull};
 pub use connection::ReadyState;
 pub use context::Context;
-pub use engine::{ConnId, SendStatus};
+pub use engine::ConnId;
 pub use handler::{Answer, Handler};
 pub use http::{Request, Response};
 pub use origin::{Origin, OriginRule};
 pub use proto::close::code;
 pub use proto::{Message, Version};
 pub use remote::{MessageBuf, Remote};
+pub use sending::SendStatus;
 pub use server::Server;
 pub use timer::TimerId;
 pub use transport::ListenAddr;
