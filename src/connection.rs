@@ -1,6 +1,7 @@
 //! One peer: its socket, what it sent that is not whole yet, what waits to be sent to it, and
 //! where it stands between opening and closing.
 
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
 use crate::buffer::Outbox;
@@ -63,6 +64,16 @@ pub(crate) enum Overdue {
     Idle,
     Stall,
     Close,
+}
+
+/// What one read brought.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    pub(crate) octets: usize,
+    /// There was room for no more, so there may be more.
+    pub(crate) filled: bool,
+    /// They went into a message; these lay behind it. Otherwise all are in the receive buffer.
+    pub(crate) behind: Option<Vec<u8>>,
 }
 
 /// One connection.
@@ -177,6 +188,29 @@ impl Connection {
     /// Whether octets that came in have to wait.
     pub(crate) fn is_holding(&self) -> bool {
         self.paused || (matches!(self.inbox, Inbox::Head(_)) && !self.outbox.is_empty())
+    }
+
+    /// One read: into a large message that is under way, or else into the receive buffer.
+    pub(crate) fn read(&mut self, receive: &mut [u8]) -> io::Result<Fresh> {
+        if let Inbox::Frames(decoder) = &mut self.inbox
+            && let Some(message) = decoder.landing()
+        {
+            let room = message.capacity() - message.len();
+            let octets = self.stream.read_onto(message)?;
+            let behind = Some(decoder.landed(octets));
+            return Ok(Fresh { octets, filled: octets == room, behind });
+        }
+        let octets = self.stream.read(receive)?;
+        Ok(Fresh { octets, filled: octets == receive.len(), behind: None })
+    }
+
+    /// Has the kernel take what it will of these parts, if nothing waits before them; how much.
+    pub(crate) fn offer(&self, parts: [&[u8]; 3]) -> usize {
+        if !self.outbox.is_empty() || self.blocked {
+            return 0;
+        }
+        // An error is none yet: the parts are queued, and the flush meets it again.
+        self.stream.write(&parts.map(IoSlice::new)).unwrap_or(0)
     }
 
     /// Whether there may be something to read that anybody wants.

@@ -15,10 +15,11 @@ use crate::proto::{Decoder, Event};
 use crate::server::Server;
 
 impl Server {
-    /// Takes in octets that were read; all of them, but where the connection has to wait.
+    /// Takes in octets that were read; all of them, but where the connection has to wait. There
+    /// may be none, when a message has come whole by another way.
     pub(crate) fn take_in(&mut self, id: ConnId, input: &mut [u8]) {
         let mut rest = input;
-        while !rest.is_empty() {
+        loop {
             let Some(conn) = self.engine.get_mut(id) else { return };
             if conn.is_holding() {
                 conn.held.extend_from_slice(rest);
@@ -31,6 +32,9 @@ impl Server {
                 Inbox::Lent | Inbox::Discard => return,
             };
             rest = rest.get_mut(used..).unwrap_or_default();
+            if rest.is_empty() {
+                return;
+            }
         }
     }
 
@@ -227,7 +231,7 @@ impl Server {
             return input.len();
         };
         let mut used = 0;
-        while let Some(event) = decoder.next(input, &mut used, &limits) {
+        while let Some(event) = decoder.next(input, &mut used, &limits, &mut self.engine.pool) {
             match event {
                 Event::Message(message) if self.engine.is_open(id) => {
                     if let Some(handler) = self.routes.handler(route) {

@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
-use crate::buffer::{Flushed, Pool};
+use crate::buffer::Flushed;
 use crate::config::Config;
 use crate::connection::{Connection, Overdue, ReadyState};
+use crate::pool::Pool;
 use crate::proto::close::code;
 use crate::timer::{Clock, Deadlines, Millis, Timers};
 use crate::transport::Stream;

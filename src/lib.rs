@@ -39,6 +39,7 @@ mod handler;
 pub mod handlers;
 mod http;
 mod origin;
+mod pool;
 mod proto;
 mod remote;
 mod routes;

@@ -25,6 +25,8 @@ pub enum SendStatus {
 
 /// So much waiting counts as backpressure.
 const PRESSURE: usize = 64 * 1024;
+/// A payload from this size on is offered to the kernel before it is copied: it takes most of it.
+const OFFER_FROM: usize = 16 * 1024;
 /// Broadcast payloads from this size on are shared; smaller ones are copied, which is cheaper.
 const SHARE_FROM: usize = 4 * 1024;
 
@@ -34,18 +36,17 @@ impl Engine {
         else {
             return SendStatus::Dropped;
         };
-        let framing = conn.framing();
-        let len = message.as_bytes().len();
-        let added = framing.overhead(len) + len;
-        if conn.outbox.len() + added > self.config.max_backlog {
-            return self.full(id);
-        }
-        let mut sendable = true;
-        conn.outbox.append(&mut self.pool, |out| sendable = framing.encode(message, out));
-        if !sendable {
+        let Some(wrapping) = conn.framing().wrap(message) else {
             debug!("#{} cannot carry binary messages ({})", id.serial(), conn.version);
             return SendStatus::Dropped;
+        };
+        let payload = message.as_bytes();
+        if conn.outbox.len() + wrapping.len() + payload.len() > self.config.max_backlog {
+            return self.full(id);
         }
+        let parts = [wrapping.head(), payload, wrapping.tail];
+        let taken = if payload.len() >= OFFER_FROM { conn.offer(parts) } else { 0 };
+        conn.outbox.append(&mut self.pool, |out| append_behind(taken, parts, out));
         self.queued(id)
     }
 
@@ -57,10 +58,8 @@ impl Engine {
         while let Some(id) = self.member(route, place) {
             if id != except
                 && let Some(framing) = self.get(id).map(Connection::framing)
-                && let Some(octets) = encoded[framing as usize].get_or_insert_with(|| {
-                    let mut octets = Vec::new();
-                    framing.encode(message, &mut octets).then(|| Rc::<[u8]>::from(octets))
-                })
+                && let Some(octets) =
+                    encoded[framing as usize].get_or_insert_with(|| encode(framing, message))
             {
                 self.send_encoded(id, octets);
             }
@@ -142,6 +141,20 @@ impl Engine {
         }
         self.append(id, write);
         SendStatus::Queued
+    }
+}
+
+/// The octets of a message, to be shared.
+fn encode(framing: Framing, message: Message<'_>) -> Option<Rc<[u8]>> {
+    let wrapping = framing.wrap(message)?;
+    Some([wrapping.head(), message.as_bytes(), wrapping.tail].concat().into())
+}
+
+/// Appends what lies behind the first `taken` octets of these parts.
+fn append_behind(mut taken: usize, parts: [&[u8]; 3], out: &mut Vec<u8>) {
+    for part in parts {
+        out.extend_from_slice(part.get(taken..).unwrap_or_default());
+        taken = taken.saturating_sub(part.len());
     }
 }
 

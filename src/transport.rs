@@ -134,6 +134,11 @@ impl Stream {
         }
     }
 
+    /// Reads behind what a buffer holds, as much as it has room for.
+    pub(crate) fn read_onto(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        Ok(rustix::io::read(self.as_fd(), rustix::buffer::spare_capacity(buffer))?)
+    }
+
     /// Writes what the kernel takes of these parts. By sendmsg, since writev(2) would end a
     /// program that leaves SIGPIPE at its default when the peer has gone.
     pub(crate) fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -7,7 +7,7 @@ use log::{debug, info};
 use mio::event::Event;
 use mio::{Events, Token};
 
-use crate::connection::{Overdue, ReadyState};
+use crate::connection::{Fresh, Overdue, ReadyState};
 use crate::context::Context;
 use crate::engine::ConnId;
 use crate::handler::Handler;
@@ -101,29 +101,30 @@ impl Server {
         let Some(conn) = self.engine.get_mut(id).filter(|conn| conn.may_read()) else {
             return false;
         };
-        match conn.stream.read(receive) {
-            Ok(0) => {
+        match conn.read(receive) {
+            Ok(Fresh { octets: 0, .. }) => {
                 conn.readable = false;
                 self.engine.read_ended(id);
                 false
             }
-            Ok(n) => {
+            Ok(fresh) => {
                 conn.heard = now;
                 // A short read has emptied the socket, unless its end was announced with it: that
                 // is announced only once, so read on to find it.
-                conn.readable = n == receive.len() || conn.read_closed;
+                conn.readable = fresh.filled || conn.read_closed;
                 let more = conn.readable;
-                self.take_in(id, &mut receive[..n]);
+                match fresh.behind {
+                    Some(mut behind) => self.take_in(id, &mut behind),
+                    None => self.take_in(id, &mut receive[..fresh.octets]),
+                }
                 more
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                conn.readable = false;
-                false
-            }
             Err(error) => {
                 conn.readable = false;
-                self.engine.drop_now(id, code::ABNORMAL, &error.to_string());
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    self.engine.drop_now(id, code::ABNORMAL, &error.to_string());
+                }
                 false
             }
         }

@@ -4,7 +4,7 @@
 use memchr::memchr;
 
 use super::close::Violation;
-use super::{Event, Limits, Message, Version};
+use super::{Event, Limits, Message, Version, Wrapping};
 
 const TEXT: u8 = 0x00;
 const END: u8 = 0xff;
@@ -221,9 +221,9 @@ fn mend<'a>(octets: &'a [u8], mended: &'a mut String) -> Message<'a> {
     Message::Text(mended)
 }
 
-pub(super) fn encode(text: &str, out: &mut Vec<u8>) {
-    out.reserve(text.len() + 2);
-    out.push(TEXT);
-    out.extend_from_slice(text.as_bytes());
-    out.push(END);
+pub(super) fn wrap() -> Wrapping {
+    let mut wrapping = Wrapping::default();
+    wrapping.push(&[TEXT]);
+    wrapping.tail = &[END];
+    wrapping
 }

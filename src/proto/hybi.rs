@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::close::{self, Violation};
 use super::mask::unmask;
 use super::utf8::Text;
-use super::{Event, Limits, Message, Version};
+use super::{Event, Limits, Message, Version, Wrapping};
+use crate::pool::Pool;
 
 const CONTINUATION: u8 = 0x0;
 const TEXT: u8 = 0x1;
@@ -22,8 +23,10 @@ const MASKED: u8 = 0x80;
 const MAX_HEAD: usize = 14;
 /// The longest payload of a control frame (section 5.5).
 const MAX_CONTROL: usize = 125;
-/// The largest announced payload that gets its memory at once; more grows with what arrives.
-const RESERVE_AT_ONCE: usize = 1 << 20;
+/// An announced payload gets this much memory at once; more as it arrives.
+const RESERVE_AT_ONCE: usize = 64 * 1024;
+/// So much must be missing for octets to be read past the receive buffer.
+const LAND_FROM: usize = 16 * 1024;
 
 /// A frame's head, checked.
 #[derive(Debug, Clone, Copy, Default)]
@@ -107,6 +110,27 @@ struct Partial {
 }
 
 impl Partial {
+    /// Begins a message, in a buffer from the pool.
+    fn begin(&mut self, opcode: u8, buffer: Vec<u8>) {
+        self.opcode = Some(opcode);
+        if opcode == TEXT {
+            self.text = Text::within(buffer);
+        } else {
+            self.binary = buffer;
+        }
+    }
+
+    /// Makes room for octets that are here and for some of those that are announced: no more than
+    /// have come already, since an announcement costs the peer nothing.
+    fn reserve(&mut self, here: usize, announced: usize) {
+        let room = here + announced.min(RESERVE_AT_ONCE.max(self.message_len() + here));
+        if self.opcode == Some(TEXT) {
+            self.text.reserve(room);
+        } else {
+            self.binary.reserve(room);
+        }
+    }
+
     fn message_len(&self) -> usize {
         self.text.len() + self.binary.len()
     }
@@ -176,10 +200,11 @@ impl Decoder {
         input: &'a mut [u8],
         used: &mut usize,
         limits: &Limits,
+        pool: &mut Pool,
     ) -> Option<Event<'a>> {
-        self.take_back();
+        self.take_back(pool);
         loop {
-            match self.step(input, used, limits) {
+            match self.step(input, used, limits, pool) {
                 Err(violation) => return Some(self.fail(violation)),
                 Ok(Step::Starved) => return None,
                 Ok(Step::Onward) => {}
@@ -197,10 +222,11 @@ impl Decoder {
         input: &mut [u8],
         used: &mut usize,
         limits: &Limits,
+        pool: &mut Pool,
     ) -> Result<Step, Violation> {
         match self.state {
             State::Head => self.read_head(input, used, limits),
-            State::Payload => self.read_payload(input, used),
+            State::Payload => self.read_payload(input, used, pool),
             State::Done => {
                 *used = input.len();
                 Ok(Step::Starved)
@@ -267,10 +293,14 @@ impl Decoder {
         Ok(())
     }
 
-    fn read_payload(&mut self, input: &mut [u8], used: &mut usize) -> Result<Step, Violation> {
+    fn read_payload(
+        &mut self,
+        input: &mut [u8],
+        used: &mut usize,
+        pool: &mut Pool,
+    ) -> Result<Step, Violation> {
         let fresh = input.get_mut(*used..).unwrap_or_default();
-        let expected = usize::try_from(self.frame.len).unwrap_or(usize::MAX);
-        let taken = expected.min(fresh.len());
+        let taken = self.to_come().min(fresh.len());
         let piece = &mut fresh[..taken];
         unmask(piece, &mut self.frame.key);
         let range = *used..*used + taken;
@@ -287,7 +317,10 @@ impl Decoder {
         if ended && self.frame.fin && !fragmented {
             return Ok(Step::Frame(range));
         }
-        self.keep(piece)?;
+        if taken == 0 && !ended {
+            return Ok(Step::Starved);
+        }
+        self.keep(piece, pool)?;
         Ok(match (ended, self.frame.fin) {
             (true, true) => Step::Message,
             (true, false) => Step::Onward,
@@ -306,18 +339,48 @@ impl Decoder {
 
     /// Keeps a piece of a message that is not whole yet; text is checked now, not at the end
     /// (section 8.1).
-    fn keep(&mut self, piece: &[u8]) -> Result<(), Violation> {
-        let to_come = usize::try_from(self.frame.len).unwrap_or(usize::MAX).min(RESERVE_AT_ONCE);
-        let opcode = self.frame.opcode;
+    fn keep(&mut self, piece: &[u8], pool: &mut Pool) -> Result<(), Violation> {
+        let (opcode, to_come) = (self.frame.opcode, self.to_come());
         let partial = self.partial.get_or_insert_default();
-        if *partial.opcode.get_or_insert(opcode) == TEXT {
-            partial.text.reserve(piece.len() + to_come);
+        if partial.opcode.is_none() {
+            partial.begin(opcode, pool.take(piece.len().saturating_add(to_come)));
+        }
+        partial.reserve(piece.len(), to_come);
+        if partial.opcode == Some(TEXT) {
             partial.text.push(piece).map_err(|_| Violation::NotUtf8)
         } else {
-            partial.binary.reserve(piece.len() + to_come);
             partial.binary.extend_from_slice(piece);
             Ok(())
         }
+    }
+
+    /// Octets of the frame at hand that are still to come.
+    fn to_come(&self) -> usize {
+        usize::try_from(self.frame.len).unwrap_or(usize::MAX)
+    }
+
+    /// Where the next octets may be read to directly: in the midst of a large binary frame, into
+    /// the message itself. [`landed`](Decoder::landed) must be told.
+    pub(super) fn landing(&mut self) -> Option<&mut Vec<u8>> {
+        let to_come = self.to_come();
+        if self.state != State::Payload || to_come < LAND_FROM || self.frame.is_control() {
+            return None;
+        }
+        let partial =
+            self.partial.as_deref_mut().filter(|partial| partial.opcode == Some(BINARY))?;
+        partial.reserve(0, to_come);
+        Some(&mut partial.binary)
+    }
+
+    /// So many octets were read directly. Gives back those behind the frame's end.
+    pub(super) fn landed(&mut self, octets: usize) -> Vec<u8> {
+        let ours = octets.min(self.to_come());
+        let Some(partial) = self.partial.as_deref_mut() else { return Vec::new() };
+        let start = partial.binary.len().saturating_sub(octets);
+        let behind = partial.binary.split_off(start + ours);
+        unmask(&mut partial.binary[start..], &mut self.frame.key);
+        self.frame.len -= ours as u64;
+        behind
     }
 
     fn deliver<'a>(&mut self, opcode: u8, payload: &'a [u8]) -> Event<'a> {
@@ -370,21 +433,22 @@ impl Decoder {
         }
     }
 
-    /// Frees what the last event lent out.
-    fn take_back(&mut self) {
-        let Some(partial) = &mut self.partial else { return };
+    /// Takes back what the last event lent out. Nothing can lie between the last fragment of a
+    /// message and its delivery, so with the message everything goes.
+    fn take_back(&mut self, pool: &mut Pool) {
         match self.lent.take() {
-            None => return,
-            Some(Lent::Control) => partial.control = Vec::new(),
+            None => {}
             Some(Lent::Message) => {
-                // Nothing may come between the last fragment and its delivery, a control frame
-                // neither.
-                self.partial = None;
-                return;
+                let partial = self.partial.take().unwrap_or_default();
+                pool.give(partial.binary);
+                pool.give(partial.text.into_buffer());
             }
-        }
-        if partial.opcode.is_none() {
-            self.partial = None;
+            Some(Lent::Control) => {
+                if let Some(partial) = &mut self.partial {
+                    partial.control = Vec::new();
+                }
+                self.partial.take_if(|partial| partial.opcode.is_none());
+            }
         }
     }
 
@@ -395,42 +459,32 @@ impl Decoder {
     }
 }
 
-/// How long the head of a server's frame is.
-pub(super) fn head_len(payload: usize) -> usize {
-    match payload {
-        0..=125 => 2,
-        126..=0xffff => 4,
-        _ => 10,
-    }
-}
-
-/// Appends the head of a server's frame: unfragmented, not masked, the shortest form.
-fn encode_head(opcode: u8, len: usize, out: &mut Vec<u8>) {
+/// The head of a server's frame: unfragmented, not masked, in the shortest form.
+fn head(opcode: u8, len: usize) -> Wrapping {
+    let mut head = Wrapping::default();
     match len {
-        0..=125 => out.extend_from_slice(&[FIN | opcode, len as u8]),
+        0..=125 => head.push(&[FIN | opcode, len as u8]),
         126..=0xffff => {
-            let [a, b] = (len as u16).to_be_bytes();
-            out.extend_from_slice(&[FIN | opcode, 126, a, b]);
+            head.push(&[FIN | opcode, 126]);
+            head.push(&(len as u16).to_be_bytes());
         }
         _ => {
-            out.extend_from_slice(&[FIN | opcode, 127]);
-            out.extend_from_slice(&(len as u64).to_be_bytes());
+            head.push(&[FIN | opcode, 127]);
+            head.push(&(len as u64).to_be_bytes());
         }
     }
+    head
 }
 
-pub(super) fn encode(message: Message<'_>, out: &mut Vec<u8>) {
+pub(super) fn wrap(message: Message<'_>) -> Wrapping {
     let opcode = if matches!(message, Message::Text(_)) { TEXT } else { BINARY };
-    let payload = message.as_bytes();
-    out.reserve(head_len(payload.len()) + payload.len());
-    encode_head(opcode, payload.len(), out);
-    out.extend_from_slice(payload);
+    head(opcode, message.as_bytes().len())
 }
 
 /// Appends a control frame; what is over 125 octets of payload is left off.
 pub(super) fn encode_control(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
     let payload = &payload[..payload.len().min(MAX_CONTROL)];
-    encode_head(opcode, payload.len(), out);
+    out.extend_from_slice(head(opcode, payload.len()).head());
     out.extend_from_slice(payload);
 }
 
