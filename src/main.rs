@@ -3,13 +3,16 @@
 #![deny(unsafe_code)]
 
 mod cli;
+mod log_output;
 mod site;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use cli::{Command, Options};
+use env_logger::Target;
 use log::debug;
+use log_output::LogOutput;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wsloop::Server;
 
@@ -25,7 +28,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    env_logger::Builder::new().filter_level(options.log).init();
+    env_logger::Builder::new()
+        .filter_level(options.log)
+        .target(Target::Pipe(Box::new(LogOutput::default())))
+        .init();
     match serve(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
