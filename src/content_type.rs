@@ -42,3 +42,28 @@ const CONTENT_TYPES: &[(&str, &[&str])] = &[
     ("video/mp4", &["mp4"]),
     ("video/webm", &["webm"]),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_types_go_by_the_last_extension() {
+        for (name, expected) in [
+            ("a.HTM", "text/html; charset=utf-8"),
+            ("a.min.mjs", "text/javascript; charset=utf-8"),
+            ("a.js.map", "application/json"),
+            ("a.svg", "image/svg+xml"),
+            ("a.jpeg", "image/jpeg"),
+            ("a.woff2", "font/woff2"),
+            ("a.wasm", "application/wasm"),
+            ("a.webmanifest", "application/manifest+json"),
+            ("a.html.bak", "application/octet-stream"),
+            ("html", "application/octet-stream"),
+            ("dir.html/a", "application/octet-stream"),
+            ("a.", "application/octet-stream"),
+        ] {
+            assert_eq!(content_type(Path::new(name)), expected, "{name}");
+        }
+    }
+}
