@@ -235,6 +235,7 @@ impl Server {
         while let Some(event) = decoder.next(input, &mut used, &limits, &mut self.engine.pool) {
             match event {
                 Event::Message(message) if self.engine.is_open(id) => {
+                    self.engine.stats.messages_in += 1;
                     if let Some(handler) = self.routes.handler(route) {
                         handler.on_message(&mut Context::new(&mut self.engine, id, route), message);
                     }

@@ -49,6 +49,7 @@ mod sending;
 mod server;
 #[cfg(feature = "cli")]
 mod signals;
+mod stats;
 mod timer;
 mod transport;
 mod turn;
@@ -66,5 +67,6 @@ pub use proto::{Message, Version};
 pub use remote::{MessageBuf, Remote};
 pub use sending::SendStatus;
 pub use server::Server;
+pub use stats::Stats;
 pub use timer::TimerId;
 pub use transport::ListenAddr;

@@ -19,6 +19,7 @@ use crate::remote::{Inlet, Remote, remote};
 use crate::routes::Routes;
 #[cfg(feature = "cli")]
 use crate::signals::Signals;
+use crate::stats::Stats;
 use crate::transport::{ListenAddr, Stream};
 
 pub(crate) const WAKER: Token = Token(usize::MAX);
@@ -206,6 +207,11 @@ impl Server {
     pub fn context(&mut self, path: &str) -> Option<Context<'_>> {
         let route = self.routes.named(path)?;
         Some(Context::new(&mut self.engine, ConnId::NONE, route))
+    }
+
+    /// What the server counts about itself. Linear in the number of connections.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
     }
 
     /// Turns until the server is stopped and all connections have ended.
