@@ -35,6 +35,9 @@ mod context;
 mod dispatch;
 mod engine;
 mod files;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handler;
 pub mod handlers;
 mod http;

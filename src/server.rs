@@ -63,7 +63,7 @@ const COMMANDS_PER_TURN: usize = 256;
 /// All three are needed: after a turn there may be work that the descriptor does not announce,
 /// and a loop that ignores the timeout would leave it lying for good.
 pub struct Server {
-    poll: Poll,
+    pub(crate) poll: Poll,
     events: Events,
     pub(crate) acceptor: Acceptor,
     pub(crate) engine: Engine,

@@ -192,6 +192,13 @@ impl Decoder {
         }
     }
 
+    #[cfg(fuzzing)]
+    pub(super) fn held(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            partial.text.capacity() + partial.binary.capacity() + partial.control.capacity()
+        })
+    }
+
     fn step(
         &mut self,
         input: &mut [u8],
