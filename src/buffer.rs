@@ -6,6 +6,7 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
+use crate::pool::Pool;
 use crate::transport::Stream;
 
 /// Most slices in one system call.
@@ -14,29 +15,6 @@ const MAX_SLICES: usize = 16;
 const CHUNK: usize = 64 * 1024;
 /// Most octets written to one peer in a turn, so that a fast reader starves nobody.
 const WRITE_BUDGET: usize = 1024 * 1024;
-
-/// Buffers that were emptied, for the next to need one: what is queued during a turn is mostly
-/// written at its end, so a few serve many connections, and an idle one holds none.
-#[derive(Debug, Default)]
-pub(crate) struct Pool {
-    spare: Vec<Vec<u8>>,
-}
-
-impl Pool {
-    const MOST: usize = 64;
-    const LARGEST: usize = 16 * 1024;
-
-    fn take(&mut self) -> Vec<u8> {
-        self.spare.pop().unwrap_or_default()
-    }
-
-    fn give(&mut self, mut buffer: Vec<u8>) {
-        if self.spare.len() < Pool::MOST && (1..=Pool::LARGEST).contains(&buffer.capacity()) {
-            buffer.clear();
-            self.spare.push(buffer);
-        }
-    }
-}
 
 #[derive(Debug)]
 enum Chunk {
@@ -92,7 +70,7 @@ impl Outbox {
     pub(crate) fn append(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
         let room = |chunk: &Chunk| matches!(chunk, Chunk::Own(octets) if octets.len() < CHUNK);
         if !self.chunks.back().is_some_and(room) {
-            self.chunks.push_back(Chunk::Own(pool.take()));
+            self.chunks.push_back(Chunk::Own(pool.take(0)));
         }
         if let Some(Chunk::Own(octets)) = self.chunks.back_mut() {
             let before = octets.len();

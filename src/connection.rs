@@ -1,11 +1,13 @@
 //! One peer: its socket, what it sent that is not whole yet, what waits to be sent to it, and
 //! where it stands between opening and closing.
 
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
 use crate::buffer::Outbox;
 use crate::config::Config;
 use crate::engine::{ConnId, RouteId};
+use crate::feed::Lines;
 use crate::proto::{Decoder, Framing, Version};
 use crate::timer::{Millis, NEVER, millis};
 use crate::transport::Stream;
@@ -32,6 +34,8 @@ pub(crate) enum Inbox {
     Challenge(Box<Challenge>),
     /// Frames.
     Frames(Decoder),
+    /// Lines: this is no client, but a source that feeds a route.
+    Lines(Box<Lines>),
     /// In use further up the stack, while a handler runs.
     Lent,
     /// Nobody's business: the connection is at its end.
@@ -65,6 +69,16 @@ pub(crate) enum Overdue {
     Close,
 }
 
+/// What one read brought.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    pub(crate) octets: usize,
+    /// There was room for no more, so there may be more.
+    pub(crate) filled: bool,
+    /// They went into a message; these lay behind it. Otherwise all are in the receive buffer.
+    pub(crate) behind: Option<Vec<u8>>,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -86,6 +100,8 @@ pub(crate) struct Connection {
     /// Set once it is known how the connection ends.
     pub(crate) ending: Option<Box<Ending>>,
 
+    /// A source of lines; `on_source_end` is owed.
+    pub(crate) source: bool,
     /// Is `on_close` owed? Set by `on_open`, cleared by the call.
     pub(crate) opened: bool,
     /// On the dirty list.
@@ -143,6 +159,7 @@ impl Connection {
             outbox: Outbox::default(),
             protocol: None,
             ending: None,
+            source: false,
             opened: false,
             dirty: false,
             readable: false,
@@ -179,6 +196,29 @@ impl Connection {
         self.paused || (matches!(self.inbox, Inbox::Head(_)) && !self.outbox.is_empty())
     }
 
+    /// One read: into a large message that is under way, or else into the receive buffer.
+    pub(crate) fn read(&mut self, receive: &mut [u8]) -> io::Result<Fresh> {
+        if let Inbox::Frames(decoder) = &mut self.inbox
+            && let Some(message) = decoder.landing()
+        {
+            let room = message.capacity() - message.len();
+            let octets = self.stream.read_onto(message)?;
+            let behind = Some(decoder.landed(octets));
+            return Ok(Fresh { octets, filled: octets == room, behind });
+        }
+        let octets = self.stream.read(receive)?;
+        Ok(Fresh { octets, filled: octets == receive.len(), behind: None })
+    }
+
+    /// Has the kernel take what it will of these parts, if nothing waits before them; how much.
+    pub(crate) fn offer(&self, parts: [&[u8]; 3]) -> usize {
+        if !self.outbox.is_empty() || self.blocked {
+            return 0;
+        }
+        // An error is none yet: the parts are queued, and the flush meets it again.
+        self.stream.write(&parts.map(IoSlice::new)).unwrap_or(0)
+    }
+
     /// Whether there may be something to read that anybody wants.
     pub(crate) fn may_read(&self) -> bool {
         self.readable && !self.read_ended && !self.gone && !self.is_holding()
@@ -193,6 +233,8 @@ impl Connection {
             ReadyState::Connecting => {
                 (self.since + millis(config.handshake_timeout), Overdue::Handshake)
             }
+            // A sensor may be silent for days.
+            ReadyState::Open if self.source => stall,
             ReadyState::Open => {
                 let silence = [self.ping_deadline(config), self.idle(config)];
                 silence.into_iter().fold(stall, |a, b| if b.0 < a.0 { b } else { a })

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::connection::ReadyState;
-use crate::engine::{ConnId, Engine, RouteId, SendStatus};
+use crate::engine::{ConnId, Engine, RouteId};
 use crate::proto::close::code;
 use crate::proto::{Message, Version};
+use crate::sending::SendStatus;
 use crate::timer::{Timer, TimerId, millis};
 
 /// Handed to every callback: the connection it is about, and through it the others.

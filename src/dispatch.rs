@@ -15,10 +15,11 @@ use crate::proto::{Decoder, Event};
 use crate::server::Server;
 
 impl Server {
-    /// Takes in octets that were read; all of them, but where the connection has to wait.
+    /// Takes in octets that were read; all of them, but where the connection has to wait. There
+    /// may be none, when a message has come whole by another way.
     pub(crate) fn take_in(&mut self, id: ConnId, input: &mut [u8]) {
         let mut rest = input;
-        while !rest.is_empty() {
+        loop {
             let Some(conn) = self.engine.get_mut(id) else { return };
             if conn.is_holding() {
                 conn.held.extend_from_slice(rest);
@@ -28,9 +29,13 @@ impl Server {
                 Inbox::Head(_) => self.take_head(id, rest),
                 Inbox::Challenge(_) => self.take_challenge(id, rest),
                 Inbox::Frames(_) => self.take_frames(id, rest),
+                Inbox::Lines(_) => self.take_lines(id, rest),
                 Inbox::Lent | Inbox::Discard => return,
             };
             rest = rest.get_mut(used..).unwrap_or_default();
+            if rest.is_empty() {
+                return;
+            }
         }
     }
 
@@ -109,7 +114,8 @@ impl Server {
     /// Answers plain HTTP: the handler of the path if it wants to, else the site.
     fn serve(&mut self, id: ConnId, request: &Request<'_>) {
         if request.content_length() > 0 {
-            return self.refuse(id, Response::text(413, "request bodies are not taken here\n"));
+            let response = Response::text(413, "request bodies are not taken here\n");
+            return self.engine.respond(id, response, request.is_head(), false);
         }
         let route = self.routes.find(request.path());
         let response = match route.and_then(|route| self.ask(id, route, request)) {
@@ -229,7 +235,7 @@ impl Server {
             return input.len();
         };
         let mut used = 0;
-        while let Some(event) = decoder.next(input, &mut used, &limits) {
+        while let Some(event) = decoder.next(input, &mut used, &limits, &mut self.engine.pool) {
             match event {
                 Event::Message(message) if self.engine.is_open(id) => {
                     if let Some(handler) = self.routes.handler(route) {

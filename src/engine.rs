@@ -4,17 +4,15 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::rc::Rc;
 
-use log::debug;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use slab::Slab;
 
-use crate::buffer::{Flushed, Pool};
-use crate::config::{Config, OnFull};
-use crate::connection::{Connection, Overdue, ReadyState};
+use crate::buffer::Flushed;
+use crate::config::Config;
+use crate::connection::{Connection, Inbox, Overdue, ReadyState};
+use crate::pool::Pool;
 use crate::proto::close::code;
-use crate::proto::{self, Framing, Message};
 use crate::timer::{Clock, Deadlines, Millis, Timers};
 use crate::transport::Stream;
 
@@ -54,24 +52,6 @@ pub(crate) const MAX_SLOTS: usize = SLOT_MASK - 1024;
 /// The number of a route, in the order they were added.
 pub(crate) type RouteId = u16;
 
-/// What became of a message. It is written at the end of the turn: so never `Sent`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SendStatus {
-    /// Queued, to be written when this turn ends.
-    Queued,
-    /// Queued, but so much waits already (64 KiB) that the peer does not keep up: send less until
-    /// [`on_drain`](crate::Handler::on_drain).
-    Backpressure,
-    /// Not queued: the connection is not open, its backlog is full, or its protocol version cannot
-    /// carry the message.
-    Dropped,
-}
-
-/// So much waiting counts as backpressure.
-const PRESSURE: usize = 64 * 1024;
-/// Broadcast payloads from this size on are shared; smaller ones are copied, which is cheaper.
-const SHARE_FROM: usize = 4 * 1024;
-
 /// The state of a server but for its poll and its handlers.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -89,7 +69,7 @@ pub(crate) struct Engine {
     /// Connections that became Closed or gone, for the server to report and remove.
     pub(crate) ended: Vec<ConnId>,
     pub(crate) stopping: bool,
-    pool: Pool,
+    pub(crate) pool: Pool,
     serial: u32,
 }
 
@@ -140,9 +120,30 @@ impl Engine {
         self.serial = self.serial.wrapping_add(1);
         let entry = self.conns.vacant_entry();
         let id = ConnId::new(entry.key() as u32, self.serial);
-        registry.register(stream.source(), id.token(), Interest::READABLE | Interest::WRITABLE)?;
+        stream.register(registry, id.token())?;
         entry.insert(Connection::new(id, stream, addr, self.clock.now()));
         self.arm(id);
+        Ok(id)
+    }
+
+    /// Takes in a source of lines for a route.
+    pub(crate) fn admit_source(
+        &mut self,
+        registry: &Registry,
+        stream: Stream,
+        addr: Option<SocketAddr>,
+        route: RouteId,
+    ) -> std::io::Result<ConnId> {
+        let id = self.admit(registry, stream, addr)?;
+        if let Some(conn) = self.get_mut(id) {
+            conn.source = true;
+            conn.route = route;
+            conn.ready_state = ReadyState::Open;
+            conn.inbox = Inbox::Lines(Box::default());
+            // A file is never announced; a pipe with nothing in it costs one look.
+            conn.readable = true;
+        }
+        self.wake_reader(id);
         Ok(id)
     }
 
@@ -154,129 +155,12 @@ impl Engine {
         }
     }
 
-    // Queueing.
-
-    pub(crate) fn send(&mut self, id: ConnId, message: Message<'_>) -> SendStatus {
-        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|c| c.id == id && c.is_open())
-        else {
-            return SendStatus::Dropped;
-        };
-        let framing = conn.framing();
-        let len = message.as_bytes().len();
-        let added = framing.overhead(len) + len;
-        if conn.outbox.len() + added > self.config.max_backlog {
-            return self.full(id);
-        }
-        let mut sendable = true;
-        conn.outbox.append(&mut self.pool, |out| sendable = framing.encode(message, out));
-        if !sendable {
-            debug!("#{} cannot carry binary messages ({})", id.serial, conn.version);
-            return SendStatus::Dropped;
-        }
-        self.queued(id)
-    }
-
-    /// Sends to everyone on the route but `except`. The octets are made once for each of the two
-    /// ways to frame them.
-    pub(crate) fn broadcast(&mut self, route: RouteId, message: Message<'_>, except: ConnId) {
-        let mut encoded = [None, None];
-        let mut place = 0;
-        while let Some(id) = self.member(route, place) {
-            if id != except
-                && let Some(framing) = self.get(id).map(Connection::framing)
-                && let Some(octets) = encoded[framing as usize].get_or_insert_with(|| {
-                    let mut octets = Vec::new();
-                    framing.encode(message, &mut octets).then(|| Rc::<[u8]>::from(octets))
-                })
-            {
-                self.send_encoded(id, octets);
-            }
-            // One whose backlog was full has left, and the last member taken its place.
-            if self.member(route, place) == Some(id) {
-                place += 1;
-            }
-        }
-    }
-
-    fn member(&self, route: RouteId, place: usize) -> Option<ConnId> {
-        self.members.get(usize::from(route))?.get(place).copied()
-    }
-
-    fn send_encoded(&mut self, id: ConnId, octets: &Rc<[u8]>) {
-        let Some(conn) = self.conns.get_mut(id.slot as usize) else { return };
-        if conn.outbox.len() + octets.len() > self.config.max_backlog {
-            self.full(id);
-            return;
-        }
-        if octets.len() >= SHARE_FROM {
-            conn.outbox.append_shared(octets);
-        } else {
-            conn.outbox.append(&mut self.pool, |out| out.extend_from_slice(octets));
-        }
-        self.queued(id);
-    }
-
-    /// Queues octets that are no message: heads, control frames.
-    pub(crate) fn append(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|conn| conn.id == id) {
-            conn.outbox.append(&mut self.pool, write);
-            self.mark_dirty(id);
-        }
-    }
-
     pub(crate) fn mark_dirty(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id)
             && !std::mem::replace(&mut conn.dirty, true)
         {
             self.dirty.push_back(id);
         }
-    }
-
-    fn queued(&mut self, id: ConnId) -> SendStatus {
-        self.mark_dirty(id);
-        match self.get_mut(id) {
-            Some(conn) if conn.outbox.len() > PRESSURE => {
-                conn.pressed = true;
-                SendStatus::Backpressure
-            }
-            _ => SendStatus::Queued,
-        }
-    }
-
-    fn full(&mut self, id: ConnId) -> SendStatus {
-        debug!("#{} does not keep up: its backlog is full", id.serial);
-        match (self.config.on_full, self.get_mut(id)) {
-            (OnFull::Close, _) => self.fail(id, code::POLICY, "backlog full"),
-            (OnFull::Drop, Some(conn)) => conn.pressed = true,
-            (OnFull::Drop, None) => {}
-        }
-        SendStatus::Dropped
-    }
-
-    pub(crate) fn ping(&mut self, id: ConnId, payload: &[u8]) -> SendStatus {
-        let Some(conn) = self.get(id).filter(|conn| conn.is_open() && !conn.version.is_hixie())
-        else {
-            return SendStatus::Dropped;
-        };
-        let version = conn.version;
-        self.append_control(id, |out| {
-            proto::encode_ping(version, payload, out);
-        })
-    }
-
-    pub(crate) fn pong(&mut self, id: ConnId, payload: &[u8]) {
-        if self.is_open(id) {
-            self.append_control(id, |out| proto::encode_pong(payload, out));
-        }
-    }
-
-    /// Control frames count too: a peer that never reads its pongs has a backlog like any other.
-    fn append_control(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) -> SendStatus {
-        if self.get(id).is_some_and(|conn| conn.outbox.len() + 127 > self.config.max_backlog) {
-            return self.full(id);
-        }
-        self.append(id, write);
-        SendStatus::Queued
     }
 
     pub(crate) fn leave_route(&mut self, id: ConnId) {
@@ -461,6 +345,3 @@ impl Engine {
         self.arm(id);
     }
 }
-
-/// The framing that a broadcast's octets were made for is their index.
-const _: () = assert!(Framing::Hixie as usize == 0 && Framing::Hybi as usize == 1);

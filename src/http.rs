@@ -247,11 +247,12 @@ pub(crate) enum Body {
 }
 
 impl Response {
-    /// An empty response with this status code, 200 to 599.
+    /// An empty response with this status code, 200 to 599; any other is sent as 500.
     ///
     /// `Date`, `Content-Length` and, where the connection ends with it, `Connection` are added
     /// when it is sent.
     pub fn new(status: u16) -> Response {
+        let status = if (200..=599).contains(&status) { status } else { 500 };
         Response { status, headers: Vec::new(), body: Body::Bytes(Cow::Borrowed(b"")) }
     }
 

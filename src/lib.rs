@@ -34,6 +34,7 @@ mod connection;
 mod context;
 mod dispatch;
 mod engine;
+mod feed;
 mod files;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -42,25 +43,30 @@ mod handler;
 pub mod handlers;
 mod http;
 mod origin;
+mod pool;
 mod proto;
 mod remote;
 mod routes;
+mod sending;
 mod server;
 #[cfg(feature = "cli")]
 mod signals;
 mod timer;
 mod transport;
+mod turn;
 
 pub use config::{Config, OnFull};
 pub use connection::ReadyState;
 pub use context::Context;
-pub use engine::{ConnId, SendStatus};
+pub use engine::ConnId;
+pub use feed::SourceId;
 pub use handler::{Answer, Handler};
 pub use http::{Request, Response};
 pub use origin::{Origin, OriginRule};
 pub use proto::close::code;
 pub use proto::{Message, Version};
 pub use remote::{MessageBuf, Remote};
+pub use sending::SendStatus;
 pub use server::Server;
 pub use timer::TimerId;
 pub use transport::ListenAddr;

@@ -3,13 +3,16 @@
 #![deny(unsafe_code)]
 
 mod cli;
+mod log_output;
 mod site;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use cli::{Command, Options};
+use env_logger::Target;
 use log::debug;
+use log_output::LogOutput;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wsloop::Server;
 
@@ -25,7 +28,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    env_logger::Builder::new().filter_level(options.log).init();
+    env_logger::Builder::new()
+        .filter_level(options.log)
+        .target(Target::Pipe(Box::new(LogOutput::default())))
+        .init();
     match serve(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -51,6 +57,15 @@ fn serve(options: &Options) -> Result<(), String> {
     for addr in addrs {
         let bound = server.listen(addr).map_err(|error| format!("--listen {addr}: {error}"))?;
         ready += &format!("listening on {bound}\n");
+    }
+    for (addr, path) in &options.feeds {
+        let bound = if addr == "-" {
+            server.feed_stdin(path).map(|()| "standard input".to_string())
+        } else {
+            server.feed(addr, path).map(|bound| bound.to_string().replacen("ws:", "tcp:", 1))
+        };
+        let from = bound.map_err(|error| format!("--feed {addr}={path}: {error}"))?;
+        ready += &format!("lines from {from} go to {path}\n");
     }
     print(&ready);
     server.run().map_err(|error| error.to_string())

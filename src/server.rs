@@ -5,41 +5,34 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
-use log::{debug, info};
-use mio::event::Event;
+use log::info;
 use mio::{Events, Poll, Token, Waker};
 
-use crate::accept::Acceptor;
+use crate::accept::{Acceptor, Purpose};
 use crate::config::Config;
-use crate::connection::{Overdue, ReadyState};
 use crate::context::Context;
-use crate::engine::{ConnId, Engine};
+use crate::engine::{ConnId, Engine, RouteId};
 use crate::files::Site;
 use crate::handler::Handler;
-use crate::http::Response;
 use crate::proto::close::code;
-use crate::remote::{Command, Inlet, Remote, remote};
+use crate::remote::{Inlet, Remote, remote};
 use crate::routes::Routes;
 #[cfg(feature = "cli")]
 use crate::signals::Signals;
-use crate::transport::ListenAddr;
+use crate::transport::{ListenAddr, Stream};
 
-const WAKER: Token = Token(usize::MAX);
+pub(crate) const WAKER: Token = Token(usize::MAX);
 #[cfg(feature = "cli")]
-const SIGNALS: Token = Token(usize::MAX - 1);
+pub(crate) const SIGNALS: Token = Token(usize::MAX - 1);
 /// The first listener's token; the others' lie below it.
-const LISTENERS: Token = Token(usize::MAX - 2);
+pub(crate) const LISTENERS: Token = Token(usize::MAX - 2);
 /// How many listeners there may be: as many as have tokens above those of the connections.
-const MAX_LISTENERS: usize = 256;
+pub(crate) const MAX_LISTENERS: usize = 256;
 
 /// Most events taken from the kernel in one turn.
 const EVENTS: usize = 1024;
 /// The receive buffer, shared by all connections; also what files are read through.
 const RECEIVE: usize = 64 * 1024;
-/// Most reads from one connection in a turn, so that a busy peer starves nobody.
-const READS_PER_TURN: usize = 4;
-/// Most messages taken from other threads in a turn.
-const COMMANDS_PER_TURN: usize = 256;
 
 /// A WebSocket server: listeners, connections and handlers, on one thread.
 ///
@@ -64,18 +57,18 @@ const COMMANDS_PER_TURN: usize = 256;
 /// and a loop that ignores the timeout would leave it lying for good.
 pub struct Server {
     pub(crate) poll: Poll,
-    events: Events,
+    pub(crate) events: Events,
     pub(crate) acceptor: Acceptor,
     pub(crate) engine: Engine,
     pub(crate) routes: Routes,
     pub(crate) site: Site,
-    receive: Box<[u8]>,
+    pub(crate) receive: Box<[u8]>,
     remote: Remote,
-    inlet: Inlet,
+    pub(crate) inlet: Inlet,
     /// Other threads' messages that the budget left for the next turn.
-    inlet_waits: bool,
+    pub(crate) inlet_waits: bool,
     #[cfg(feature = "cli")]
-    signals: Option<Signals>,
+    pub(crate) signals: Option<Signals>,
 }
 
 impl Server {
@@ -120,11 +113,46 @@ impl Server {
     /// [`AddrInUse`](io::ErrorKind::AddrInUse) if another server listens there, and whatever else
     /// the system says.
     pub fn listen(&mut self, addr: &str) -> io::Result<ListenAddr> {
-        let token = Token(LISTENERS.0 - self.acceptor.len());
+        self.open_port(addr, Purpose::Clients)
+    }
+
+    /// Listens on one more address for sources of lines: whatever connects there, such as `nc` or a
+    /// sensor, has its lines handed to the handler of a route, named as it was added
+    /// ([`Handler::on_line`]). Lines end in LF or CR LF and have 64 KiB at most; a source is told
+    /// which of its lines was wrong.
+    ///
+    /// # Errors
+    /// As [`listen`](Server::listen); [`NotFound`](io::ErrorKind::NotFound) if there is no such
+    /// route.
+    pub fn feed(&mut self, addr: &str, path: &str) -> io::Result<ListenAddr> {
+        let route = self.named_route(path)?;
+        self.open_port(addr, Purpose::Feed(route))
+    }
+
+    /// Hands the lines of standard input to the handler of a route. Where it ends, the server goes
+    /// on.
+    ///
+    /// # Errors
+    /// [`NotFound`](io::ErrorKind::NotFound) if there is no such route, and what the system says
+    /// if standard input cannot be watched.
+    pub fn feed_stdin(&mut self, path: &str) -> io::Result<()> {
+        let route = self.named_route(path)?;
+        let stdin = Stream::Stdin(io::stdin());
+        self.engine.admit_source(self.poll.registry(), stdin, None, route)?;
+        Ok(())
+    }
+
+    fn open_port(&mut self, addr: &str, purpose: Purpose) -> io::Result<ListenAddr> {
         if self.acceptor.len() >= MAX_LISTENERS {
             return Err(io::Error::other(format!("more than {MAX_LISTENERS} listeners")));
         }
-        self.acceptor.listen(addr, self.poll.registry(), token)
+        let token = Token(LISTENERS.0 - self.acceptor.len());
+        self.acceptor.listen(addr, purpose, self.poll.registry(), token)
+    }
+
+    fn named_route(&self, path: &str) -> io::Result<RouteId> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no route {path}"));
+        self.routes.named(path).ok_or_else(missing)
     }
 
     /// Has `handler` serve a path: WebSockets, and plain HTTP requests that it answers. Paths are
@@ -203,34 +231,7 @@ impl Server {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        match self.poll.poll(&mut self.events, wait) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
-            result => result?,
-        }
-        self.engine.clock.tick();
-        let left_over = std::mem::take(&mut self.engine.ready);
-        // Lent for this turn; an empty list takes no memory.
-        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        let mut count = 0;
-        for event in &events {
-            self.take_event(event);
-            count += 1;
-        }
-        self.events = events;
-        for id in left_over {
-            if let Some(conn) = self.engine.get_mut(id) {
-                conn.ready = false;
-            }
-            self.read(id);
-        }
-        self.accept_waiting();
-        if self.inlet_waits {
-            self.take_commands();
-        }
-        self.take_overdue();
-        self.take_timers();
-        self.settle();
-        Ok(count)
+        self.take_turn(wait)
     }
 
     /// How long the next turn may wait: zero if there is work that no event will announce, `None`
@@ -270,203 +271,18 @@ impl Server {
     pub fn is_stopped(&self) -> bool {
         self.engine.stopping && self.engine.conns.is_empty()
     }
+}
 
-    fn take_event(&mut self, event: &Event) {
-        match event.token() {
-            WAKER => self.take_commands(),
-            #[cfg(feature = "cli")]
-            SIGNALS => self.take_signals(),
-            Token(token) if LISTENERS.0 - token.min(LISTENERS.0) < MAX_LISTENERS => {
-                self.acceptor.announce(LISTENERS.0 - token);
-            }
-            token => {
-                let Some(id) = self.engine.by_token(token) else { return };
-                if event.is_writable() {
-                    self.engine.writable(id);
-                }
-                if event.is_readable() || event.is_read_closed() || event.is_error() {
-                    if let Some(conn) = self.engine.get_mut(id) {
-                        conn.readable = true;
-                        conn.read_closed |= event.is_read_closed();
-                    }
-                    self.read(id);
-                }
-            }
+impl Drop for Server {
+    /// Handlers are told of the end of every connection, of this one too.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
         }
-    }
-
-    /// Reads what a connection has, within the budget; what is left is read next turn.
-    fn read(&mut self, id: ConnId) {
-        let mut receive = std::mem::take(&mut self.receive);
-        if let Some(mut held) = self.engine.take_held(id) {
-            self.take_in(id, &mut held);
+        let ids: Vec<ConnId> = self.engine.conns.iter().map(|(_, conn)| conn.id).collect();
+        for id in ids {
+            self.engine.drop_now(id, code::ABNORMAL, "the server is gone");
         }
-        for _ in 0..READS_PER_TURN {
-            if !self.read_once(id, &mut receive) {
-                break;
-            }
-        }
-        self.engine.wake_reader(id);
-        self.receive = receive;
-    }
-
-    /// One read. True if there may be more to read now.
-    fn read_once(&mut self, id: ConnId, receive: &mut [u8]) -> bool {
-        let now = self.engine.clock.now();
-        let Some(conn) = self.engine.get_mut(id).filter(|conn| conn.may_read()) else {
-            return false;
-        };
-        match conn.stream.read(receive) {
-            Ok(0) => {
-                conn.readable = false;
-                self.engine.read_ended(id);
-                false
-            }
-            Ok(n) => {
-                conn.heard = now;
-                // A short read has emptied the socket, unless its end was announced with it: that
-                // is announced only once, so read on to find it.
-                conn.readable = n == receive.len() || conn.read_closed;
-                let more = conn.readable;
-                self.take_in(id, &mut receive[..n]);
-                more
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                conn.readable = false;
-                false
-            }
-            Err(error) => {
-                conn.readable = false;
-                self.engine.drop_now(id, code::ABNORMAL, &error.to_string());
-                false
-            }
-        }
-    }
-
-    fn take_commands(&mut self) {
-        if self.inlet.take_stop() {
-            self.stop();
-        }
-        if self.inlet.take_wake() {
-            for route in self.routes.ids() {
-                if let Some(handler) = self.routes.handler(route) {
-                    handler.on_wake(&mut Context::new(&mut self.engine, ConnId::NONE, route));
-                }
-            }
-        }
-        self.inlet_waits = true;
-        for _ in 0..COMMANDS_PER_TURN {
-            match self.inlet.next() {
-                None => {
-                    self.inlet_waits = false;
-                    return;
-                }
-                Some(Command::Send(id, message)) => {
-                    self.engine.send(id, message.as_message());
-                }
-                Some(Command::Broadcast(path, message)) => match self.routes.named(&path) {
-                    Some(route) => self.engine.broadcast(route, message.as_message(), ConnId::NONE),
-                    None => debug!("another thread broadcasts to {path:?}, which is no route"),
-                },
-            }
-        }
-    }
-
-    #[cfg(feature = "cli")]
-    fn take_signals(&mut self) {
-        if self.signals.as_mut().is_some_and(Signals::arrived) {
-            self.stop();
-        }
-    }
-
-    fn take_overdue(&mut self) {
-        while let Some((id, overdue)) = self.engine.next_overdue() {
-            match overdue {
-                Overdue::Ping => self.engine.ping_silent(id),
-                Overdue::Pong => self.engine.drop_now(id, code::ABNORMAL, "no answer to a ping"),
-                Overdue::Idle => self.engine.drop_now(id, code::ABNORMAL, "idle"),
-                Overdue::Stall => self.engine.drop_now(id, code::ABNORMAL, "takes nothing"),
-                Overdue::Close => {
-                    self.engine.drop_now(id, code::ABNORMAL, "no answer to the close")
-                }
-                Overdue::Handshake if self.engine.owes_request(id) => {
-                    self.refuse(id, Response::text(408, "no request came in time\n"));
-                }
-                Overdue::Handshake => self.engine.drop_now(id, code::ABNORMAL, "no request"),
-            }
-        }
-    }
-
-    fn take_timers(&mut self) {
-        let now = self.engine.clock.now();
-        while let Some(timer) = self.engine.timers.pop_due(now) {
-            if let Some(handler) = self.routes.handler(timer.route) {
-                let mut ws = Context::new(&mut self.engine, timer.conn, timer.route);
-                if ws.id() == ConnId::NONE || ws.ready_state() != ReadyState::Closed {
-                    handler.on_timer(&mut ws, timer.tag);
-                }
-            }
-        }
-    }
-
-    /// Writes to everyone who has something to be written, and reports who has ended, until
-    /// neither leads to more of the other: a goodbye sent from `on_close` still goes out now.
-    fn settle(&mut self) {
-        let mut unfinished = Vec::new();
-        loop {
-            while let Some(id) = self.engine.next_dirty() {
-                if self.engine.flush(id, &mut self.receive) {
-                    self.with_handler(id, |handler, ws| handler.on_drain(ws));
-                }
-                if self.engine.wants_flush(id) {
-                    unfinished.push(id);
-                }
-            }
-            let ended = std::mem::take(&mut self.engine.ended);
-            if ended.is_empty() {
-                break;
-            }
-            for id in ended {
-                self.report(id);
-            }
-        }
-        for id in unfinished {
-            self.engine.mark_dirty(id);
-        }
-    }
-
-    /// Calls `on_close` if it is owed, and removes the connection if it is gone.
-    fn report(&mut self, id: ConnId) {
-        let Some(conn) = self.engine.get_mut(id) else { return };
-        let gone = conn.gone;
-        if std::mem::take(&mut conn.opened)
-            && let Some(ending) = conn.ending.take()
-        {
-            let (version, code, reason) = (conn.version, ending.code, &ending.reason);
-            let path = self.routes.path(conn.route);
-            info!("#{} closed: {version} {path} {code} {reason:?}", id.serial());
-            self.with_handler(id, |handler, ws| handler.on_close(ws, code, reason));
-        }
-        if gone {
-            self.engine.remove(id);
-            self.acceptor.resume();
-        }
-    }
-
-    /// Calls the handler of a connection's route.
-    pub(crate) fn with_handler(
-        &mut self,
-        id: ConnId,
-        call: impl FnOnce(&mut dyn Handler, &mut Context<'_>),
-    ) {
-        let Some(route) = self.engine.get(id).map(|conn| conn.route) else { return };
-        if let Some(handler) = self.routes.handler(route) {
-            call(handler, &mut Context::new(&mut self.engine, id, route));
-        }
-    }
-
-    fn accept_waiting(&mut self) {
-        self.acceptor.accept(self.poll.registry(), &mut self.engine);
+        self.settle();
     }
 }

@@ -14,6 +14,8 @@ use std::fmt;
 
 pub(crate) use close::Violation;
 
+use crate::pool::Pool;
+
 /// The protocol versions that browsers shipped, oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
@@ -132,10 +134,29 @@ impl Decoder {
         input: &'a mut [u8],
         used: &mut usize,
         limits: &Limits,
+        pool: &mut Pool,
     ) -> Option<Event<'a>> {
         match self {
             Decoder::Hixie(decoder) => decoder.next(input, used, limits),
-            Decoder::Hybi(decoder) => decoder.next(input, used, limits),
+            Decoder::Hybi(decoder) => decoder.next(input, used, limits, pool),
+        }
+    }
+
+    /// In the midst of a large message: where its next octets may be read to, past the receive
+    /// buffer. What was appended is told to [`landed`](Decoder::landed) before anything else.
+    pub(crate) fn landing(&mut self) -> Option<&mut Vec<u8>> {
+        match self {
+            Decoder::Hixie(_) => None,
+            Decoder::Hybi(decoder) => decoder.landing(),
+        }
+    }
+
+    /// So many octets were read to the landing. Gives back those that are not the message's; they
+    /// are the next input, even if there are none.
+    pub(crate) fn landed(&mut self, octets: usize) -> Vec<u8> {
+        match self {
+            Decoder::Hixie(_) => Vec::new(),
+            Decoder::Hybi(decoder) => decoder.landed(octets),
         }
     }
 
@@ -162,23 +183,39 @@ impl Framing {
         if version.is_hixie() { Framing::Hixie } else { Framing::Hybi }
     }
 
-    /// Appends a message. False, and nothing appended, where it has no wire form: binary in the
-    /// Hixie versions.
-    pub(crate) fn encode(self, message: Message<'_>, out: &mut Vec<u8>) -> bool {
+    /// What goes round a message; `None` where it has no wire form: binary in the Hixie versions.
+    pub(crate) fn wrap(self, message: Message<'_>) -> Option<Wrapping> {
         match (self, message) {
-            (Framing::Hybi, _) => hybi::encode(message, out),
-            (Framing::Hixie, Message::Text(text)) => hixie::encode(text, out),
-            (Framing::Hixie, Message::Binary(_)) => return false,
+            (Framing::Hybi, _) => Some(hybi::wrap(message)),
+            (Framing::Hixie, Message::Text(_)) => Some(hixie::wrap()),
+            (Framing::Hixie, Message::Binary(_)) => None,
         }
-        true
+    }
+}
+
+/// What goes round a payload on the wire: a head before it, and in the Hixie versions an end
+/// behind it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wrapping {
+    head: [u8; 10],
+    head_len: usize,
+    pub(crate) tail: &'static [u8],
+}
+
+impl Wrapping {
+    fn push(&mut self, octets: &[u8]) {
+        let end = self.head_len + octets.len();
+        self.head[self.head_len..end].copy_from_slice(octets);
+        self.head_len = end;
     }
 
-    /// How many octets [`encode`](Framing::encode) adds to a payload of `len`.
-    pub(crate) fn overhead(self, len: usize) -> usize {
-        match self {
-            Framing::Hixie => 2,
-            Framing::Hybi => hybi::head_len(len),
-        }
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.head[..self.head_len]
+    }
+
+    /// How many octets it adds.
+    pub(crate) fn len(&self) -> usize {
+        self.head_len + self.tail.len()
     }
 }
 

@@ -13,6 +13,15 @@ pub(super) struct Text {
 }
 
 impl Text {
+    /// Collects text in this empty buffer.
+    pub(super) fn within(buffer: Vec<u8>) -> Text {
+        Text { whole: String::from_utf8(buffer).unwrap_or_default(), ..Text::default() }
+    }
+
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.whole.into_bytes()
+    }
+
     /// Octets so far.
     pub(super) fn len(&self) -> usize {
         self.whole.len() + self.started_len

@@ -18,5 +18,5 @@ for target in $targets; do
     mkdir -p "$here/corpus/$target" "$here/regressions/$target"
     cargo +nightly fuzz run --fuzz-dir "$here" "$target" \
         "$here/corpus/$target" "$here/regressions/$target" -- \
-        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 "${@:3}"
+        -max_total_time="$seconds" -timeout=60 -rss_limit_mb=2048 -print_final_stats=1 "${@:3}"
 done

@@ -1,0 +1,162 @@
+//! Queueing: messages for one connection or for all of a route, and the octets between them.
+
+use std::rc::Rc;
+
+use log::debug;
+
+use crate::config::OnFull;
+use crate::connection::Connection;
+use crate::engine::{ConnId, Engine, RouteId};
+use crate::proto::close::code;
+use crate::proto::{self, Framing, Message};
+
+/// What became of a message. It is written at the end of the turn: so never `Sent`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendStatus {
+    /// Queued, to be written when this turn ends.
+    Queued,
+    /// Queued, but so much waits already (64 KiB) that the peer does not keep up: send less until
+    /// [`on_drain`](crate::Handler::on_drain).
+    Backpressure,
+    /// Not queued: the connection is not open, its backlog is full, or its protocol version cannot
+    /// carry the message.
+    Dropped,
+}
+
+/// So much waiting counts as backpressure.
+const PRESSURE: usize = 64 * 1024;
+/// A payload from this size on is offered to the kernel before it is copied: it takes most of it.
+const OFFER_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
+/// Broadcast payloads from this size on are shared; smaller ones are copied, which is cheaper.
+const SHARE_FROM: usize = 4 * 1024;
+
+impl Engine {
+    pub(crate) fn send(&mut self, id: ConnId, message: Message<'_>) -> SendStatus {
+        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|c| c.id == id && c.is_open())
+        else {
+            return SendStatus::Dropped;
+        };
+        let Some(wrapping) = conn.framing().wrap(message) else {
+            debug!("#{} cannot carry binary messages ({})", id.serial(), conn.version);
+            return SendStatus::Dropped;
+        };
+        let payload = message.as_bytes();
+        if conn.outbox.len() + wrapping.len() + payload.len() > self.config.max_backlog {
+            return self.full(id);
+        }
+        let parts = [wrapping.head(), payload, wrapping.tail];
+        let taken = if payload.len() >= OFFER_FROM { conn.offer(parts) } else { 0 };
+        conn.outbox.append(&mut self.pool, |out| append_behind(taken, parts, out));
+        self.queued(id)
+    }
+
+    /// Sends to everyone on the route but `except`. The octets are made once for each of the two
+    /// ways to frame them.
+    pub(crate) fn broadcast(&mut self, route: RouteId, message: Message<'_>, except: ConnId) {
+        let mut encoded = [None, None];
+        let mut place = 0;
+        while let Some(id) = self.member(route, place) {
+            if id != except
+                && let Some(framing) = self.get(id).map(Connection::framing)
+                && let Some(octets) =
+                    encoded[framing as usize].get_or_insert_with(|| encode(framing, message))
+            {
+                self.send_encoded(id, octets);
+            }
+            // One whose backlog was full has left, and the last member taken its place.
+            if self.member(route, place) == Some(id) {
+                place += 1;
+            }
+        }
+    }
+
+    fn member(&self, route: RouteId, place: usize) -> Option<ConnId> {
+        self.members.get(usize::from(route))?.get(place).copied()
+    }
+
+    fn send_encoded(&mut self, id: ConnId, octets: &Rc<[u8]>) {
+        let Some(conn) = self.conns.get_mut(id.slot as usize) else { return };
+        if conn.outbox.len() + octets.len() > self.config.max_backlog {
+            self.full(id);
+            return;
+        }
+        if octets.len() >= SHARE_FROM {
+            conn.outbox.append_shared(octets);
+        } else {
+            conn.outbox.append(&mut self.pool, |out| out.extend_from_slice(octets));
+        }
+        self.queued(id);
+    }
+
+    /// Queues octets that are no message: heads, control frames.
+    pub(crate) fn append(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|conn| conn.id == id) {
+            conn.outbox.append(&mut self.pool, write);
+            self.mark_dirty(id);
+        }
+    }
+
+    fn queued(&mut self, id: ConnId) -> SendStatus {
+        self.mark_dirty(id);
+        match self.get_mut(id) {
+            Some(conn) if conn.outbox.len() > PRESSURE => {
+                conn.pressed = true;
+                SendStatus::Backpressure
+            }
+            _ => SendStatus::Queued,
+        }
+    }
+
+    fn full(&mut self, id: ConnId) -> SendStatus {
+        debug!("#{} does not keep up: its backlog is full", id.serial());
+        match (self.config.on_full, self.get_mut(id)) {
+            (OnFull::Close, _) => self.fail(id, code::POLICY, "backlog full"),
+            (OnFull::Drop, Some(conn)) => conn.pressed = true,
+            (OnFull::Drop, None) => {}
+        }
+        SendStatus::Dropped
+    }
+
+    pub(crate) fn ping(&mut self, id: ConnId, payload: &[u8]) -> SendStatus {
+        let Some(conn) = self.get(id).filter(|conn| conn.is_open() && !conn.version.is_hixie())
+        else {
+            return SendStatus::Dropped;
+        };
+        let version = conn.version;
+        self.append_control(id, |out| {
+            proto::encode_ping(version, payload, out);
+        })
+    }
+
+    pub(crate) fn pong(&mut self, id: ConnId, payload: &[u8]) {
+        if self.is_open(id) {
+            self.append_control(id, |out| proto::encode_pong(payload, out));
+        }
+    }
+
+    /// Control frames count too: a peer that never reads its pongs has a backlog like any other.
+    fn append_control(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) -> SendStatus {
+        if self.get(id).is_some_and(|conn| conn.outbox.len() + 127 > self.config.max_backlog) {
+            return self.full(id);
+        }
+        self.append(id, write);
+        SendStatus::Queued
+    }
+}
+
+/// The octets of a message, to be shared.
+fn encode(framing: Framing, message: Message<'_>) -> Option<Rc<[u8]>> {
+    let wrapping = framing.wrap(message)?;
+    Some([wrapping.head(), message.as_bytes(), wrapping.tail].concat().into())
+}
+
+/// Appends what lies behind the first `taken` octets of these parts.
+fn append_behind(mut taken: usize, parts: [&[u8]; 3], out: &mut Vec<u8>) {
+    for part in parts {
+        out.extend_from_slice(part.get(taken..).unwrap_or_default());
+        taken = taken.saturating_sub(part.len());
+    }
+}
+
+/// The framing that a broadcast's octets were made for is their index.
+const _: () = assert!(Framing::Hixie as usize == 0 && Framing::Hybi as usize == 1);

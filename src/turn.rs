@@ -1,0 +1,257 @@
+//! What happens in a turn: events, deadlines, timers, and the writing at its end.
+
+use std::io;
+use std::time::Duration;
+
+use log::{debug, info};
+use mio::event::Event;
+use mio::{Events, Token};
+
+use crate::connection::{Fresh, Overdue, ReadyState};
+use crate::context::Context;
+use crate::engine::ConnId;
+use crate::handler::Handler;
+use crate::http::Response;
+use crate::proto::close::code;
+use crate::remote::Command;
+use crate::server::{LISTENERS, MAX_LISTENERS, Server, WAKER};
+#[cfg(feature = "cli")]
+use crate::{server::SIGNALS, signals::Signals};
+
+/// Most reads from one connection in a turn, so that a busy peer starves nobody.
+const READS_PER_TURN: usize = 4;
+/// Most messages taken from other threads in a turn.
+const COMMANDS_PER_TURN: usize = 256;
+
+impl Server {
+    /// Waits for events, and does what they and the deadlines ask for.
+    pub(crate) fn take_turn(&mut self, wait: Option<Duration>) -> io::Result<usize> {
+        match self.poll.poll(&mut self.events, wait) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
+            result => result?,
+        }
+        self.engine.clock.tick();
+        let left_over = std::mem::take(&mut self.engine.ready);
+        // Lent for this turn; an empty list takes no memory.
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        let mut count = 0;
+        for event in &events {
+            self.take_event(event);
+            count += 1;
+        }
+        self.events = events;
+        for id in left_over {
+            if let Some(conn) = self.engine.get_mut(id) {
+                conn.ready = false;
+            }
+            self.read(id);
+        }
+        self.acceptor.accept(self.poll.registry(), &mut self.engine);
+        if self.inlet_waits {
+            self.take_commands();
+        }
+        self.take_overdue();
+        self.take_timers();
+        self.settle();
+        Ok(count)
+    }
+
+    fn take_event(&mut self, event: &Event) {
+        match event.token() {
+            WAKER => self.take_commands(),
+            #[cfg(feature = "cli")]
+            SIGNALS => self.take_signals(),
+            Token(token) if LISTENERS.0 - token.min(LISTENERS.0) < MAX_LISTENERS => {
+                self.acceptor.announce(LISTENERS.0 - token);
+            }
+            token => {
+                let Some(id) = self.engine.by_token(token) else { return };
+                if event.is_writable() {
+                    self.engine.writable(id);
+                }
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    if let Some(conn) = self.engine.get_mut(id) {
+                        conn.readable = true;
+                        conn.read_closed |= event.is_read_closed();
+                    }
+                    self.read(id);
+                }
+            }
+        }
+    }
+
+    /// Reads what a connection has, within the budget; what is left is read next turn.
+    fn read(&mut self, id: ConnId) {
+        let mut receive = std::mem::take(&mut self.receive);
+        if let Some(mut held) = self.engine.take_held(id) {
+            self.take_in(id, &mut held);
+        }
+        for _ in 0..READS_PER_TURN {
+            if !self.read_once(id, &mut receive) {
+                break;
+            }
+        }
+        self.engine.wake_reader(id);
+        self.receive = receive;
+    }
+
+    /// One read. True if there may be more to read now.
+    fn read_once(&mut self, id: ConnId, receive: &mut [u8]) -> bool {
+        let now = self.engine.clock.now();
+        let Some(conn) = self.engine.get_mut(id).filter(|conn| conn.may_read()) else {
+            return false;
+        };
+        match conn.read(receive) {
+            Ok(Fresh { octets: 0, .. }) => {
+                conn.readable = false;
+                self.take_last_line(id);
+                self.engine.read_ended(id);
+                false
+            }
+            Ok(fresh) => {
+                conn.heard = now;
+                // A short read has emptied the socket, unless its end was announced with it: that
+                // is announced only once, so read on to find it.
+                conn.readable = fresh.filled || conn.read_closed;
+                let more = conn.readable;
+                match fresh.behind {
+                    Some(mut behind) => self.take_in(id, &mut behind),
+                    None => self.take_in(id, &mut receive[..fresh.octets]),
+                }
+                more
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(error) => {
+                conn.readable = false;
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    self.engine.drop_now(id, code::ABNORMAL, &error.to_string());
+                }
+                false
+            }
+        }
+    }
+
+    fn take_commands(&mut self) {
+        if self.inlet.take_stop() {
+            self.stop();
+        }
+        if self.inlet.take_wake() {
+            for route in self.routes.ids() {
+                if let Some(handler) = self.routes.handler(route) {
+                    handler.on_wake(&mut Context::new(&mut self.engine, ConnId::NONE, route));
+                }
+            }
+        }
+        self.inlet_waits = true;
+        for _ in 0..COMMANDS_PER_TURN {
+            match self.inlet.next() {
+                None => {
+                    self.inlet_waits = false;
+                    return;
+                }
+                Some(Command::Send(id, message)) => {
+                    self.engine.send(id, message.as_message());
+                }
+                Some(Command::Broadcast(path, message)) => match self.routes.named(&path) {
+                    Some(route) => self.engine.broadcast(route, message.as_message(), ConnId::NONE),
+                    None => debug!("another thread broadcasts to {path:?}, which is no route"),
+                },
+            }
+        }
+    }
+
+    #[cfg(feature = "cli")]
+    fn take_signals(&mut self) {
+        if self.signals.as_mut().is_some_and(Signals::arrived) {
+            self.stop();
+        }
+    }
+
+    fn take_overdue(&mut self) {
+        while let Some((id, overdue)) = self.engine.next_overdue() {
+            match overdue {
+                Overdue::Ping => self.engine.ping_silent(id),
+                Overdue::Pong => self.engine.drop_now(id, code::ABNORMAL, "no answer to a ping"),
+                Overdue::Idle => self.engine.drop_now(id, code::ABNORMAL, "idle"),
+                Overdue::Stall => self.engine.drop_now(id, code::ABNORMAL, "takes nothing"),
+                Overdue::Close => {
+                    self.engine.drop_now(id, code::ABNORMAL, "no answer to the close")
+                }
+                Overdue::Handshake if self.engine.owes_request(id) => {
+                    self.refuse(id, Response::text(408, "no request came in time\n"));
+                }
+                Overdue::Handshake => self.engine.drop_now(id, code::ABNORMAL, "no request"),
+            }
+        }
+    }
+
+    fn take_timers(&mut self) {
+        let now = self.engine.clock.now();
+        while let Some(timer) = self.engine.timers.pop_due(now) {
+            if let Some(handler) = self.routes.handler(timer.route) {
+                let mut ws = Context::new(&mut self.engine, timer.conn, timer.route);
+                if ws.id() == ConnId::NONE || ws.ready_state() != ReadyState::Closed {
+                    handler.on_timer(&mut ws, timer.tag);
+                }
+            }
+        }
+    }
+
+    /// Writes to everyone who has something to be written, and reports who has ended, until
+    /// neither leads to more of the other: a goodbye sent from `on_close` still goes out now.
+    pub(crate) fn settle(&mut self) {
+        let mut unfinished = Vec::new();
+        loop {
+            while let Some(id) = self.engine.next_dirty() {
+                if self.engine.flush(id, &mut self.receive) {
+                    self.with_handler(id, |handler, ws| handler.on_drain(ws));
+                }
+                if self.engine.wants_flush(id) {
+                    unfinished.push(id);
+                }
+            }
+            let ended = std::mem::take(&mut self.engine.ended);
+            if ended.is_empty() {
+                break;
+            }
+            for id in ended {
+                self.report(id);
+            }
+        }
+        for id in unfinished {
+            self.engine.mark_dirty(id);
+        }
+    }
+
+    /// Calls `on_close` if it is owed, and removes the connection if it is gone.
+    fn report(&mut self, id: ConnId) {
+        let Some(conn) = self.engine.get_mut(id) else { return };
+        let (opened, source) = (std::mem::take(&mut conn.opened), std::mem::take(&mut conn.source));
+        let (gone, ending) = (conn.gone, conn.ending.take());
+        if let Some(ending) = ending.filter(|_| opened) {
+            let (version, code, reason) = (conn.version, ending.code, &ending.reason);
+            let path = self.routes.path(conn.route);
+            info!("#{} closed: {version} {path} {code} {reason:?}", id.serial());
+            self.with_handler(id, |handler, ws| handler.on_close(ws, code, reason));
+        }
+        if source {
+            self.report_source(id);
+        }
+        if gone {
+            self.engine.remove(id);
+            self.acceptor.resume();
+        }
+    }
+
+    /// Calls the handler of a connection's route.
+    pub(crate) fn with_handler(
+        &mut self,
+        id: ConnId,
+        call: impl FnOnce(&mut dyn Handler, &mut Context<'_>),
+    ) {
+        let Some(route) = self.engine.get(id).map(|conn| conn.route) else { return };
+        if let Some(handler) = self.routes.handler(route) {
+            call(handler, &mut Context::new(&mut self.engine, id, route));
+        }
+    }
+}
