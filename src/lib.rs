@@ -31,6 +31,7 @@ mod buffer;
 mod closing;
 mod config;
 mod connection;
+mod content_type;
 mod context;
 mod dispatch;
 mod engine;

@@ -146,8 +146,8 @@ impl Engine {
 
 /// The octets of a message, to be shared.
 fn encode(framing: Framing, message: Message<'_>) -> Option<Rc<[u8]>> {
-    let wrapping = framing.wrap(message)?;
-    Some([wrapping.head(), message.as_bytes(), wrapping.tail].concat().into())
+    let mut octets = Vec::new();
+    framing.encode(message, &mut octets).then(|| octets.into())
 }
 
 /// Appends what lies behind the first `taken` octets of these parts.

@@ -236,6 +236,7 @@ pub(super) fn wrap() -> Wrapping {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::Framing;
     use crate::proto::tests::{LIMITS, Seen, at_every_split, feed, text};
 
     const SMALL: Limits = Limits { message: 16, ..LIMITS };
@@ -419,7 +420,7 @@ mod tests {
     #[test]
     fn text_is_encoded_between_00_and_ff() {
         let mut out = b"before".to_vec();
-        encode("\u{ff}\0", &mut out);
+        Framing::Hixie.encode(Message::Text("\u{ff}\0"), &mut out);
         assert_eq!(out, b"before\0\xc3\xbf\0\xff");
     }
 }

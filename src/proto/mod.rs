@@ -4,6 +4,7 @@
 //! the opening of one of five versions; from then on a [`Decoder`] and [`encode`] are all there is.
 
 pub(crate) mod close;
+mod frame;
 pub(crate) mod handshake;
 mod hixie;
 mod hybi;
@@ -186,10 +187,22 @@ impl Framing {
     /// What goes round a message; `None` where it has no wire form: binary in the Hixie versions.
     pub(crate) fn wrap(self, message: Message<'_>) -> Option<Wrapping> {
         match (self, message) {
-            (Framing::Hybi, _) => Some(hybi::wrap(message)),
+            (Framing::Hybi, _) => Some(frame::wrap(message)),
             (Framing::Hixie, Message::Text(_)) => Some(hixie::wrap()),
             (Framing::Hixie, Message::Binary(_)) => None,
         }
+    }
+
+    /// Appends a message with what goes round it. False, and nothing appended, where it has no wire
+    /// form.
+    pub(crate) fn encode(self, message: Message<'_>, out: &mut Vec<u8>) -> bool {
+        let Some(wrapping) = self.wrap(message) else { return false };
+        let payload = message.as_bytes();
+        out.reserve_exact(wrapping.len() + payload.len());
+        for part in [wrapping.head(), payload, wrapping.tail] {
+            out.extend_from_slice(part);
+        }
+        true
     }
 }
 
@@ -222,14 +235,14 @@ impl Wrapping {
 /// Appends a ping. False where the version has none.
 pub(crate) fn encode_ping(version: Version, payload: &[u8], out: &mut Vec<u8>) -> bool {
     if !version.is_hixie() {
-        hybi::encode_control(hybi::PING, payload, out);
+        frame::encode_control(frame::PING, payload, out);
     }
     !version.is_hixie()
 }
 
 /// Appends the answer to a ping.
 pub(crate) fn encode_pong(payload: &[u8], out: &mut Vec<u8>) {
-    hybi::encode_control(hybi::PONG, payload, out);
+    frame::encode_control(frame::PONG, payload, out);
 }
 
 /// Appends a close frame: with code and reason in the HyBi versions and RFC 6455, `FF 00` in
@@ -238,7 +251,7 @@ pub(crate) fn encode_close(version: Version, close: Option<(u16, &str)>, out: &m
     match version {
         Version::Hixie75 => {}
         Version::Hixie76 => out.extend_from_slice(&[0xff, 0x00]),
-        _ => hybi::encode_close(close, out),
+        _ => frame::encode_close(close, out),
     }
 }
 

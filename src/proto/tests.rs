@@ -6,6 +6,7 @@ mod handshakes;
 mod properties;
 
 use super::{Decoder, Event, Limits, Message, Version, Violation};
+use crate::pool::Pool;
 
 /// An [`Event`] that owns what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(super) const LIMITS: Limits = Limits { message: 1 << 20, fragments: 131_072 
 pub(super) fn feed(decoder: &mut Decoder, piece: &[u8], limits: &Limits) -> Vec<Seen> {
     let mut input = piece.to_vec();
     let (mut used, mut seen) = (0, Vec::new());
-    while let Some(event) = decoder.next(&mut input, &mut used, limits) {
+    while let Some(event) = decoder.next(&mut input, &mut used, limits, &mut Pool::default()) {
         seen.push(event.into());
     }
     assert_eq!(used, piece.len(), "octets left over behind {seen:?}");

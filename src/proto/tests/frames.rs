@@ -180,8 +180,8 @@ fn encode_message(version: Version, message: Message<'_>) -> Vec<u8> {
     let encoded = framing.encode(message, &mut out);
     assert_eq!(encoded, !out.is_empty());
     if encoded {
-        let payload = message.as_bytes().len();
-        assert_eq!(out.len(), payload + framing.overhead(payload));
+        let wrapping = framing.wrap(message).unwrap();
+        assert_eq!(out.len(), message.as_bytes().len() + wrapping.len());
     }
     out
 }
