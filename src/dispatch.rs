@@ -46,10 +46,13 @@ impl Server {
         let Inbox::Head(kept) = &mut conn.inbox else { return input.len() };
         let mut kept = std::mem::take(kept);
         let before = kept.len();
+        // One octet too many decides; what lies behind it must not, since it may come later.
+        let room = max.saturating_add(1).saturating_sub(before);
+        let fresh = input.get(..room).unwrap_or(input);
         if before > 0 {
-            kept.extend_from_slice(&input[..input.len().min(max + 1 - before.min(max))]);
+            kept.extend_from_slice(fresh);
         }
-        let head = if before > 0 { &kept[..] } else { input };
+        let head = if before > 0 { &kept[..] } else { fresh };
         match find_head_end(head, before) {
             HeadEnd::At(end) if end <= max => {
                 self.take_request(id, &head[..end]);
@@ -272,4 +275,50 @@ fn upgrade_required() -> Response {
     Response::text(426, "this is the address of a WebSocket\n")
         .header("Upgrade", "websocket")
         .header("Connection", "Upgrade")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use crate::config::Config;
+    use crate::server::Server;
+    use crate::transport::Stream;
+
+    /// What a server that takes heads of 64 octets answers to these pieces.
+    fn answer(pieces: &[&[u8]]) -> String {
+        let mut server = Server::new(Config { max_head: 64, ..Config::default() }).unwrap();
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let ours = Stream::Unix(mio::net::UnixStream::from_std(ours));
+        server.engine.admit(server.poll.registry(), ours, None).unwrap();
+        for piece in pieces {
+            peer.write_all(piece).unwrap();
+            server.turn(Some(Duration::ZERO)).unwrap();
+        }
+        drop(server);
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn what_lies_behind_too_long_a_head_does_not_change_the_answer() {
+        let (line, fields) = (b"GET / HTTP/1.1\r\n", [b'a'; 80]);
+        let late = [&line[..], &fields, b"\n\n"].concat();
+        for pieces in [&[&late[..]][..], &[&late[..10], &late[10..]], &[&late[..70], &late[70..]]] {
+            assert!(answer(pieces).starts_with("HTTP/1.1 431 "), "{pieces:?}");
+        }
+        // The 65th octet is still looked at: the 64 in front are not too many yet.
+        for (place, status) in [(63, 400), (64, 400), (65, 431)] {
+            let mut head = late.clone();
+            head[place] = b'\n';
+            for cut in [0, 1, place, place + 1] {
+                let (status, pieces) = (format!("HTTP/1.1 {status} "), head.split_at(cut));
+                assert!(answer(&[pieces.0, pieces.1]).starts_with(&status), "{place} {cut}");
+            }
+        }
+    }
 }

@@ -37,6 +37,9 @@ mod dispatch;
 mod engine;
 mod feed;
 mod files;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handler;
 pub mod handlers;
 mod http;

@@ -26,7 +26,7 @@ pub enum SendStatus {
 /// So much waiting counts as backpressure.
 const PRESSURE: usize = 64 * 1024;
 /// A payload from this size on is offered to the kernel before it is copied: it takes most of it.
-const OFFER_FROM: usize = 16 * 1024;
+const OFFER_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
 /// Broadcast payloads from this size on are shared; smaller ones are copied, which is cheaper.
 const SHARE_FROM: usize = 4 * 1024;
 

@@ -102,6 +102,11 @@ impl Decoder {
         }
     }
 
+    #[cfg(fuzzing)]
+    pub(super) fn held(&self) -> usize {
+        self.text.capacity() + self.mended.capacity()
+    }
+
     fn step(&mut self, input: &[u8], used: &mut usize, limit: usize) -> Result<Step, Violation> {
         let Some((&first, _)) = input.get(*used..).and_then(<[u8]>::split_first) else {
             return Ok(Step::Starved);

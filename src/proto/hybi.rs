@@ -10,9 +10,9 @@ use super::{Event, Limits, Message, Version};
 use crate::pool::Pool;
 
 /// An announced payload gets this much memory at once; more as it arrives.
-const RESERVE_AT_ONCE: usize = 64 * 1024;
+const RESERVE_AT_ONCE: usize = if cfg!(fuzzing) { 256 } else { 64 * 1024 };
 /// So much must be missing for octets to be read past the receive buffer.
-const LAND_FROM: usize = 16 * 1024;
+const LAND_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
 
 /// What is kept while something is incomplete; an idle connection has none.
 #[derive(Debug, Default)]
@@ -133,6 +133,13 @@ impl Decoder {
                 Ok(Step::Control) => return Some(self.deliver_control()),
             }
         }
+    }
+
+    #[cfg(fuzzing)]
+    pub(super) fn held(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            partial.text.capacity() + partial.binary.capacity() + partial.control.capacity()
+        })
     }
 
     fn step(

@@ -164,6 +164,15 @@ impl Decoder {
             Decoder::Hybi(decoder) => decoder.landed(octets),
         }
     }
+
+    /// Octets of memory that incomplete messages hold.
+    #[cfg(fuzzing)]
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Decoder::Hixie(decoder) => decoder.held(),
+            Decoder::Hybi(decoder) => decoder.held(),
+        }
+    }
 }
 
 /// What versions have in common on the wire from the server to the client: bytes made for one can
