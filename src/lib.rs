@@ -38,6 +38,7 @@ mod engine;
 mod feed;
 mod files;
 #[cfg(fuzzing)]
+#[path = "../tests/fuzz/properties.rs"]
 #[doc(hidden)]
 pub mod fuzzing;
 mod handler;
