@@ -279,7 +279,8 @@ impl Engine {
 
     /// Sees to it that the connection is looked at when its next deadline falls due.
     pub(crate) fn arm(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|conn| conn.id == id) else {
+        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|c| c.id == id && !c.gone)
+        else {
             return;
         };
         let (at, _) = conn.deadline(&self.config);
@@ -293,7 +294,7 @@ impl Engine {
     pub(crate) fn next_overdue(&mut self) -> Option<(ConnId, Overdue)> {
         let now = self.clock.now();
         while let Some((at, id)) = self.deadlines.pop_due(now) {
-            let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|conn| conn.id == id)
+            let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|c| c.id == id && !c.gone)
             else {
                 continue;
             };

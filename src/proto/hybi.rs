@@ -102,7 +102,8 @@ fn check_len(len: u64, short_len: u8, version: Version) -> Result<(), Violation>
 struct Partial {
     /// The opcode of the message whose fragments are coming in.
     opcode: Option<u8>,
-    fragments: u32,
+    /// Its fragments behind the first.
+    continuations: u32,
     text: Text,
     binary: Vec<u8>,
     /// A control frame's payload; it may come between the fragments.
@@ -285,8 +286,8 @@ impl Decoder {
             return Err(Violation::MessageTooBig);
         }
         if let Some(partial) = open {
-            partial.fragments = partial.fragments.saturating_add(1);
-            if partial.fragments > limits.fragments {
+            partial.continuations = partial.continuations.saturating_add(1);
+            if partial.continuations >= limits.fragments {
                 return Err(Violation::TooManyFragments);
             }
         }
