@@ -1,15 +1,16 @@
 //! Taking clients in, and what to do when there is no room for them.
 
 use std::io;
+use std::net::SocketAddr;
 
 use log::{debug, error, info, warn};
 use mio::{Interest, Registry, Token};
 
 use crate::config::Config;
-use crate::engine::{Engine, MAX_SLOTS};
+use crate::engine::{Engine, MAX_SLOTS, RouteId};
 use crate::http::Response;
 use crate::timer::Millis;
-use crate::transport::{ListenAddr, Listener};
+use crate::transport::{ListenAddr, Listener, Stream};
 
 /// Most clients taken from one listener in a turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -20,9 +21,19 @@ const REFUSALS: usize = 16;
 /// How long to wait for a descriptor before asking again.
 const RETRY: Millis = 1000;
 
-struct Source {
+/// Who connects to a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Clients, by HTTP.
+    Clients,
+    /// Sources of lines for a route.
+    Feed(RouteId),
+}
+
+struct Port {
     listener: Listener,
-    /// Clients may be waiting; edge-triggered, the kernel will not say so again.
+    purpose: Purpose,
+    /// Somebody may be waiting; edge-triggered, the kernel will not say so again.
     waiting: bool,
 }
 
@@ -40,7 +51,7 @@ enum Hold {
 
 /// The listeners.
 pub(crate) struct Acceptor {
-    sources: Vec<Source>,
+    ports: Vec<Port>,
     max_connections: usize,
     hold: Hold,
     /// Said in the log that there are no descriptors, since the last time there were.
@@ -52,7 +63,7 @@ impl Acceptor {
         let max_connections =
             config.max_connections.unwrap_or_else(|| descriptors().saturating_sub(RESERVE));
         Acceptor {
-            sources: Vec::new(),
+            ports: Vec::new(),
             max_connections: max_connections.clamp(1, MAX_SLOTS - REFUSALS),
             hold: Hold::Nothing,
             complained: false,
@@ -60,36 +71,37 @@ impl Acceptor {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.sources.len()
+        self.ports.len()
     }
 
     pub(crate) fn listen(
         &mut self,
         addr: &str,
+        purpose: Purpose,
         registry: &Registry,
         token: Token,
     ) -> io::Result<ListenAddr> {
         let mut listener = Listener::bind(addr)?;
         registry.register(listener.source(), token, Interest::READABLE)?;
         let addr = listener.local_addr()?;
-        self.sources.push(Source { listener, waiting: true });
+        self.ports.push(Port { listener, purpose, waiting: true });
         Ok(addr)
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<ListenAddr> {
-        match self.sources.first() {
-            Some(source) => source.listener.local_addr(),
+        match self.ports.iter().find(|port| port.purpose == Purpose::Clients) {
+            Some(port) => port.listener.local_addr(),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
     pub(crate) fn close(&mut self) {
-        self.sources.clear();
+        self.ports.clear();
     }
 
     /// An event said that clients wait.
     pub(crate) fn announce(&mut self, place: usize) {
-        if let Some(source) = self.sources.get_mut(place) {
+        if let Some(source) = self.ports.get_mut(place) {
             source.waiting = true;
         }
     }
@@ -101,7 +113,7 @@ impl Acceptor {
 
     /// When to accept again without being told to: at once, later, or not before something goes.
     pub(crate) fn due(&self) -> Option<Millis> {
-        if !self.sources.iter().any(|source| source.waiting) {
+        if !self.ports.iter().any(|port| port.waiting) {
             return None;
         }
         match self.hold {
@@ -117,9 +129,9 @@ impl Acceptor {
             return;
         }
         self.hold = Hold::Nothing;
-        for place in 0..self.sources.len() {
+        for place in 0..self.ports.len() {
             for _ in 0..ACCEPTS_PER_TURN {
-                if self.hold != Hold::Nothing || !self.sources[place].waiting {
+                if self.hold != Hold::Nothing || !self.ports[place].waiting {
                     break;
                 }
                 self.accept_one(place, registry, engine);
@@ -132,25 +144,48 @@ impl Acceptor {
             self.hold = Hold::Full;
             return;
         }
-        let source = &mut self.sources[place];
-        match source.listener.accept() {
+        let port = &mut self.ports[place];
+        match port.listener.accept() {
             Ok((stream, addr)) => {
                 self.recover();
-                let crowded = engine.conns.len() >= self.max_connections;
-                match engine.admit(registry, stream, addr) {
-                    Ok(id) if crowded => {
-                        debug!("#{} refused: {} connections", id.serial(), self.max_connections);
-                        engine.respond_last(id, Response::text(503, "too many connections\n"));
-                    }
-                    Ok(_) => {}
-                    Err(error) => warn!("a client cannot be watched: {error}"),
+                let purpose = self.ports[place].purpose;
+                if let Err(error) = self.admit(purpose, stream, addr, registry, engine) {
+                    warn!("a client cannot be watched: {error}");
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => source.waiting = false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => port.waiting = false,
             Err(error) if is_exhaustion(&error) => self.exhausted(&error, engine.clock.now()),
             // The client's trouble, not ours: it was gone before it was taken in.
             Err(error) => debug!("accept: {error}"),
         }
+    }
+
+    fn admit(
+        &self,
+        purpose: Purpose,
+        stream: Stream,
+        addr: Option<SocketAddr>,
+        registry: &Registry,
+        engine: &mut Engine,
+    ) -> io::Result<()> {
+        let crowded = engine.conns.len() >= self.max_connections;
+        match purpose {
+            // Its socket is dropped: a source can only be told in its own language, and has none.
+            Purpose::Feed(_) if crowded => debug!("a source refused: too many connections"),
+            Purpose::Feed(route) => {
+                let id = engine.admit_source(registry, stream, addr, route)?;
+                let from = addr.map_or("a Unix socket".to_string(), |addr| addr.to_string());
+                info!("#{} source from {from}", id.serial());
+            }
+            Purpose::Clients => {
+                let id = engine.admit(registry, stream, addr)?;
+                if crowded {
+                    debug!("#{} refused: {} connections", id.serial(), self.max_connections);
+                    engine.respond_last(id, Response::text(503, "too many connections\n"));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn exhausted(&mut self, cause: &io::Error, now: Millis) {

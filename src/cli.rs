@@ -25,6 +25,8 @@ Where and what
                              or hello; PATH * is every other path; may be repeated
                              [default: /mirror /echo /broadcast /websocket /hello, and
                              broadcast at /]
+      --feed ADDR=PATH       hand the lines that come in on this address to everyone on PATH;
+                             ADDR as for --listen, or - for standard input; may be repeated
 
 Who may connect
       --origin ORIGIN        let pages of this origin connect: https://example.com, self (scheme,
@@ -66,6 +68,8 @@ pub struct Options {
     pub listen: Vec<String>,
     pub root: Option<PathBuf>,
     pub routes: Vec<(String, BuiltIn)>,
+    /// Where lines come in, `-` being standard input, and the path whose handler gets them.
+    pub feeds: Vec<(String, String)>,
     pub config: Config,
     pub log: LevelFilter,
     /// As given; without it the backlog has room for one largest message.
@@ -123,6 +127,12 @@ impl Options {
         for (path, handler) in &self.routes {
             handler.mount(server, path);
         }
+        for (_, path) in &self.feeds {
+            let built_in = BUILT_IN_PATHS.iter().any(|(named, _)| named == path);
+            if !built_in && !self.routes.iter().any(|(named, _)| named == path) {
+                BuiltIn::Broadcast.mount(server, path);
+            }
+        }
     }
 }
 
@@ -132,6 +142,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         listen: Vec::new(),
         root: None,
         routes: Vec::new(),
+        feeds: Vec::new(),
         config: Config::default(),
         log: LevelFilter::Info,
         max_backlog: None,
@@ -177,6 +188,7 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
     match name {
         "--root" => options.root = Some(value(parser, name)?.into()),
         "--route" => options.routes.push(route(&text(parser, name)?)?),
+        "--feed" => options.feeds.push(feed(&text(parser, name)?)?),
         "--secure-proxy" => config.secure_proxy = true,
         "--trust-proxy" => config.trust_proxy = true,
         "--max-message" => config.max_message = number(parser, name)?,
@@ -227,13 +239,26 @@ fn route(word: &str) -> Result<(String, BuiltIn), String> {
     let (path, name) = word
         .rsplit_once('=')
         .ok_or_else(|| format!("--route: '{word}' is not of the form PATH=HANDLER"))?;
-    if !path.starts_with('/') && path != "*" {
-        return Err(format!("--route: the path '{path}' does not begin with a slash"));
-    }
+    check_path("--route", path)?;
     let handler = BuiltIn::named(name).ok_or_else(|| {
         format!("--route: no handler '{name}'; there are mirror, echo, broadcast, websocket, hello")
     })?;
     Ok((path.to_string(), handler))
+}
+
+fn feed(word: &str) -> Result<(String, String), String> {
+    let (addr, path) = word
+        .rsplit_once('=')
+        .ok_or_else(|| format!("--feed: '{word}' is not of the form ADDR=PATH"))?;
+    check_path("--feed", path)?;
+    Ok((addr.to_string(), path.to_string()))
+}
+
+fn check_path(flag: &str, path: &str) -> Result<(), String> {
+    if path.starts_with('/') || path == "*" {
+        return Ok(());
+    }
+    Err(format!("{flag}: the path '{path}' does not begin with a slash"))
 }
 
 #[cfg(test)]
@@ -300,6 +325,8 @@ mod tests {
             ("--origin a.org", "--origin: 'a.org'"),
             ("--route /x", "--route: '/x'"),
             ("--route x=echo", "--route: the path 'x'"),
+            ("--feed 127.0.0.1:1", "--feed: '127.0.0.1:1'"),
+            ("--feed -=live", "--feed: the path 'live'"),
             ("--route /x=tea", "--route: no handler 'tea'"),
             ("--quiet=yes", "quiet"),
         ] {
@@ -314,6 +341,7 @@ mod tests {
             "--listen",
             "--root",
             "--route",
+            "--feed",
             "--origin",
             "--secure-proxy",
             "--trust-proxy",

@@ -144,6 +144,9 @@ impl Engine {
         let now = self.clock.now();
         let Some(conn) = self.get_mut(id) else { return };
         match conn.ready_state {
+            ReadyState::Open if conn.source => {
+                self.drop_now(id, code::GOING_AWAY, "the server stops");
+            }
             ReadyState::Open => {
                 self.close(id, code::GOING_AWAY, "the server stops");
             }

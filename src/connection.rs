@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::buffer::Outbox;
 use crate::config::Config;
 use crate::engine::{ConnId, RouteId};
+use crate::feed::Lines;
 use crate::proto::{Decoder, Framing, Version};
 use crate::timer::{Millis, NEVER, millis};
 use crate::transport::Stream;
@@ -33,6 +34,8 @@ pub(crate) enum Inbox {
     Challenge(Box<Challenge>),
     /// Frames.
     Frames(Decoder),
+    /// Lines: this is no client, but a source that feeds a route.
+    Lines(Box<Lines>),
     /// In use further up the stack, while a handler runs.
     Lent,
     /// Nobody's business: the connection is at its end.
@@ -97,6 +100,8 @@ pub(crate) struct Connection {
     /// Set once it is known how the connection ends.
     pub(crate) ending: Option<Box<Ending>>,
 
+    /// A source of lines; `on_source_end` is owed.
+    pub(crate) source: bool,
     /// Is `on_close` owed? Set by `on_open`, cleared by the call.
     pub(crate) opened: bool,
     /// On the dirty list.
@@ -154,6 +159,7 @@ impl Connection {
             outbox: Outbox::default(),
             protocol: None,
             ending: None,
+            source: false,
             opened: false,
             dirty: false,
             readable: false,
@@ -227,6 +233,8 @@ impl Connection {
             ReadyState::Connecting => {
                 (self.since + millis(config.handshake_timeout), Overdue::Handshake)
             }
+            // A sensor may be silent for days.
+            ReadyState::Open if self.source => stall,
             ReadyState::Open => {
                 let silence = [self.ping_deadline(config), self.idle(config)];
                 silence.into_iter().fold(stall, |a, b| if b.0 < a.0 { b } else { a })

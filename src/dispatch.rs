@@ -29,6 +29,7 @@ impl Server {
                 Inbox::Head(_) => self.take_head(id, rest),
                 Inbox::Challenge(_) => self.take_challenge(id, rest),
                 Inbox::Frames(_) => self.take_frames(id, rest),
+                Inbox::Lines(_) => self.take_lines(id, rest),
                 Inbox::Lent | Inbox::Discard => return,
             };
             rest = rest.get_mut(used..).unwrap_or_default();

@@ -5,12 +5,12 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use slab::Slab;
 
 use crate::buffer::Flushed;
 use crate::config::Config;
-use crate::connection::{Connection, Overdue, ReadyState};
+use crate::connection::{Connection, Inbox, Overdue, ReadyState};
 use crate::pool::Pool;
 use crate::proto::close::code;
 use crate::timer::{Clock, Deadlines, Millis, Timers};
@@ -120,9 +120,30 @@ impl Engine {
         self.serial = self.serial.wrapping_add(1);
         let entry = self.conns.vacant_entry();
         let id = ConnId::new(entry.key() as u32, self.serial);
-        registry.register(stream.source(), id.token(), Interest::READABLE | Interest::WRITABLE)?;
+        stream.register(registry, id.token())?;
         entry.insert(Connection::new(id, stream, addr, self.clock.now()));
         self.arm(id);
+        Ok(id)
+    }
+
+    /// Takes in a source of lines for a route.
+    pub(crate) fn admit_source(
+        &mut self,
+        registry: &Registry,
+        stream: Stream,
+        addr: Option<SocketAddr>,
+        route: RouteId,
+    ) -> std::io::Result<ConnId> {
+        let id = self.admit(registry, stream, addr)?;
+        if let Some(conn) = self.get_mut(id) {
+            conn.source = true;
+            conn.route = route;
+            conn.ready_state = ReadyState::Open;
+            conn.inbox = Inbox::Lines(Box::default());
+            // A file is never announced; a pipe with nothing in it costs one look.
+            conn.readable = true;
+        }
+        self.wake_reader(id);
         Ok(id)
     }
 

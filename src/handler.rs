@@ -1,6 +1,7 @@
 //! What a program does with its connections.
 
 use crate::context::Context;
+use crate::feed::SourceId;
 use crate::http::{Request, Response};
 use crate::proto::Message;
 
@@ -64,6 +65,27 @@ pub trait Handler {
     /// A timer set by [`Context::set_timer`] has fired.
     fn on_timer(&mut self, ws: &mut Context<'_>, tag: u64) {
         let _ = (ws, tag);
+    }
+
+    /// A line has come from a source that feeds this route ([`Server::feed`](crate::Server::feed)).
+    /// `ws` belongs to no connection. By default the line is sent to everyone on the route.
+    ///
+    /// # Errors
+    /// What is wrong with the line; the source is told, with the line's number, and goes on.
+    fn on_line(
+        &mut self,
+        ws: &mut Context<'_>,
+        source: SourceId,
+        line: &str,
+    ) -> Result<(), String> {
+        let _ = source;
+        ws.broadcast(line);
+        Ok(())
+    }
+
+    /// A source has ended; its last line was handed over before.
+    fn on_source_end(&mut self, ws: &mut Context<'_>, source: SourceId) {
+        let _ = (ws, source);
     }
 
     /// [`Remote::wake`](crate::Remote::wake) was called, once or more. `ws` belongs to no

@@ -58,6 +58,15 @@ fn serve(options: &Options) -> Result<(), String> {
         let bound = server.listen(addr).map_err(|error| format!("--listen {addr}: {error}"))?;
         ready += &format!("listening on {bound}\n");
     }
+    for (addr, path) in &options.feeds {
+        let bound = if addr == "-" {
+            server.feed_stdin(path).map(|()| "standard input".to_string())
+        } else {
+            server.feed(addr, path).map(|bound| bound.to_string().replacen("ws:", "tcp:", 1))
+        };
+        let from = bound.map_err(|error| format!("--feed {addr}={path}: {error}"))?;
+        ready += &format!("lines from {from} go to {path}\n");
+    }
     print(&ready);
     server.run().map_err(|error| error.to_string())
 }

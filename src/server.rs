@@ -8,10 +8,10 @@ use std::time::Duration;
 use log::info;
 use mio::{Events, Poll, Token, Waker};
 
-use crate::accept::Acceptor;
+use crate::accept::{Acceptor, Purpose};
 use crate::config::Config;
 use crate::context::Context;
-use crate::engine::{ConnId, Engine};
+use crate::engine::{ConnId, Engine, RouteId};
 use crate::files::Site;
 use crate::handler::Handler;
 use crate::proto::close::code;
@@ -19,7 +19,7 @@ use crate::remote::{Inlet, Remote, remote};
 use crate::routes::Routes;
 #[cfg(feature = "cli")]
 use crate::signals::Signals;
-use crate::transport::ListenAddr;
+use crate::transport::{ListenAddr, Stream};
 
 pub(crate) const WAKER: Token = Token(usize::MAX);
 #[cfg(feature = "cli")]
@@ -113,11 +113,46 @@ impl Server {
     /// [`AddrInUse`](io::ErrorKind::AddrInUse) if another server listens there, and whatever else
     /// the system says.
     pub fn listen(&mut self, addr: &str) -> io::Result<ListenAddr> {
-        let token = Token(LISTENERS.0 - self.acceptor.len());
+        self.open_port(addr, Purpose::Clients)
+    }
+
+    /// Listens on one more address for sources of lines: whatever connects there, such as `nc` or a
+    /// sensor, has its lines handed to the handler of a route, named as it was added
+    /// ([`Handler::on_line`]). Lines end in LF or CR LF and have 64 KiB at most; a source is told
+    /// which of its lines was wrong.
+    ///
+    /// # Errors
+    /// As [`listen`](Server::listen); [`NotFound`](io::ErrorKind::NotFound) if there is no such
+    /// route.
+    pub fn feed(&mut self, addr: &str, path: &str) -> io::Result<ListenAddr> {
+        let route = self.named_route(path)?;
+        self.open_port(addr, Purpose::Feed(route))
+    }
+
+    /// Hands the lines of standard input to the handler of a route. Where it ends, the server goes
+    /// on.
+    ///
+    /// # Errors
+    /// [`NotFound`](io::ErrorKind::NotFound) if there is no such route, and what the system says
+    /// if standard input cannot be watched.
+    pub fn feed_stdin(&mut self, path: &str) -> io::Result<()> {
+        let route = self.named_route(path)?;
+        let stdin = Stream::Stdin(io::stdin());
+        self.engine.admit_source(self.poll.registry(), stdin, None, route)?;
+        Ok(())
+    }
+
+    fn open_port(&mut self, addr: &str, purpose: Purpose) -> io::Result<ListenAddr> {
         if self.acceptor.len() >= MAX_LISTENERS {
             return Err(io::Error::other(format!("more than {MAX_LISTENERS} listeners")));
         }
-        self.acceptor.listen(addr, self.poll.registry(), token)
+        let token = Token(LISTENERS.0 - self.acceptor.len());
+        self.acceptor.listen(addr, purpose, self.poll.registry(), token)
+    }
+
+    fn named_route(&self, path: &str) -> io::Result<RouteId> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no route {path}"));
+        self.routes.named(path).ok_or_else(missing)
     }
 
     /// Has `handler` serve a path: WebSockets, and plain HTTP requests that it answers. Paths are

@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, Read, Stdin};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 
 /// Clients the kernel holds ready between two turns; mio asks for 128, which bursts overflow.
@@ -119,11 +122,12 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     Ok(Listener::Unix(listener, path.to_owned()))
 }
 
-/// One client's socket.
+/// One client's socket, or the program's standard input.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Stdin(Stdin),
 }
 
 impl Stream {
@@ -131,6 +135,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => (&mut &*stream).read(buf),
             Stream::Unix(stream) => (&mut &*stream).read(buf),
+            Stream::Stdin(stdin) => read_ready(stdin, buf),
         }
     }
 
@@ -151,15 +156,42 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Stdin(_) => Ok(()),
         }
     }
 
-    pub(crate) fn source(&mut self) -> &mut dyn Source {
+    /// Whether the other side can be answered.
+    pub(crate) fn is_writable(&self) -> bool {
+        !matches!(self, Stream::Stdin(_))
+    }
+
+    /// Has both directions announced. Registered once; edge-triggered, that is all the kernel ever
+    /// needs to be told.
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
         match self {
-            Stream::Tcp(stream) => stream,
-            Stream::Unix(stream) => stream,
+            Stream::Tcp(stream) => registry.register(stream, token, both),
+            Stream::Unix(stream) => registry.register(stream, token, both),
+            Stream::Stdin(stdin) => {
+                let fd = stdin.as_fd().as_raw_fd();
+                match registry.register(&mut SourceFd(&fd), token, Interest::READABLE) {
+                    // A regular file, which is always ready.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                    result => result,
+                }
+            }
         }
     }
+}
+
+/// Reads if there is something to read. Standard input is shared with other programs, which may
+/// not expect it to be non-blocking; so it stays as it is, and is asked first.
+fn read_ready(stdin: &Stdin, buf: &mut [u8]) -> io::Result<usize> {
+    let mut fds = [PollFd::new(stdin, PollFlags::IN)];
+    if poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0 {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    Ok(rustix::io::read(stdin, buf)?)
 }
 
 #[cfg(not(target_vendor = "apple"))]
@@ -173,6 +205,7 @@ impl AsFd for Stream {
         match self {
             Stream::Tcp(stream) => stream.as_fd(),
             Stream::Unix(stream) => stream.as_fd(),
+            Stream::Stdin(stdin) => stdin.as_fd(),
         }
     }
 }

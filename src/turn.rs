@@ -104,6 +104,7 @@ impl Server {
         match conn.read(receive) {
             Ok(Fresh { octets: 0, .. }) => {
                 conn.readable = false;
+                self.take_last_line(id);
                 self.engine.read_ended(id);
                 false
             }
@@ -225,14 +226,16 @@ impl Server {
     /// Calls `on_close` if it is owed, and removes the connection if it is gone.
     fn report(&mut self, id: ConnId) {
         let Some(conn) = self.engine.get_mut(id) else { return };
-        let gone = conn.gone;
-        if std::mem::take(&mut conn.opened)
-            && let Some(ending) = conn.ending.take()
-        {
+        let (opened, source) = (std::mem::take(&mut conn.opened), std::mem::take(&mut conn.source));
+        let (gone, ending) = (conn.gone, conn.ending.take());
+        if let Some(ending) = ending.filter(|_| opened) {
             let (version, code, reason) = (conn.version, ending.code, &ending.reason);
             let path = self.routes.path(conn.route);
             info!("#{} closed: {version} {path} {code} {reason:?}", id.serial());
             self.with_handler(id, |handler, ws| handler.on_close(ws, code, reason));
+        }
+        if source {
+            self.report_source(id);
         }
         if gone {
             self.engine.remove(id);

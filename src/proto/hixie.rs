@@ -227,3 +227,194 @@ pub(super) fn wrap() -> Wrapping {
     wrapping.tail = &[END];
     wrapping
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::tests::{LIMITS, Seen, at_every_split, feed, text};
+
+    const SMALL: Limits = Limits { message: 16, ..LIMITS };
+
+    /// What octets mean in both versions, at every split.
+    fn meaning(octets: &[u8]) -> Vec<Seen> {
+        meaning_within(&LIMITS, octets)
+    }
+
+    fn meaning_within(limits: &Limits, octets: &[u8]) -> Vec<Seen> {
+        let seen = at_every_split(Version::Hixie76, limits, octets);
+        assert_eq!(at_every_split(Version::Hixie75, limits, octets), seen, "{octets:x?}");
+        seen
+    }
+
+    fn too_big() -> [Seen; 1] {
+        [Seen::Failed(Violation::MessageTooBig)]
+    }
+
+    /// The state behind these reads, and what was seen.
+    fn after(version: Version, limits: &Limits, pieces: &[&[u8]]) -> (Decoder, Vec<Seen>) {
+        let mut decoder = super::super::Decoder::new(version);
+        let seen = pieces.iter().flat_map(|piece| feed(&mut decoder, piece, limits)).collect();
+        match decoder {
+            super::super::Decoder::Hixie(decoder) => (decoder, seen),
+            super::super::Decoder::Hybi(_) => panic!("the wrong decoder"),
+        }
+    }
+
+    #[test]
+    fn only_type_00_is_a_message() {
+        for kind in 0..=0xff {
+            let octets = match kind {
+                0..0x80 => [&[kind][..], b"a\0b\xff\0after\xff"].concat(),
+                0x80.. => [&[kind][..], b"\x03\0b\xff\0after\xff"].concat(),
+            };
+            let seen = meaning(&octets);
+            assert_eq!(seen.last(), Some(&text("after")), "type {kind:x}");
+            assert_eq!(seen.contains(&text("a\0b")), kind == 0, "type {kind:x}");
+            assert_eq!(seen.len(), if kind == 0 { 2 } else { 1 }, "type {kind:x}");
+        }
+    }
+
+    #[test]
+    fn text_runs_up_to_the_first_ff() {
+        for (octets, expected) in [
+            (&b"\0\xff"[..], vec![text("")]),
+            (b"\0\0\xff", vec![text("\0")]),
+            (b"\0\xc3\xbf\xff\0\x80\xff", vec![text("\u{ff}"), text("\u{fffd}")]),
+            (b"\0a\xff\0\xff\0b", vec![text("a"), text("")]),
+            (b"\0\x80\x00\xff", vec![text("\u{fffd}\0")]),
+        ] {
+            assert_eq!(meaning(octets), expected, "{octets:x?}");
+        }
+    }
+
+    #[test]
+    fn frames_with_a_length_are_skipped_unread() {
+        for skipped in [
+            &b"\x80\x00"[..],
+            b"\x80\x80\x00",
+            b"\x80\x03\xff\x00\xff",
+            b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02\xff\xff",
+            b"\xff\x02\xff\x00",
+            b"\xfe\x01\x00",
+            &[&b"\x80\x81\x00"[..], &[0xff; 128]].concat(),
+        ] {
+            let octets = [skipped, b"\0after\xff"].concat();
+            assert_eq!(meaning(&octets), [text("after")], "{skipped:x?}");
+        }
+    }
+
+    #[test]
+    fn ff_with_no_octets_is_a_close_in_76_and_nothing_in_75() {
+        for close in
+            [&b"\xff\x00"[..], b"\xff\x80\x00", b"\xff\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00"]
+        {
+            let octets = [b"\0a\xff", close, b"\0b\xff"].concat();
+            let seen = at_every_split(Version::Hixie76, &LIMITS, &octets);
+            assert_eq!(seen, [text("a"), Seen::Close(None)], "{close:x?}");
+            let seen = at_every_split(Version::Hixie75, &LIMITS, &octets);
+            assert_eq!(seen, [text("a"), text("b")], "{close:x?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_holds_for_text_that_does_not_end() {
+        let sixteen = b"0123456789abcdef";
+        for kind in [0x00, 0x01, 0x7f] {
+            let within = [&[kind][..], sixteen].concat();
+            assert_eq!(meaning_within(&SMALL, &within), []);
+            assert_eq!(meaning_within(&SMALL, &[&within[..], b"g"].concat()), too_big());
+            assert_eq!(meaning_within(&SMALL, &[&within[..], b"g\xff\0a\xff"].concat()), too_big());
+        }
+        let whole =
+            [b"\0", &sixteen[..], b"\xff\x01", sixteen, b"\xff\0", sixteen, b"\xff"].concat();
+        let sixteen = str::from_utf8(sixteen).unwrap();
+        assert_eq!(meaning_within(&SMALL, &whole), [text(sixteen), text(sixteen)]);
+    }
+
+    #[test]
+    fn the_limit_holds_for_announced_lengths() {
+        for octets in [
+            &b"\x80\x11"[..],
+            b"\x80\x81\x00",
+            b"\x80\x91",
+            b"\xff\x11",
+            b"\x80\x80\x80\x11",
+            b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+        ] {
+            assert_eq!(meaning_within(&SMALL, octets), too_big(), "{octets:x?}");
+        }
+        let exact = [b"\x80\x10", &[0xff; 16][..], b"\0a\xff"].concat();
+        assert_eq!(meaning_within(&SMALL, &exact), [text("a")]);
+    }
+
+    #[test]
+    fn lengths_neither_overflow_nor_go_on_for_ever() {
+        let no_limit = Limits { message: usize::MAX, ..LIMITS };
+        let overflow = [&[0x80][..], &[0xff; 9], &[0x7f]].concat();
+        let (decoder, seen) = after(Version::Hixie76, &no_limit, &[&overflow]);
+        assert_eq!((seen, decoder.state), (vec![], State::Skip { left: u64::MAX }));
+        assert_eq!(meaning(&[0x80; 11]), []);
+        assert_eq!(meaning(&[0x80; 12]), too_big());
+        assert_eq!(meaning_within(&no_limit, &[&[0x80; 11][..], &[0x00]].concat()), too_big());
+        assert_eq!(meaning(&[&[0x80; 10][..], b"\x00\0a\xff"].concat()), [text("a")]);
+    }
+
+    #[test]
+    fn octets_that_are_not_utf_8_are_replaced() {
+        for (octets, expected) in [
+            (&b"a\xc0\xafb"[..], "a\u{fffd}\u{fffd}b"),
+            (b"\xed\xa0\x80", "\u{fffd}\u{fffd}\u{fffd}"),
+            (b"\xe2\x82", "\u{fffd}"),
+            (b"\xf0\x9f\x98a", "\u{fffd}a"),
+            (b"\xe2\x82\xac\x80", "\u{20ac}\u{fffd}"),
+        ] {
+            let frame = [b"\0", octets, b"\xff\0next\xff"].concat();
+            assert_eq!(meaning(&frame), [text(expected), text("next")], "{octets:x?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_behind_a_broken_limit() {
+        let octets = b"\x80\x11\0a\xff\xff\x00";
+        assert_eq!(meaning_within(&SMALL, octets), too_big());
+    }
+
+    #[test]
+    fn a_whole_text_is_lent_from_the_input() {
+        let mut input = *b"\0hi\xff";
+        let mut decoder = Decoder::new(Version::Hixie76);
+        let event = decoder.next(&mut input, &mut 0, &LIMITS);
+        assert_eq!(event, Some(Event::Message(Message::Text("hi"))));
+        assert_eq!((decoder.text.capacity(), decoder.mended.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn a_text_in_pieces_is_lent_then_freed() {
+        let (mut decoder, _) = after(Version::Hixie76, &LIMITS, &[b"\0a"]);
+        let (mut input, mut used) = (*b"\x80\xff", 0);
+        let event = decoder.next(&mut input, &mut used, &LIMITS);
+        assert_eq!(event, Some(Event::Message(Message::Text("a\u{fffd}"))));
+        assert!(decoder.text.capacity() > 0 && decoder.mended.capacity() > 0);
+        assert_eq!(decoder.next(&mut input, &mut used, &LIMITS), None);
+        assert_eq!((decoder.text.capacity(), decoder.mended.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn an_idle_decoder_keeps_nothing() {
+        let octets = b"\x80\x02\0\0\0a\x80\xff\x01zz\xff\0text\xff";
+        for cut in 0..=octets.len() {
+            let (first, second) = octets.split_at(cut);
+            let (decoder, seen) = after(Version::Hixie75, &LIMITS, &[first, second]);
+            assert_eq!(seen, [text("a\u{fffd}"), text("text")]);
+            assert_eq!((decoder.text.capacity(), decoder.mended.capacity()), (0, 0), "{cut}");
+            assert_eq!(decoder.state, State::Type);
+        }
+    }
+
+    #[test]
+    fn text_is_encoded_between_00_and_ff() {
+        let mut out = b"before".to_vec();
+        encode("\u{ff}\0", &mut out);
+        assert_eq!(out, b"before\0\xc3\xbf\0\xff");
+    }
+}

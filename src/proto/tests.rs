@@ -1,1 +1,113 @@
-//! Every vector of `tests/vectors`, at every split.
+//! The protocol code as a whole: the vectors of `tests/vectors`, each at every split, and the
+//! properties that hold for any octets. What they share is here.
+
+mod frames;
+mod handshakes;
+mod properties;
+
+use super::{Decoder, Event, Limits, Message, Version, Violation};
+
+/// An [`Event`] that owns what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Seen {
+    Text(String),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong,
+    Close(Option<(u16, String)>),
+    Failed(Violation),
+}
+
+impl From<Event<'_>> for Seen {
+    fn from(event: Event<'_>) -> Seen {
+        match event {
+            Event::Message(Message::Text(text)) => Seen::Text(text.to_string()),
+            Event::Message(Message::Binary(octets)) => Seen::Binary(octets.to_vec()),
+            Event::Ping(payload) => Seen::Ping(payload.to_vec()),
+            Event::Pong => Seen::Pong,
+            Event::Close(close) => Seen::Close(close.map(|(code, why)| (code, why.to_string()))),
+            Event::Failed(violation) => Seen::Failed(violation),
+        }
+    }
+}
+
+pub(super) const ALL_VERSIONS: [Version; 5] =
+    [Version::Hixie75, Version::Hixie76, Version::Hybi07, Version::Hybi08, Version::Rfc6455];
+
+/// What a server has by default.
+pub(super) const LIMITS: Limits = Limits { message: 1 << 20, fragments: 131_072 };
+
+/// Gives a decoder one read's octets, and returns what it makes of them.
+pub(super) fn feed(decoder: &mut Decoder, piece: &[u8], limits: &Limits) -> Vec<Seen> {
+    let mut input = piece.to_vec();
+    let (mut used, mut seen) = (0, Vec::new());
+    while let Some(event) = decoder.next(&mut input, &mut used, limits) {
+        seen.push(event.into());
+    }
+    assert_eq!(used, piece.len(), "octets left over behind {seen:?}");
+    seen
+}
+
+/// What a fresh decoder makes of octets that come in these pieces.
+pub(super) fn decode<'p>(
+    version: Version,
+    limits: &Limits,
+    pieces: impl IntoIterator<Item = &'p [u8]>,
+) -> Vec<Seen> {
+    let mut decoder = Decoder::new(version);
+    pieces.into_iter().flat_map(|piece| feed(&mut decoder, piece, limits)).collect()
+}
+
+/// The pieces between these places, which may come in any order.
+pub(super) fn cut<'p>(octets: &'p [u8], places: &[usize]) -> Vec<&'p [u8]> {
+    let mut places = places.to_vec();
+    places.sort_unstable();
+    let starts = std::iter::once(0).chain(places.iter().copied());
+    let ends = places.iter().copied().chain([octets.len()]);
+    starts.zip(ends).map(|(start, end)| &octets[start..end]).collect()
+}
+
+/// Asserts that octets mean the same whole, one at a time, and cut into two at each place; and
+/// returns what they mean.
+pub(super) fn at_splits(
+    version: Version,
+    limits: &Limits,
+    octets: &[u8],
+    places: impl IntoIterator<Item = usize>,
+) -> Vec<Seen> {
+    let whole = decode(version, limits, [octets]);
+    assert_eq!(decode(version, limits, octets.chunks(1)), whole, "{version}, octet by octet");
+    for place in places {
+        let pieces = cut(octets, &[place]);
+        assert_eq!(decode(version, limits, pieces), whole, "{version}, cut at {place}");
+    }
+    whole
+}
+
+/// [`at_splits`], at every place.
+pub(super) fn at_every_split(version: Version, limits: &Limits, octets: &[u8]) -> Vec<Seen> {
+    at_splits(version, limits, octets, 0..=octets.len())
+}
+
+/// A client's frame: `first` is FIN, the reserved bits and the opcode; the shortest length form.
+pub(super) fn masked(first: u8, key: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        len @ 0..=125 => frame.push(0x80 | len as u8),
+        len @ 126..=0xffff => {
+            frame.push(0xfe);
+            frame.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(0xff);
+            frame.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&key);
+    frame.extend(payload.iter().enumerate().map(|(i, octet)| octet ^ key[i % 4]));
+    frame
+}
+
+pub(super) fn text(text: &str) -> Seen {
+    Seen::Text(text.to_string())
+}
