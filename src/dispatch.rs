@@ -53,6 +53,15 @@ impl Server {
             kept.extend_from_slice(fresh);
         }
         let head = if before > 0 { &kept[..] } else { fresh };
+        let head_only = http::asks_head_only(head);
+        if !http::may_begin(head) {
+            self.refuse(
+                id,
+                bad_request("no HTTP request begins like this; TLS is not spoken"),
+                false,
+            );
+            return input.len();
+        }
         match find_head_end(head, before) {
             HeadEnd::At(end) if end <= max => {
                 self.take_request(id, &head[..end]);
@@ -63,29 +72,32 @@ impl Server {
                 conn.inbox = Inbox::Head(kept);
             }
             HeadEnd::BareLineFeed => {
-                self.refuse(id, bad_request("a line of the request head ends in a bare LF"));
+                let response = bad_request("a line of the request head ends in a bare LF");
+                self.refuse(id, response, head_only);
             }
             HeadEnd::At(_) | HeadEnd::Missing => {
-                self.refuse(id, Response::text(431, format!("the head is over {max} octets\n")));
+                let response = Response::text(431, format!("the head is over {max} octets\n"));
+                self.refuse(id, response, head_only);
             }
         }
         input.len()
     }
 
     fn take_request(&mut self, id: ConnId, head: &[u8]) {
+        let head_only = http::asks_head_only(head);
         let mut slots = vec![httparse::EMPTY_HEADER; self.engine.config.max_headers];
         let request = match http::parse(head, &mut slots) {
             Ok(request) => request,
-            Err(response) => return self.refuse(id, response),
+            Err(response) => return self.refuse(id, response, head_only),
         };
         self.learn_address(id, &request);
         match handshake::offer(request) {
             Ok(None) => self.serve(id, &request),
             Ok(Some(offer)) => match self.negotiate(id, &request, &offer) {
                 Ok((route, protocol)) => self.upgrade(id, head, &offer, route, protocol),
-                Err(response) => self.refuse(id, response),
+                Err(response) => self.refuse(id, response, head_only),
             },
-            Err(response) => self.refuse(id, response),
+            Err(response) => self.refuse(id, response, head_only),
         }
     }
 
@@ -262,11 +274,11 @@ impl Server {
     }
 
     /// Answers a request that cannot be served, and ends the connection.
-    pub(crate) fn refuse(&mut self, id: ConnId, response: Response) {
+    pub(crate) fn refuse(&mut self, id: ConnId, response: Response, head_only: bool) {
         if response.status >= 400 {
             info!("#{} refused: {}", id.serial(), response.status);
         }
-        self.engine.respond_last(id, response);
+        self.engine.respond(id, response, head_only, false);
     }
 }
 

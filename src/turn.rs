@@ -177,7 +177,7 @@ impl Server {
                 Overdue::Stall => self.engine.cut(id, "takes nothing"),
                 Overdue::Close => self.engine.cut(id, "no answer to the close"),
                 Overdue::Handshake if self.engine.owes_request(id) => {
-                    self.refuse(id, Response::text(408, "no request came in time\n"));
+                    self.refuse(id, Response::text(408, "no request came in time\n"), false);
                 }
                 Overdue::Handshake => self.engine.drop_now(id, code::NORMAL, "no further request"),
             }
