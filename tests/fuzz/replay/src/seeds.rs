@@ -102,6 +102,7 @@ fn handshakes(seeds: &mut Seeds) {
         in_pieces(seeds, "head", &[], &request);
         let octets = [request, rest].concat();
         in_pieces(seeds, "connection", &[5], &octets);
+        in_pieces(seeds, "connection", &[5 + 16], &octets);
     }
 }
 
@@ -116,6 +117,8 @@ fn heads(seeds: &mut Seeds) {
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",
         "GET / HTTP/1.1\nHost: a\n\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         X-Forwarded-For: 1.2.3.4, ::1\r\nX-Forwarded-Proto: https\r\nOrigin: null\r\n\r\n",
         "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
@@ -124,7 +127,8 @@ fn heads(seeds: &mut Seeds) {
         in_pieces(seeds, "head", &[], head.as_bytes());
         let twice = head.repeat(2);
         in_pieces(seeds, "connection", &[5], twice.as_bytes());
-        in_pieces(seeds, "connection", &[13], twice.as_bytes());
+        in_pieces(seeds, "connection", &[5 + 8], twice.as_bytes());
+        in_pieces(seeds, "connection", &[5 + 16], twice.as_bytes());
     }
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n", "a".repeat(1100));
     in_pieces(seeds, "connection", &[5], long.as_bytes());
