@@ -8,7 +8,7 @@ use crate::connection::{Challenge, Inbox};
 use crate::context::Context;
 use crate::engine::{ConnId, RouteId};
 use crate::handler::Answer;
-use crate::http::{self, HeadEnd, Request, Response, bad_request, find_head_end};
+use crate::http::{self, Request, Response};
 use crate::origin::admitted;
 use crate::proto::handshake::{self, Offer};
 use crate::proto::{Decoder, Event};
@@ -53,32 +53,16 @@ impl Server {
             kept.extend_from_slice(fresh);
         }
         let head = if before > 0 { &kept[..] } else { fresh };
-        let head_only = http::asks_head_only(head);
-        if !http::may_begin(head) {
-            self.refuse(
-                id,
-                bad_request("no HTTP request begins like this; TLS is not spoken"),
-                false,
-            );
-            return input.len();
-        }
-        match find_head_end(head, before) {
-            HeadEnd::At(end) if end <= max => {
+        match http::head_end(head, before, max) {
+            Ok(Some(end)) => {
                 self.take_request(id, &head[..end]);
                 return end - before;
             }
-            HeadEnd::Missing if head.len() <= max => {
+            Ok(None) => {
                 let kept = if before > 0 { kept } else { input.to_vec() };
                 conn.inbox = Inbox::Head(kept);
             }
-            HeadEnd::BareLineFeed => {
-                let response = bad_request("a line of the request head ends in a bare LF");
-                self.refuse(id, response, head_only);
-            }
-            HeadEnd::At(_) | HeadEnd::Missing => {
-                let response = Response::text(431, format!("the head is over {max} octets\n"));
-                self.refuse(id, response, head_only);
-            }
+            Err(response) => self.refuse(id, response, http::asks_head_only(head)),
         }
         input.len()
     }
