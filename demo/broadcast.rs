@@ -1,7 +1,7 @@
 //! What one says, everyone on the path hears, the speaker too. Run `cargo run --example broadcast`,
 //! then in the consoles of two browser windows
 //!     ws = new WebSocket("ws://localhost:8000/broadcast"); ws.onmessage = e => console.log(e.data)
-//! and in either `ws.send("hi")`: both show it, and the program counts who is here and what was said.
+//! and in either `ws.send("hi")`: both show it, and the program counts along.
 
 use wsloop::{Config, Context, Handler, Message, OriginRule, Request, Server};
 
