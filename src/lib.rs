@@ -58,6 +58,11 @@ mod timer;
 mod transport;
 mod turn;
 
+/// The README, whose examples are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 pub use config::{Config, OnFull};
 pub use connection::ReadyState;
 pub use context::Context;

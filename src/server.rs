@@ -1,7 +1,7 @@
 //! The loop: one poll, and the turn.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -276,6 +276,13 @@ impl Server {
     /// Whether the server was stopped and all its connections have ended.
     pub fn is_stopped(&self) -> bool {
         self.engine.stopping && self.engine.conns.is_empty()
+    }
+}
+
+impl AsFd for Server {
+    /// The same as [`fd`](Server::fd), borrowed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.registry().as_fd()
     }
 }
 
