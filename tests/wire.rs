@@ -284,7 +284,7 @@ fn a_slow_reader_is_felt_and_its_catching_up_too() {
         _ => {}
     });
     let server = serve(Config::default(), |server| server.route("/", recorder));
-    let mut client = Client::with_small_window(server.addr, Version::Rfc6455, "/");
+    let mut client = Client::open(server.addr, Version::Rfc6455, "/");
     let id = log.opened();
     client.text("go");
     for _ in 0..8 {

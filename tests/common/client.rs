@@ -282,13 +282,4 @@ impl Client {
         self.stream.set_nonblocking(false).unwrap();
         total
     }
-
-    /// Takes in a small part of what is sent from now on, so that the server soon cannot write.
-    pub fn with_small_window(addr: SocketAddr, version: Version, path: &str) -> Client {
-        let mut client = Client::connect(addr);
-        rustix::net::sockopt::set_socket_recv_buffer_size(&client.stream, 4096).unwrap();
-        client.ask(version, path);
-        client.read_answer();
-        client
-    }
 }
