@@ -132,6 +132,14 @@ impl Bystander {
         Bystander(Client::open(addr, Version::Rfc6455, "/mirror"))
     }
 
+    /// One that says no origin, so that no rule keeps it out.
+    pub fn absent_from(addr: SocketAddr) -> Bystander {
+        let mut client = Client::connect(addr);
+        client.send(&upgrade(Version::Rfc6455, "/mirror", "a", None));
+        client.read_answer();
+        Bystander(client)
+    }
+
     /// Served on the connection there is, and on a new one.
     pub fn is_served(&mut self) {
         self.0.text("are you there?");
