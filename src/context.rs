@@ -8,6 +8,7 @@ use crate::engine::{ConnId, Engine, RouteId};
 use crate::proto::close::code;
 use crate::proto::{Message, Version};
 use crate::sending::SendStatus;
+use crate::stats::Stats;
 use crate::timer::{Timer, TimerId, millis};
 
 /// Handed to every callback: the connection it is about, and through it the others.
@@ -35,6 +36,17 @@ impl<'a> Context<'a> {
     pub fn to(&mut self, id: ConnId) -> Context<'_> {
         let route = self.engine.get(id).map_or(self.route, |conn| conn.route);
         Context::new(self.engine, id, route)
+    }
+
+    /// The same for the route, without a connection: timers set through it outlive this
+    /// connection, and are called back without one.
+    pub fn of_route(&mut self) -> Context<'_> {
+        Context::new(self.engine, ConnId::NONE, self.route)
+    }
+
+    /// What the server counts about itself.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
     }
 
     /// Queues a message for this connection.

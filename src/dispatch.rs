@@ -8,7 +8,7 @@ use crate::connection::{Challenge, Inbox};
 use crate::context::Context;
 use crate::engine::{ConnId, RouteId};
 use crate::handler::Answer;
-use crate::http::{self, HeadEnd, Request, Response, bad_request, find_head_end};
+use crate::http::{self, Request, Response};
 use crate::origin::admitted;
 use crate::proto::handshake::{self, Offer};
 use crate::proto::{Decoder, Event};
@@ -46,36 +46,23 @@ impl Server {
         let Inbox::Head(kept) = &mut conn.inbox else { return input.len() };
         let mut kept = std::mem::take(kept);
         let before = kept.len();
+        // One octet too many decides; what lies behind it must not, since it may come later.
+        let room = max.saturating_add(1).saturating_sub(before);
+        let fresh = input.get(..room).unwrap_or(input);
         if before > 0 {
-            kept.extend_from_slice(&input[..input.len().min(max + 1 - before.min(max))]);
+            kept.extend_from_slice(fresh);
         }
-        let head = if before > 0 { &kept[..] } else { input };
-        let head_only = http::asks_head_only(head);
-        if !http::may_begin(head) {
-            self.refuse(
-                id,
-                bad_request("no HTTP request begins like this; TLS is not spoken"),
-                false,
-            );
-            return input.len();
-        }
-        match find_head_end(head, before) {
-            HeadEnd::At(end) if end <= max => {
+        let head = if before > 0 { &kept[..] } else { fresh };
+        match http::head_end(head, before, max) {
+            Ok(Some(end)) => {
                 self.take_request(id, &head[..end]);
                 return end - before;
             }
-            HeadEnd::Missing if head.len() <= max => {
+            Ok(None) => {
                 let kept = if before > 0 { kept } else { input.to_vec() };
                 conn.inbox = Inbox::Head(kept);
             }
-            HeadEnd::BareLineFeed => {
-                let response = bad_request("a line of the request head ends in a bare LF");
-                self.refuse(id, response, head_only);
-            }
-            HeadEnd::At(_) | HeadEnd::Missing => {
-                let response = Response::text(431, format!("the head is over {max} octets\n"));
-                self.refuse(id, response, head_only);
-            }
+            Err(response) => self.refuse(id, response, http::asks_head_only(head)),
         }
         input.len()
     }
@@ -247,6 +234,7 @@ impl Server {
         while let Some(event) = decoder.next(input, &mut used, &limits, &mut self.engine.pool) {
             match event {
                 Event::Message(message) if self.engine.is_open(id) => {
+                    self.engine.stats.messages_in += 1;
                     if let Some(handler) = self.routes.handler(route) {
                         handler.on_message(&mut Context::new(&mut self.engine, id, route), message);
                     }
@@ -283,4 +271,50 @@ fn upgrade_required() -> Response {
     Response::text(426, "this is the address of a WebSocket\n")
         .header("Upgrade", "websocket")
         .header("Connection", "Upgrade")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use crate::config::Config;
+    use crate::server::Server;
+    use crate::transport::Stream;
+
+    /// What a server that takes heads of 64 octets answers to these pieces.
+    fn answer(pieces: &[&[u8]]) -> String {
+        let mut server = Server::new(Config { max_head: 64, ..Config::default() }).unwrap();
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let ours = Stream::Unix(mio::net::UnixStream::from_std(ours));
+        server.engine.admit(server.poll.registry(), ours, None).unwrap();
+        for piece in pieces {
+            peer.write_all(piece).unwrap();
+            server.turn(Some(Duration::ZERO)).unwrap();
+        }
+        drop(server);
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn what_lies_behind_too_long_a_head_does_not_change_the_answer() {
+        let (line, fields) = (b"GET / HTTP/1.1\r\n", [b'a'; 80]);
+        let late = [&line[..], &fields, b"\n\n"].concat();
+        for pieces in [&[&late[..]][..], &[&late[..10], &late[10..]], &[&late[..70], &late[70..]]] {
+            assert!(answer(pieces).starts_with("HTTP/1.1 431 "), "{pieces:?}");
+        }
+        // The 65th octet is still looked at: the 64 in front are not too many yet.
+        for (place, status) in [(63, 400), (64, 400), (65, 431)] {
+            let mut head = late.clone();
+            head[place] = b'\n';
+            for cut in [0, 1, place, place + 1] {
+                let (status, pieces) = (format!("HTTP/1.1 {status} "), head.split_at(cut));
+                assert!(answer(&[pieces.0, pieces.1]).starts_with(&status), "{place} {cut}");
+            }
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::connection::{Connection, Inbox, Overdue, ReadyState};
 use crate::pool::Pool;
 use crate::proto::close::code;
+use crate::stats::Stats;
 use crate::timer::{Clock, Deadlines, Millis, Timers};
 use crate::transport::Stream;
 
@@ -70,6 +71,7 @@ pub(crate) struct Engine {
     pub(crate) ended: Vec<ConnId>,
     pub(crate) stopping: bool,
     pub(crate) pool: Pool,
+    pub(crate) stats: Stats,
     serial: u32,
 }
 
@@ -87,6 +89,7 @@ impl Engine {
             ended: Vec::new(),
             stopping: false,
             pool: Pool::default(),
+            stats: Stats::default(),
             serial: 0,
         }
     }
@@ -118,6 +121,7 @@ impl Engine {
         addr: Option<SocketAddr>,
     ) -> std::io::Result<ConnId> {
         self.serial = self.serial.wrapping_add(1);
+        self.stats.accepted += 1;
         let entry = self.conns.vacant_entry();
         let id = ConnId::new(entry.key() as u32, self.serial);
         stream.register(registry, id.token())?;
@@ -186,6 +190,7 @@ impl Engine {
         };
         conn.ready_state = ReadyState::Open;
         conn.opened = true;
+        self.stats.opened += 1;
         conn.since = now;
         conn.heard = now;
         if let Some(members) = self.members.get_mut(usize::from(conn.route)) {
@@ -255,7 +260,8 @@ impl Engine {
         else {
             return false;
         };
-        let flushed = conn.outbox.flush(&conn.stream, scratch, &mut self.pool);
+        let counter = &mut self.stats.bytes_out;
+        let flushed = conn.outbox.flush(&conn.stream, scratch, &mut self.pool, counter);
         match flushed {
             Ok(Flushed::All) => return self.flushed_all(id),
             Ok(Flushed::Budget) => {

@@ -19,6 +19,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use sha1::{Digest, Sha1};
 
+use crate::content_type::content_type;
 use crate::http::{Request, Response, bad_request};
 
 /// What is served to plain GET and HEAD requests no handler answers.
@@ -359,46 +360,6 @@ fn position(digits: &str) -> Option<Option<u64>> {
     Some((!digits.is_empty()).then(|| digits.parse().unwrap_or(u64::MAX)))
 }
 
-fn content_type(path: &Path) -> &'static str {
-    let extension = path.extension().unwrap_or_default();
-    CONTENT_TYPES
-        .iter()
-        .find(|(_, extensions)| {
-            extensions.iter().any(|known| extension.eq_ignore_ascii_case(known))
-        })
-        .map_or("application/octet-stream", |(content_type, _)| content_type)
-}
-
-/// With their extensions. JSON has no charset parameter (RFC 8259 section 11); XML says its own.
-const CONTENT_TYPES: &[(&str, &[&str])] = &[
-    ("text/html; charset=utf-8", &["html", "htm"]),
-    ("text/css; charset=utf-8", &["css"]),
-    ("text/javascript; charset=utf-8", &["js", "mjs"]),
-    ("text/plain; charset=utf-8", &["txt"]),
-    ("text/markdown; charset=utf-8", &["md"]),
-    ("text/csv; charset=utf-8", &["csv"]),
-    ("application/json", &["json", "map"]),
-    ("application/manifest+json", &["webmanifest"]),
-    ("application/xml", &["xml"]),
-    ("application/pdf", &["pdf"]),
-    ("application/wasm", &["wasm"]),
-    ("image/svg+xml", &["svg"]),
-    ("image/png", &["png"]),
-    ("image/jpeg", &["jpg", "jpeg"]),
-    ("image/gif", &["gif"]),
-    ("image/webp", &["webp"]),
-    ("image/avif", &["avif"]),
-    ("image/x-icon", &["ico"]),
-    ("font/woff", &["woff"]),
-    ("font/woff2", &["woff2"]),
-    ("font/ttf", &["ttf"]),
-    ("audio/mpeg", &["mp3"]),
-    ("audio/ogg", &["ogg"]),
-    ("audio/wav", &["wav"]),
-    ("video/mp4", &["mp4"]),
-    ("video/webm", &["webm"]),
-];
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -629,7 +590,6 @@ mod tests {
             assert_eq!(get(&scratch.site(), target).status, 400, "{target}");
             assert_eq!(get(&PAGES, target).status, 400, "{target}");
         }
-        assert_eq!(get(&PAGES, "*").status, 400);
         assert_eq!(get(&PAGES, "/%0d%0aSet-Cookie:%20a").status, 404);
     }
 
@@ -1003,25 +963,5 @@ mod tests {
         let request = parse(head, &mut slots).unwrap();
         let response = scratch.site().respond(&request);
         assert!(matches!(response.body, Body::File { offset: 5, len, .. } if len == (1 << 40) - 5));
-    }
-
-    #[test]
-    fn content_types_go_by_the_last_extension() {
-        for (name, expected) in [
-            ("a.HTM", "text/html; charset=utf-8"),
-            ("a.min.mjs", "text/javascript; charset=utf-8"),
-            ("a.js.map", "application/json"),
-            ("a.svg", "image/svg+xml"),
-            ("a.jpeg", "image/jpeg"),
-            ("a.woff2", "font/woff2"),
-            ("a.wasm", "application/wasm"),
-            ("a.webmanifest", "application/manifest+json"),
-            ("a.html.bak", "application/octet-stream"),
-            ("html", "application/octet-stream"),
-            ("dir.html/a", "application/octet-stream"),
-            ("a.", "application/octet-stream"),
-        ] {
-            assert_eq!(content_type(Path::new(name)), expected, "{name}");
-        }
     }
 }

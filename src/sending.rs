@@ -26,7 +26,7 @@ pub enum SendStatus {
 /// So much waiting counts as backpressure.
 const PRESSURE: usize = 64 * 1024;
 /// A payload from this size on is offered to the kernel before it is copied: it takes most of it.
-const OFFER_FROM: usize = 16 * 1024;
+const OFFER_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
 /// Broadcast payloads from this size on are shared; smaller ones are copied, which is cheaper.
 const SHARE_FROM: usize = 4 * 1024;
 
@@ -46,6 +46,7 @@ impl Engine {
         }
         let parts = [wrapping.head(), payload, wrapping.tail];
         let taken = if payload.len() >= OFFER_FROM { conn.offer(parts) } else { 0 };
+        self.stats.bytes_out += taken as u64;
         conn.outbox.append(&mut self.pool, |out| append_behind(taken, parts, out));
         self.queued(id)
     }
@@ -97,6 +98,7 @@ impl Engine {
     }
 
     fn queued(&mut self, id: ConnId) -> SendStatus {
+        self.stats.messages_out += 1;
         self.mark_dirty(id);
         match self.get_mut(id) {
             Some(conn) if conn.outbox.len() > PRESSURE => {
@@ -146,8 +148,8 @@ impl Engine {
 
 /// The octets of a message, to be shared.
 fn encode(framing: Framing, message: Message<'_>) -> Option<Rc<[u8]>> {
-    let wrapping = framing.wrap(message)?;
-    Some([wrapping.head(), message.as_bytes(), wrapping.tail].concat().into())
+    let mut octets = Vec::new();
+    framing.encode(message, &mut octets).then(|| octets.into())
 }
 
 /// Appends what lies behind the first `taken` octets of these parts.

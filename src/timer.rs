@@ -36,6 +36,10 @@ impl Clock {
         self.now = millis(self.start.elapsed());
     }
 
+    pub(crate) fn uptime(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// How long from this very moment until `at`.
     pub(crate) fn until(&self, at: Millis) -> Duration {
         Duration::from_millis(at).saturating_sub(self.start.elapsed())

@@ -114,6 +114,7 @@ impl Server {
                 // is announced only once, so read on to find it.
                 conn.readable = fresh.filled || conn.read_closed;
                 let more = conn.readable;
+                self.engine.stats.bytes_in += fresh.octets as u64;
                 match fresh.behind {
                     Some(mut behind) => self.take_in(id, &mut behind),
                     None => self.take_in(id, &mut receive[..fresh.octets]),
@@ -171,16 +172,14 @@ impl Server {
         while let Some((id, overdue)) = self.engine.next_overdue() {
             match overdue {
                 Overdue::Ping => self.engine.ping_silent(id),
-                Overdue::Pong => self.engine.drop_now(id, code::ABNORMAL, "no answer to a ping"),
-                Overdue::Idle => self.engine.drop_now(id, code::ABNORMAL, "idle"),
-                Overdue::Stall => self.engine.drop_now(id, code::ABNORMAL, "takes nothing"),
-                Overdue::Close => {
-                    self.engine.drop_now(id, code::ABNORMAL, "no answer to the close")
-                }
+                Overdue::Pong => self.engine.cut(id, "no answer to a ping"),
+                Overdue::Idle => self.engine.cut(id, "idle"),
+                Overdue::Stall => self.engine.cut(id, "takes nothing"),
+                Overdue::Close => self.engine.cut(id, "no answer to the close"),
                 Overdue::Handshake if self.engine.owes_request(id) => {
                     self.refuse(id, Response::text(408, "no request came in time\n"), false);
                 }
-                Overdue::Handshake => self.engine.drop_now(id, code::ABNORMAL, "no request"),
+                Overdue::Handshake => self.engine.drop_now(id, code::NORMAL, "no further request"),
             }
         }
     }
@@ -229,8 +228,9 @@ impl Server {
         let (opened, source) = (std::mem::take(&mut conn.opened), std::mem::take(&mut conn.source));
         let (gone, ending) = (conn.gone, conn.ending.take());
         if let Some(ending) = ending.filter(|_| opened) {
-            let (version, code, reason) = (conn.version, ending.code, &ending.reason);
-            let path = self.routes.path(conn.route);
+            let (version, route) = (conn.version, conn.route);
+            self.engine.stats.closed += 1;
+            let (path, code, reason) = (self.routes.path(route), ending.code, &ending.reason);
             info!("#{} closed: {version} {path} {code} {reason:?}", id.serial());
             self.with_handler(id, |handler, ws| handler.on_close(ws, code, reason));
         }

@@ -102,6 +102,11 @@ impl Decoder {
         }
     }
 
+    #[cfg(fuzzing)]
+    pub(super) fn held(&self) -> usize {
+        self.text.capacity() + self.mended.capacity()
+    }
+
     fn step(&mut self, input: &[u8], used: &mut usize, limit: usize) -> Result<Step, Violation> {
         let Some((&first, _)) = input.get(*used..).and_then(<[u8]>::split_first) else {
             return Ok(Step::Starved);
@@ -231,7 +236,8 @@ pub(super) fn wrap() -> Wrapping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::tests::{LIMITS, Seen, at_every_split, feed, text};
+    use crate::proto::tests::{LIMITS, Reader, Seen, at_every_split, text};
+    use crate::proto::{Decoder as EitherDecoder, Framing};
 
     const SMALL: Limits = Limits { message: 16, ..LIMITS };
 
@@ -251,12 +257,12 @@ mod tests {
     }
 
     /// The state behind these reads, and what was seen.
-    fn after(version: Version, limits: &Limits, pieces: &[&[u8]]) -> (Decoder, Vec<Seen>) {
-        let mut decoder = super::super::Decoder::new(version);
-        let seen = pieces.iter().flat_map(|piece| feed(&mut decoder, piece, limits)).collect();
-        match decoder {
-            super::super::Decoder::Hixie(decoder) => (decoder, seen),
-            super::super::Decoder::Hybi(_) => panic!("the wrong decoder"),
+    fn after(version: Version, limits: &Limits, reads: &[&[u8]]) -> (Decoder, Vec<Seen>) {
+        let mut reader = Reader::new(version, limits);
+        let seen = reader.read_all(reads.iter().copied());
+        match reader.decoder {
+            EitherDecoder::Hixie(decoder) => (decoder, seen),
+            EitherDecoder::Hybi(_) => panic!("the wrong decoder"),
         }
     }
 
@@ -414,7 +420,8 @@ mod tests {
     #[test]
     fn text_is_encoded_between_00_and_ff() {
         let mut out = b"before".to_vec();
-        encode("\u{ff}\0", &mut out);
+        Framing::Hixie.encode(Message::Text("\u{ff}\0"), &mut out);
         assert_eq!(out, b"before\0\xc3\xbf\0\xff");
+        assert!(!Framing::Hixie.encode(Message::Binary(b""), &mut out));
     }
 }

@@ -1,101 +1,18 @@
-//! The framing of RFC 6455 section 5, and of hybi-07 and -08, which differ in what they let pass.
+//! From frames to messages (RFC 6455 sections 5.4 to 5.6), for hybi-07 and -08 too.
 
 use std::ops::Range;
 
 use super::close::{self, Violation};
+use super::frame::{BINARY, CLOSE, CONTINUATION, Head, MAX_HEAD, PING, PONG, TEXT};
 use super::mask::unmask;
 use super::utf8::Text;
-use super::{Event, Limits, Message, Version, Wrapping};
+use super::{Event, Limits, Message, Version};
 use crate::pool::Pool;
 
-const CONTINUATION: u8 = 0x0;
-const TEXT: u8 = 0x1;
-const BINARY: u8 = 0x2;
-const CLOSE: u8 = 0x8;
-pub(super) const PING: u8 = 0x9;
-pub(super) const PONG: u8 = 0xa;
-
-const FIN: u8 = 0x80;
-const RESERVED_BITS: u8 = 0x70;
-const MASKED: u8 = 0x80;
-
-/// The longest frame head from a client: two octets, the 64-bit length, the masking key.
-const MAX_HEAD: usize = 14;
-/// The longest payload of a control frame (section 5.5).
-const MAX_CONTROL: usize = 125;
 /// An announced payload gets this much memory at once; more as it arrives.
-const RESERVE_AT_ONCE: usize = 64 * 1024;
+const RESERVE_AT_ONCE: usize = if cfg!(fuzzing) { 256 } else { 64 * 1024 };
 /// So much must be missing for octets to be read past the receive buffer.
-const LAND_FROM: usize = 16 * 1024;
-
-/// A frame's head, checked.
-#[derive(Debug, Clone, Copy, Default)]
-struct Head {
-    fin: bool,
-    opcode: u8,
-    key: [u8; 4],
-    len: u64,
-}
-
-impl Head {
-    fn is_control(self) -> bool {
-        self.opcode >= CLOSE
-    }
-
-    /// Reads a head from the front of `octets`: the head and its own length, or `None` if it is
-    /// not whole yet. What can be refused by the first two octets is refused by them.
-    fn parse(octets: &[u8], version: Version) -> Result<Option<(Head, usize)>, Violation> {
-        let [first, second, rest @ ..] = octets else { return Ok(None) };
-        let opcode = first & 0x0f;
-        let fin = first & FIN != 0;
-        let short_len = second & 0x7f;
-        // Section 5.2, and 5.1 for the mask; no extension that uses a reserved bit is spoken here.
-        if first & RESERVED_BITS != 0 {
-            return Err(Violation::ReservedBit);
-        }
-        if !matches!(opcode, CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG) {
-            return Err(Violation::ReservedOpcode);
-        }
-        if second & MASKED == 0 {
-            return Err(Violation::Unmasked);
-        }
-        // Section 5.5.
-        if opcode >= CLOSE && !fin {
-            return Err(Violation::ControlFragmented);
-        }
-        if opcode >= CLOSE && usize::from(short_len) > MAX_CONTROL {
-            return Err(Violation::ControlTooLong);
-        }
-        let (len, key, size) = match (short_len, rest) {
-            (126, [a, b, key @ ..]) => (u64::from(u16::from_be_bytes([*a, *b])), key, 8),
-            (127, [a, b, c, d, e, f, g, h, key @ ..]) => {
-                (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), key, MAX_HEAD)
-            }
-            (126 | 127, _) => return Ok(None),
-            (len, key) => (u64::from(len), key, 6),
-        };
-        check_len(len, short_len, version)?;
-        let Some(key) = key.first_chunk() else { return Ok(None) };
-        Ok(Some((Head { fin, opcode, key: *key, len }, size)))
-    }
-}
-
-/// Section 5.2: the shortest of the three forms, and no more than 63 bits. Firefox 6 to 10 wrote
-/// 65,535 in the long form, so the drafts may.
-fn check_len(len: u64, short_len: u8, version: Version) -> Result<(), Violation> {
-    let shortest = match len {
-        0..=125 => short_len <= 125,
-        126..=0xffff => short_len == 126,
-        _ => short_len == 127,
-    };
-    if len >> 63 != 0 {
-        Err(Violation::LengthTopBit)
-    } else if !shortest && version == Version::Rfc6455 {
-        Err(Violation::LengthNotMinimal)
-    } else {
-        Ok(())
-    }
-}
+const LAND_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
 
 /// What is kept while something is incomplete; an idle connection has none.
 #[derive(Debug, Default)]
@@ -216,6 +133,13 @@ impl Decoder {
                 Ok(Step::Control) => return Some(self.deliver_control()),
             }
         }
+    }
+
+    #[cfg(fuzzing)]
+    pub(super) fn held(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            partial.text.capacity() + partial.binary.capacity() + partial.control.capacity()
+        })
     }
 
     fn step(
@@ -462,48 +386,12 @@ impl Decoder {
     }
 }
 
-/// The head of a server's frame: unfragmented, not masked, in the shortest form.
-fn head(opcode: u8, len: usize) -> Wrapping {
-    let mut head = Wrapping::default();
-    match len {
-        0..=125 => head.push(&[FIN | opcode, len as u8]),
-        126..=0xffff => {
-            head.push(&[FIN | opcode, 126]);
-            head.push(&(len as u16).to_be_bytes());
-        }
-        _ => {
-            head.push(&[FIN | opcode, 127]);
-            head.push(&(len as u64).to_be_bytes());
-        }
-    }
-    head
-}
-
-pub(super) fn wrap(message: Message<'_>) -> Wrapping {
-    let opcode = if matches!(message, Message::Text(_)) { TEXT } else { BINARY };
-    head(opcode, message.as_bytes().len())
-}
-
-/// Appends a control frame; what is over 125 octets of payload is left off.
-pub(super) fn encode_control(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
-    let payload = &payload[..payload.len().min(MAX_CONTROL)];
-    out.extend_from_slice(head(opcode, payload.len()).head());
-    out.extend_from_slice(payload);
-}
-
-pub(super) fn encode_close(close: Option<(u16, &str)>, out: &mut Vec<u8>) {
-    let mut payload = Vec::with_capacity(MAX_CONTROL);
-    if let Some((code, reason)) = close {
-        payload.extend_from_slice(&code.to_be_bytes());
-        payload.extend_from_slice(close::truncate_reason(reason).as_bytes());
-    }
-    encode_control(CLOSE, &payload, out);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::tests::{LIMITS, Seen, at_every_split, decode, feed, masked, text};
+    use crate::proto::frame::{FIN, MASKED};
+    use crate::proto::tests::{LIMITS, Reader, Seen, at_every_split, decode, masked, text};
+    use crate::proto::{Decoder as EitherDecoder, Framing};
 
     const HYBI: [Version; 3] = [Version::Hybi07, Version::Hybi08, Version::Rfc6455];
     const NO_KEY: [u8; 4] = [0; 4];
@@ -521,12 +409,16 @@ mod tests {
     }
 
     /// The state behind these reads, and what was seen.
-    fn after(limits: &Limits, pieces: &[&[u8]]) -> (Decoder, Vec<Seen>) {
-        let mut decoder = super::super::Decoder::new(Version::Rfc6455);
-        let seen = pieces.iter().flat_map(|piece| feed(&mut decoder, piece, limits)).collect();
+    fn after(limits: &Limits, reads: &[&[u8]]) -> (Decoder, Vec<Seen>) {
+        let mut reader = Reader::new(Version::Rfc6455, limits);
+        let seen = reader.read_all(reads.iter().copied());
+        (hybi(reader.decoder), seen)
+    }
+
+    fn hybi(decoder: EitherDecoder) -> Decoder {
         match decoder {
-            super::super::Decoder::Hybi(decoder) => (decoder, seen),
-            super::super::Decoder::Hixie(_) => panic!("the wrong decoder"),
+            EitherDecoder::Hybi(decoder) => decoder,
+            EitherDecoder::Hixie(_) => panic!("the wrong decoder"),
         }
     }
 
@@ -606,7 +498,10 @@ mod tests {
             ),
         ] {
             for version in [Version::Hybi07, Version::Hybi08] {
-                assert_eq!(at_every_split(version, &LIMITS, octets), [expected.clone()]);
+                assert_eq!(
+                    at_every_split(version, &LIMITS, octets),
+                    std::slice::from_ref(&expected)
+                );
             }
             let seen = at_every_split(Version::Rfc6455, &LIMITS, octets);
             assert_eq!(seen, failed(Violation::LengthNotMinimal), "{octets:.20x?}");
@@ -623,7 +518,7 @@ mod tests {
     fn messages_are_unmasked_where_they_lie() {
         let mut input = *b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
         let mut decoder = Decoder::new(Version::Rfc6455);
-        let event = decoder.next(&mut input, &mut 0, &LIMITS);
+        let event = decoder.next(&mut input, &mut 0, &LIMITS, &mut Pool::default());
         assert_eq!(event, Some(Event::Message(Message::Text("Hello"))));
         assert!(decoder.partial.is_none());
         assert_eq!(&input[6..], b"Hello");
@@ -696,15 +591,17 @@ mod tests {
     }
 
     #[test]
-    fn an_announced_length_within_the_limit_takes_no_more_than_arrives_for_long() {
+    fn an_announced_length_within_the_limit_takes_little_more_than_has_come() {
         let limits = Limits { message: usize::MAX, ..LIMITS };
         for first in [0x81, 0x82] {
-            let octets = [&[first][..], b"\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0a"].concat();
-            let (decoder, seen) = after(&limits, &octets.chunks(1).collect::<Vec<_>>());
+            let head = [&[first][..], b"\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0"].concat();
+            assert!(after(&limits, &[&head]).0.partial.is_none());
+            let (decoder, seen) = after(&limits, &[&head, b"a", b"b"]);
             assert_eq!(seen, []);
             let partial = decoder.partial.unwrap();
-            assert_eq!(partial.message_len(), 1);
-            assert!(partial.binary.capacity() <= 2 * RESERVE_AT_ONCE);
+            assert_eq!(partial.message_len(), 2);
+            let taken = partial.binary.capacity() + partial.text.into_buffer().capacity();
+            assert!(taken <= 2 * (RESERVE_AT_ONCE + 2), "{taken}");
         }
     }
 
@@ -832,15 +729,60 @@ mod tests {
     }
 
     #[test]
-    fn a_message_in_pieces_is_lent_then_freed() {
-        let mut input = *b"\x80\x81\0\0\0\0b";
-        let (mut decoder, _) = after(&LIMITS, &[b"\x02\x81\0\0\0\0a"]);
-        let mut used = 0;
-        let event = decoder.next(&mut input, &mut used, &LIMITS);
-        assert_eq!(event, Some(Event::Message(Message::Binary(b"ab"))));
-        assert!(decoder.partial.is_some());
-        assert_eq!(decoder.next(&mut input, &mut used, &LIMITS), None);
-        assert!(decoder.partial.is_none() && decoder.lent.is_none());
+    fn a_message_in_pieces_is_lent_then_goes_to_the_pool() {
+        for (first, expected) in [(0x01, Message::Text("ab")), (0x02, Message::Binary(b"ab"))] {
+            let mut reader = Reader::new(Version::Rfc6455, &LIMITS);
+            reader.read(&masked(first, NO_KEY, b"a"));
+            let (mut decoder, mut pool) = (hybi(reader.decoder), reader.pool);
+            let (mut input, mut used) = (*b"\x80\x81\0\0\0\0b", 0);
+            let event = decoder.next(&mut input, &mut used, &LIMITS, &mut pool);
+            assert_eq!(event, Some(Event::Message(expected)));
+            assert!(decoder.partial.is_some() && pool.take(2).capacity() == 0);
+            assert_eq!(decoder.next(&mut input, &mut used, &LIMITS, &mut pool), None);
+            assert!(decoder.partial.is_none() && decoder.lent.is_none());
+            let buffer = pool.take(2);
+            assert!(buffer.is_empty() && buffer.capacity() > 0);
+        }
+    }
+
+    #[test]
+    fn only_large_binary_frames_are_read_past_the_receive_buffer() {
+        let rest = vec![b'x'; LAND_FROM];
+        let (more, less) = (vec![b'x'; LAND_FROM + 1], vec![b'x'; LAND_FROM]);
+        for (first, payload, lands) in
+            [(0x82, &more, true), (0x02, &more, true), (0x82, &less, false), (0x81, &more, false)]
+        {
+            let frame = masked(first, NO_KEY, payload);
+            let head = frame.len() - payload.len();
+            let mut reader = Reader::new(Version::Rfc6455, &LIMITS);
+            reader.read(&frame[..head]);
+            assert!(reader.decoder.landing().is_none());
+            reader.read(&frame[head..=head]);
+            assert_eq!(reader.decoder.landing().is_some(), lands, "{first:x}");
+            reader.read(&rest);
+            assert!(reader.decoder.landing().is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_read_past_the_receive_buffer_ends_with_the_frame() {
+        let payload: Vec<u8> = (0..LAND_FROM + 9).map(|i| i as u8).collect();
+        let behind = masked(0x89, [5, 6, 7, 8], b"ping");
+        for (first, end) in [(0x82, &b""[..]), (0x02, b"\x80\x80\0\0\0\0")] {
+            let octets = [&masked(first, [1, 2, 3, 4], &payload), end, &behind].concat();
+            for cut in 8..20 {
+                for extra in [0, 1, end.len() + behind.len() - 1] {
+                    let mut reader = Reader::new(Version::Rfc6455, &LIMITS).landing();
+                    // Room for more than the frame.
+                    reader.pool.give(Vec::with_capacity(10 * LAND_FROM));
+                    let (start, rest) = octets.split_at(cut);
+                    let (rest, last) = rest.split_at(rest.len() - extra);
+                    let seen = reader.read_all([start, rest, last]);
+                    assert!(seen == [binary(&payload), ping(b"ping")], "{cut}, {extra}");
+                    assert!(hybi(reader.decoder).partial.is_none());
+                }
+            }
+        }
     }
 
     #[test]
@@ -864,49 +806,36 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_encoded_in_the_shortest_form() {
-        for (len, head) in [
-            (0, &b"\x82\x00"[..]),
-            (125, b"\x82\x7d"),
-            (126, b"\x82\x7e\x00\x7e"),
-            (0xffff, b"\x82\x7e\xff\xff"),
-            (0x1_0000, b"\x82\x7f\0\0\0\0\0\x01\0\0"),
-        ] {
-            let payload = vec![7; len];
-            let mut out = b"before".to_vec();
-            encode(Message::Binary(&payload), &mut out);
-            assert!(out == [b"before", head, &payload].concat(), "{len} octets");
-            assert_eq!(head_len(len), head.len());
-        }
-        let mut out = Vec::new();
-        encode(Message::Text("\u{e9}"), &mut out);
-        assert_eq!(out, b"\x81\x02\xc3\xa9");
-    }
-
-    #[test]
-    fn control_frames_are_encoded_with_what_fits() {
-        let mut out = Vec::new();
-        encode_control(PONG, &[b'p'; 126], &mut out);
-        assert_eq!(out, [&b"\x8a\x7d"[..], &[b'p'; 125]].concat());
-        for (close, expected) in [
-            (None, &b"\x88\x00"[..]),
-            (Some((1000, "")), b"\x88\x02\x03\xe8"),
-            (Some((4999, "bye")), b"\x88\x05\x13\x87bye"),
-        ] {
-            let mut out = Vec::new();
-            encode_close(close, &mut out);
-            assert_eq!(out, expected);
-        }
-        let (reason, mut out) = ("\u{20ac}".repeat(41) + "\u{e9}", Vec::new());
-        encode_close(Some((1001, &reason)), &mut out);
-        assert_eq!(out, [b"\x88\x7d\x03\xe9", "\u{20ac}".repeat(41).as_bytes()].concat());
-        assert_eq!(Head::parse(&out, Version::Rfc6455).err(), Some(Violation::Unmasked));
-    }
-
-    #[test]
     fn frames_of_a_server_are_not_taken_from_a_client() {
         let mut out = Vec::new();
-        encode(Message::Text("Hello"), &mut out);
+        Framing::Hybi.encode(Message::Text("Hello"), &mut out);
         assert_eq!(decode(Version::Rfc6455, &LIMITS, [&out[..]]), failed(Violation::Unmasked));
+    }
+
+    #[test]
+    fn a_large_message_lands_in_place_with_what_comes_behind_it() {
+        let payload: Vec<u8> = (0..100_000u32).map(|i| i as u8).collect();
+        let frame = masked(0x82, [1, 2, 3, 4], &payload);
+        let octets = [&frame[..], &masked(0x81, [5, 6, 7, 8], b"next")].concat();
+        for first in [14, 15, 5_000, 80_000] {
+            let (mut decoder, mut pool) = (Decoder::new(Version::Rfc6455), Pool::default());
+            assert!(decoder.landing().is_none());
+            let mut input = octets[..first].to_vec();
+            assert_eq!(decoder.next(&mut input, &mut 0, &LIMITS, &mut pool), None);
+            let mut rest = &octets[first..];
+            let mut behind = Vec::new();
+            while let Some(message) = decoder.landing() {
+                let (piece, later) = rest.split_at(rest.len().min(30_000));
+                message.extend_from_slice(piece);
+                rest = later;
+                behind = decoder.landed(piece.len());
+            }
+            behind.extend_from_slice(rest);
+            let mut used = 0;
+            let event = decoder.next(&mut behind, &mut used, &LIMITS, &mut pool);
+            assert_eq!(event, Some(Event::Message(Message::Binary(&payload))), "cut at {first}");
+            let event = decoder.next(&mut behind, &mut used, &LIMITS, &mut pool);
+            assert_eq!(event, Some(Event::Message(Message::Text("next"))), "cut at {first}");
+        }
     }
 }

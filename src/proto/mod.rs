@@ -4,6 +4,7 @@
 //! the opening of one of five versions; from then on a [`Decoder`] and [`encode`] are all there is.
 
 pub(crate) mod close;
+mod frame;
 pub(crate) mod handshake;
 mod hixie;
 mod hybi;
@@ -33,6 +34,10 @@ pub enum Version {
 }
 
 impl Version {
+    /// All of them, oldest first.
+    pub const ALL: [Version; 5] =
+        [Version::Hixie75, Version::Hixie76, Version::Hybi07, Version::Hybi08, Version::Rfc6455];
+
     /// Whether the version frames text only, between 0x00 and 0xFF, and knows neither binary
     /// messages, pings nor close codes.
     pub fn is_hixie(self) -> bool {
@@ -159,6 +164,15 @@ impl Decoder {
             Decoder::Hybi(decoder) => decoder.landed(octets),
         }
     }
+
+    /// Octets of memory that incomplete messages hold.
+    #[cfg(fuzzing)]
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Decoder::Hixie(decoder) => decoder.held(),
+            Decoder::Hybi(decoder) => decoder.held(),
+        }
+    }
 }
 
 /// What versions have in common on the wire from the server to the client: bytes made for one can
@@ -177,10 +191,22 @@ impl Framing {
     /// What goes round a message; `None` where it has no wire form: binary in the Hixie versions.
     pub(crate) fn wrap(self, message: Message<'_>) -> Option<Wrapping> {
         match (self, message) {
-            (Framing::Hybi, _) => Some(hybi::wrap(message)),
+            (Framing::Hybi, _) => Some(frame::wrap(message)),
             (Framing::Hixie, Message::Text(_)) => Some(hixie::wrap()),
             (Framing::Hixie, Message::Binary(_)) => None,
         }
+    }
+
+    /// Appends a message with what goes round it. False, and nothing appended, where it has no wire
+    /// form.
+    pub(crate) fn encode(self, message: Message<'_>, out: &mut Vec<u8>) -> bool {
+        let Some(wrapping) = self.wrap(message) else { return false };
+        let payload = message.as_bytes();
+        out.reserve_exact(wrapping.len() + payload.len());
+        for part in [wrapping.head(), payload, wrapping.tail] {
+            out.extend_from_slice(part);
+        }
+        true
     }
 }
 
@@ -213,14 +239,14 @@ impl Wrapping {
 /// Appends a ping. False where the version has none.
 pub(crate) fn encode_ping(version: Version, payload: &[u8], out: &mut Vec<u8>) -> bool {
     if !version.is_hixie() {
-        hybi::encode_control(hybi::PING, payload, out);
+        frame::encode_control(frame::PING, payload, out);
     }
     !version.is_hixie()
 }
 
 /// Appends the answer to a ping.
 pub(crate) fn encode_pong(payload: &[u8], out: &mut Vec<u8>) {
-    hybi::encode_control(hybi::PONG, payload, out);
+    frame::encode_control(frame::PONG, payload, out);
 }
 
 /// Appends a close frame: with code and reason in the HyBi versions and RFC 6455, `FF 00` in
@@ -229,7 +255,7 @@ pub(crate) fn encode_close(version: Version, close: Option<(u16, &str)>, out: &m
     match version {
         Version::Hixie75 => {}
         Version::Hixie76 => out.extend_from_slice(&[0xff, 0x00]),
-        _ => hybi::encode_close(close, out),
+        _ => frame::encode_close(close, out),
     }
 }
 

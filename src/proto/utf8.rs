@@ -27,6 +27,11 @@ impl Text {
         self.whole.len() + self.started_len
     }
 
+    #[cfg(fuzzing)]
+    pub(super) fn capacity(&self) -> usize {
+        self.whole.capacity()
+    }
+
     pub(super) fn reserve(&mut self, octets: usize) {
         self.whole.reserve(octets);
     }

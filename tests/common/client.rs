@@ -182,7 +182,7 @@ impl Client {
             }
         } else {
             let (first, payload) = self.read_frame();
-            assert_eq!(first, 0x81, "{payload:?}");
+            assert_eq!(first, 0x81, "{} octets", payload.len());
             payload
         };
         String::from_utf8(text).unwrap()
@@ -190,7 +190,7 @@ impl Client {
 
     pub fn read_close(&mut self) -> (u16, String) {
         let (first, payload) = self.read_frame();
-        assert_eq!(first, 0x88, "{payload:?}");
+        assert_eq!(first, 0x88, "{} octets", payload.len());
         let code = u16::from_be_bytes([payload[0], payload[1]]);
         (code, String::from_utf8(payload[2..].to_vec()).unwrap())
     }

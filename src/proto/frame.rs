@@ -1,0 +1,176 @@
+//! Frames of RFC 6455 section 5.2: their heads, read and written. hybi-07 and -08 differ in one
+//! check.
+
+use super::close::{self, Violation};
+use super::{Message, Version, Wrapping};
+
+pub(super) const CONTINUATION: u8 = 0x0;
+pub(super) const TEXT: u8 = 0x1;
+pub(super) const BINARY: u8 = 0x2;
+pub(super) const CLOSE: u8 = 0x8;
+pub(super) const PING: u8 = 0x9;
+pub(super) const PONG: u8 = 0xa;
+
+pub(super) const FIN: u8 = 0x80;
+const RESERVED_BITS: u8 = 0x70;
+pub(super) const MASKED: u8 = 0x80;
+
+/// The longest frame head from a client: two octets, the 64-bit length, the masking key.
+pub(super) const MAX_HEAD: usize = 14;
+/// The longest payload of a control frame (section 5.5).
+const MAX_CONTROL: usize = 125;
+/// A frame's head, checked.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Head {
+    pub(super) fin: bool,
+    pub(super) opcode: u8,
+    pub(super) key: [u8; 4],
+    pub(super) len: u64,
+}
+
+impl Head {
+    pub(super) fn is_control(self) -> bool {
+        self.opcode >= CLOSE
+    }
+
+    /// Reads a head from the front of `octets`: the head and its own length, or `None` if it is
+    /// not whole yet. What can be refused by the first two octets is refused by them.
+    pub(super) fn parse(
+        octets: &[u8],
+        version: Version,
+    ) -> Result<Option<(Head, usize)>, Violation> {
+        let [first, second, rest @ ..] = octets else { return Ok(None) };
+        let opcode = first & 0x0f;
+        let fin = first & FIN != 0;
+        let short_len = second & 0x7f;
+        // Section 5.2, and 5.1 for the mask; no extension that uses a reserved bit is spoken here.
+        if first & RESERVED_BITS != 0 {
+            return Err(Violation::ReservedBit);
+        }
+        if !matches!(opcode, CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG) {
+            return Err(Violation::ReservedOpcode);
+        }
+        if second & MASKED == 0 {
+            return Err(Violation::Unmasked);
+        }
+        // Section 5.5.
+        if opcode >= CLOSE && !fin {
+            return Err(Violation::ControlFragmented);
+        }
+        if opcode >= CLOSE && usize::from(short_len) > MAX_CONTROL {
+            return Err(Violation::ControlTooLong);
+        }
+        let (len, key, size) = match (short_len, rest) {
+            (126, [a, b, key @ ..]) => (u64::from(u16::from_be_bytes([*a, *b])), key, 8),
+            (127, [a, b, c, d, e, f, g, h, key @ ..]) => {
+                (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), key, MAX_HEAD)
+            }
+            (126 | 127, _) => return Ok(None),
+            (len, key) => (u64::from(len), key, 6),
+        };
+        check_len(len, short_len, version)?;
+        let Some(key) = key.first_chunk() else { return Ok(None) };
+        Ok(Some((Head { fin, opcode, key: *key, len }, size)))
+    }
+}
+
+/// Section 5.2: the shortest of the three forms, and no more than 63 bits. Firefox 6 to 10 wrote
+/// 65,535 in the long form, so the drafts may.
+fn check_len(len: u64, short_len: u8, version: Version) -> Result<(), Violation> {
+    let shortest = match len {
+        0..=125 => short_len <= 125,
+        126..=0xffff => short_len == 126,
+        _ => short_len == 127,
+    };
+    if len >> 63 != 0 {
+        Err(Violation::LengthTopBit)
+    } else if !shortest && version == Version::Rfc6455 {
+        Err(Violation::LengthNotMinimal)
+    } else {
+        Ok(())
+    }
+}
+
+/// The head of a server's frame: unfragmented, not masked, in the shortest form.
+fn head(opcode: u8, len: usize) -> Wrapping {
+    let mut head = Wrapping::default();
+    match len {
+        0..=125 => head.push(&[FIN | opcode, len as u8]),
+        126..=0xffff => {
+            head.push(&[FIN | opcode, 126]);
+            head.push(&(len as u16).to_be_bytes());
+        }
+        _ => {
+            head.push(&[FIN | opcode, 127]);
+            head.push(&(len as u64).to_be_bytes());
+        }
+    }
+    head
+}
+
+pub(super) fn wrap(message: Message<'_>) -> Wrapping {
+    let opcode = if matches!(message, Message::Text(_)) { TEXT } else { BINARY };
+    head(opcode, message.as_bytes().len())
+}
+
+/// Appends a control frame; what is over 125 octets of payload is left off.
+pub(super) fn encode_control(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
+    let payload = &payload[..payload.len().min(MAX_CONTROL)];
+    out.extend_from_slice(head(opcode, payload.len()).head());
+    out.extend_from_slice(payload);
+}
+
+pub(super) fn encode_close(close: Option<(u16, &str)>, out: &mut Vec<u8>) {
+    let mut payload = Vec::with_capacity(MAX_CONTROL);
+    if let Some((code, reason)) = close {
+        payload.extend_from_slice(&code.to_be_bytes());
+        payload.extend_from_slice(close::truncate_reason(reason).as_bytes());
+    }
+    encode_control(CLOSE, &payload, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::Framing;
+
+    #[test]
+    fn messages_are_encoded_in_the_shortest_form() {
+        for (len, head) in [
+            (0, &b"\x82\x00"[..]),
+            (125, b"\x82\x7d"),
+            (126, b"\x82\x7e\x00\x7e"),
+            (0xffff, b"\x82\x7e\xff\xff"),
+            (0x1_0000, b"\x82\x7f\0\0\0\0\0\x01\0\0"),
+        ] {
+            let payload = vec![7; len];
+            let mut out = b"before".to_vec();
+            Framing::Hybi.encode(Message::Binary(&payload), &mut out);
+            assert!(out == [b"before", head, &payload].concat(), "{len} octets");
+            assert_eq!(wrap(Message::Binary(&payload)).len(), head.len());
+        }
+        let mut out = Vec::new();
+        Framing::Hybi.encode(Message::Text("\u{e9}"), &mut out);
+        assert_eq!(out, b"\x81\x02\xc3\xa9");
+    }
+
+    #[test]
+    fn control_frames_are_encoded_with_what_fits() {
+        let mut out = Vec::new();
+        encode_control(PONG, &[b'p'; 126], &mut out);
+        assert_eq!(out, [&b"\x8a\x7d"[..], &[b'p'; 125]].concat());
+        for (close, expected) in [
+            (None, &b"\x88\x00"[..]),
+            (Some((1000, "")), b"\x88\x02\x03\xe8"),
+            (Some((4999, "bye")), b"\x88\x05\x13\x87bye"),
+        ] {
+            let mut out = Vec::new();
+            encode_close(close, &mut out);
+            assert_eq!(out, expected);
+        }
+        let (reason, mut out) = ("\u{20ac}".repeat(41) + "\u{e9}", Vec::new());
+        encode_close(Some((1001, &reason)), &mut out);
+        assert_eq!(out, [b"\x88\x7d\x03\xe9", "\u{20ac}".repeat(41).as_bytes()].concat());
+        assert_eq!(Head::parse(&out, Version::Rfc6455).err(), Some(Violation::Unmasked));
+    }
+}

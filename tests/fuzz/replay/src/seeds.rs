@@ -1,0 +1,217 @@
+//! Inputs that reach far, for libFuzzer to begin with: each vector, as each target wants it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+/// The lengths of pieces: single octets; a few; mixed; and so long that they are one.
+const CUTS: [[u8; 3]; 4] = [[0, 0, 0], [9, 5, 12], [4, 90, 0], [255, 255, 255]];
+/// Longer ones would slow all others down, and say no more.
+const LONGEST: usize = 5000;
+
+type Seeds = Vec<(&'static str, Vec<u8>)>;
+
+pub fn all() -> Seeds {
+    let mut seeds = Seeds::new();
+    frames(&mut seeds);
+    handshakes(&mut seeds);
+    heads(&mut seeds);
+    paths(&mut seeds);
+    seeds.retain(|(_, octets)| octets.len() <= LONGEST);
+    seeds
+}
+
+/// `mode`, `cuts`, octets, for each way to cut.
+fn in_pieces(seeds: &mut Seeds, target: &'static str, mode: &[u8], octets: &[u8]) {
+    for cuts in CUTS {
+        seeds.push((target, [mode, &cuts, octets].concat()));
+    }
+}
+
+fn vectors(text: &str) -> Vec<Value> {
+    let mut file: Value = serde_json::from_str(text).expect("vectors that are JSON");
+    match file["vectors"].take() {
+        Value::Array(vectors) => vectors,
+        _ => panic!("no vectors"),
+    }
+}
+
+/// Hexadecimal strings, and such with the times they are repeated.
+fn joined(list: &Value) -> Vec<u8> {
+    let mut octets = Vec::new();
+    for part in list.as_array().expect("a list of octets") {
+        match part {
+            Value::String(text) => octets.extend(hex(text)),
+            _ => {
+                let (text, times) = (part[0].as_str(), part[1].as_u64());
+                octets.extend(hex(text.expect("octets")).repeat(times.expect("times") as usize));
+            }
+        }
+    }
+    octets
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).expect("digits"));
+    digits.map(|pair| u8::from_str_radix(pair, 16).expect("digits")).collect()
+}
+
+fn frames(seeds: &mut Seeds) {
+    let mut all = [Vec::new(), Vec::new()];
+    for vector in vectors(include_str!("../../../vectors/frames.json")) {
+        let octets = joined(&vector["bytes"]);
+        let hixie = vector["framing"] == "hixie";
+        all[usize::from(hixie)].extend_from_slice(&octets[..octets.len().min(200)]);
+        for version in vector["versions"].as_array().expect("versions") {
+            // The places in the lists of versions in tests/fuzz/properties.rs, and in OPENINGS there.
+            let (place, opening) = match version.as_u64() {
+                Some(75) => (0, 4),
+                Some(76) => (1, 3),
+                Some(7) => (2, 2),
+                Some(8) => (1, 1),
+                _ => (0, 0),
+            };
+            in_pieces(seeds, if hixie { "hixie" } else { "hybi" }, &[place], &octets);
+            for cuts in [CUTS[0], CUTS[2]] {
+                for end in [0, 8] {
+                    seeds.push(("connection", [&[opening | end], &cuts[..], &octets].concat()));
+                }
+            }
+        }
+    }
+    for text in ["Close", "Pause", "\u{20ac}uro"] {
+        let frame = |head: u8| {
+            let masked = text.bytes().zip([1, 2, 3, 4].into_iter().cycle()).map(|(o, k)| o ^ k);
+            let mut frame = vec![head, 0x80 | text.len() as u8, 1, 2, 3, 4];
+            frame.extend(masked);
+            frame
+        };
+        let hybi = [frame(0x81), frame(0x82), frame(0x89), frame(0x01), frame(0x80)].concat();
+        let one = [b"\x00", text.as_bytes(), b"\xff"].concat();
+        for (opening, octets) in [(0, hybi), (3, one.repeat(3)), (4, one.repeat(3))] {
+            in_pieces(seeds, "connection", &[opening], &octets);
+        }
+    }
+}
+
+fn handshakes(seeds: &mut Seeds) {
+    for vector in vectors(include_str!("../../../vectors/handshakes.json")) {
+        let octets = |field: &Value| STANDARD.decode(field.as_str().unwrap_or("")).expect("base64");
+        let request = octets(&vector["request"]["b64"]);
+        let rest = octets(&vector["expect"]["rest_b64"]);
+        in_pieces(seeds, "head", &[], &request);
+        let octets = [request, rest].concat();
+        in_pieces(seeds, "connection", &[5], &octets);
+        in_pieces(seeds, "connection", &[5 + 16], &octets);
+    }
+}
+
+/// What the vectors have not.
+fn heads(seeds: &mut Seeds) {
+    for head in [
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HEAD /digits.txt?a=b HTTP/1.0\r\n\r\n",
+        "GET http://a/digits.txt HTTP/1.1\r\nHost: a\r\nRange: bytes=1-3\r\nConnection: close\r\n\r\n",
+        "\r\nOPTIONS * HTTP/1.1\r\nHost: [::1]:80\r\nX: \t y \t\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",
+        "GET / HTTP/1.1\nHost: a\n\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         X-Forwarded-For: 1.2.3.4, ::1\r\nX-Forwarded-Proto: https\r\nOrigin: null\r\n\r\n",
+        "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        "GET /sub?x=y HTTP/1.1\r\nHost: a\r\nX: \u{e9}\u{0}\r\n\r\n",
+    ] {
+        in_pieces(seeds, "head", &[], head.as_bytes());
+        let twice = head.repeat(2);
+        in_pieces(seeds, "connection", &[5], twice.as_bytes());
+        in_pieces(seeds, "connection", &[5 + 8], twice.as_bytes());
+        in_pieces(seeds, "connection", &[5 + 16], twice.as_bytes());
+    }
+    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n", "a".repeat(1100));
+    in_pieces(seeds, "connection", &[5], long.as_bytes());
+    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(17));
+    in_pieces(seeds, "connection", &[5], many.as_bytes());
+    in_pieces(seeds, "head", &[], many.as_bytes());
+}
+
+fn paths(seeds: &mut Seeds) {
+    for target in [
+        "/",
+        "/index.html",
+        "/sub",
+        "/sub/",
+        "/sub?a=b",
+        "/sub/empty",
+        "/sub/empty/",
+        "/sub/a%20b.txt",
+        "/sub/%2541",
+        "/sub/%ff%FE",
+        "/back%5Cslash",
+        "/back\\slash",
+        "/.well-known/security.txt",
+        "/.well-known",
+        "/.well-known/.hidden",
+        "/.env",
+        "/%2eenv",
+        "/.git/config",
+        "/.git",
+        "/../beside",
+        "/sub/../index.html",
+        "/%2e%2e/beside",
+        "/..%2fbeside",
+        "/..%2f",
+        "/out",
+        "/outside/a",
+        "/outside/",
+        "/sub/up/digits.txt",
+        "/sub/far/beside",
+        "/loop",
+        "/in",
+        "/fifo",
+        "/fifo/",
+        "//evil.org",
+        "//sub",
+        "/\\evil.org",
+        "/%5cevil.org",
+        "/%2fsub",
+        "/sub//",
+        "/./",
+        "/.",
+        "/..",
+        "/a",
+        "/a/",
+        "/a/b%20c.html",
+        "/a/b%2520c.html",
+        "/%00",
+        "/%",
+        "/%4",
+        "/%zz",
+        "*",
+        "/sub/%0d%0aX:",
+        "/sub?%0d%0aX:",
+        "/sub#x",
+        "http://a/sub",
+        "HTTP://A",
+        "http://b/sub",
+    ] {
+        seeds.push(("path", target.as_bytes().to_vec()));
+    }
+    for fields in [
+        "Range: bytes=0-3\r\n",
+        "Range: bytes=3-\r\n",
+        "Range: bytes=-3\r\n",
+        "Range: bytes=99-\r\n",
+        "Range: bytes=0-1,3-4\r\n",
+        "If-None-Match: *\r\n",
+        "If-Match: \"x\"\r\n",
+        "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n",
+        "If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n",
+        "Range: bytes=0-3\r\nIf-Range: \"x\"\r\n",
+    ] {
+        seeds.push(("path", format!("/digits.txt\n{fields}").into_bytes()));
+        seeds.push(("path", format!("/a/\n{fields}").into_bytes()));
+    }
+}
