@@ -9,7 +9,7 @@ use crate::proto::close::code;
 use crate::proto::{Message, Version};
 use crate::sending::SendStatus;
 use crate::stats::Stats;
-use crate::timer::{Timer, TimerId, millis};
+use crate::timer::{Timer, TimerId};
 
 /// Handed to every callback: the connection it is about, and through it the others.
 ///
@@ -117,7 +117,7 @@ impl<'a> Context<'a> {
     /// Calls [`on_timer`](crate::Handler::on_timer) with `tag` once, not before `after` has passed,
     /// and not if the connection has ended by then.
     pub fn set_timer(&mut self, after: Duration, tag: u64) -> TimerId {
-        let at = self.engine.clock.now().saturating_add(millis(after).max(1));
+        let at = self.engine.clock.after(after);
         self.engine.timers.set(at, Timer { conn: self.id, route: self.route, tag })
     }
 

@@ -219,8 +219,20 @@ impl Engine {
             && std::mem::replace(&mut conn.paused, false)
         {
             conn.heard = now;
+            conn.awaiting_pong = false;
             self.wake_reader(id);
             self.arm(id);
+        }
+    }
+
+    /// Something came. What is due next may be due sooner than the pong was.
+    pub(crate) fn heard(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        if let Some(conn) = self.get_mut(id) {
+            conn.heard = now;
+            if std::mem::take(&mut conn.awaiting_pong) {
+                self.arm(id);
+            }
         }
     }
 
@@ -260,10 +272,10 @@ impl Engine {
         else {
             return false;
         };
+        let mut drained = false;
         let counter = &mut self.stats.bytes_out;
-        let flushed = conn.outbox.flush(&conn.stream, scratch, &mut self.pool, counter);
-        match flushed {
-            Ok(Flushed::All) => return self.flushed_all(id),
+        match conn.outbox.flush(&conn.stream, scratch, &mut self.pool, counter) {
+            Ok(Flushed::All) => drained = self.flushed_all(id),
             Ok(Flushed::Budget) => {
                 conn.taken = now;
                 conn.blocked = false;
@@ -277,7 +289,7 @@ impl Engine {
             Err(error) => self.drop_now(id, code::ABNORMAL, &error.to_string()),
         }
         self.arm(id);
-        false
+        drained
     }
 
     fn flushed_all(&mut self, id: ConnId) -> bool {
@@ -291,7 +303,6 @@ impl Engine {
         if conn.ready_state == ReadyState::Connecting && conn.served {
             conn.since = now;
             self.wake_reader(id);
-            self.arm(id);
             return false;
         }
         conn.is_open() && std::mem::replace(&mut conn.pressed, false)
@@ -329,9 +340,6 @@ impl Engine {
                 continue;
             }
             conn.armed = Millis::MAX;
-            if conn.heard > conn.since {
-                conn.awaiting_pong = false;
-            }
             let (at, overdue) = conn.deadline(&self.config);
             if at <= now {
                 return Some((id, overdue));

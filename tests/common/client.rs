@@ -229,6 +229,22 @@ impl Client {
         matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
+    /// Reads what has come, without waiting for more; how much that was.
+    pub fn take_what_is_there(&mut self) -> usize {
+        self.stream.set_nonblocking(true).unwrap();
+        let (mut total, mut buf) = (0, vec![0; 64 * 1024]);
+        loop {
+            match self.stream.read(&mut buf) {
+                Ok(0) => break,
+                Ok(n) => total += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        self.stream.set_nonblocking(false).unwrap();
+        total
+    }
+
     /// Takes in a small part of what is sent from now on, so that the server soon cannot write.
     pub fn with_small_window(addr: SocketAddr, version: Version, path: &str) -> Client {
         let mut client = Client::connect(addr);
