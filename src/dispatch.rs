@@ -92,8 +92,8 @@ impl Server {
         }
         let last = request.header_values("X-Forwarded-For").last();
         let address = last
-            .and_then(|list| str::from_utf8(list).ok())
-            .and_then(|list| list.rsplit(',').next())
+            .and_then(|list| list.rsplit(|&octet| octet == b',').next())
+            .and_then(|address| str::from_utf8(address).ok())
             .and_then(|address| address.trim().parse::<IpAddr>().ok());
         if let (Some(ip), Some(conn)) = (address, self.engine.get_mut(id)) {
             conn.addr = Some(SocketAddr::new(ip, 0)).into();
