@@ -327,6 +327,12 @@ impl Engine {
 
     // Deadlines.
 
+    /// Whether the peer has taken nothing for too long.
+    pub(crate) fn is_stalled(&self, id: ConnId) -> bool {
+        let deadline = self.get(id).filter(|c| !c.gone).map(|conn| conn.deadline(&self.config));
+        deadline.is_some_and(|(at, kind)| kind == Overdue::Stall && at <= self.clock.now())
+    }
+
     /// Sees to it that the connection is looked at when its next deadline falls due.
     pub(crate) fn arm(&mut self, id: ConnId) {
         let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {

@@ -173,13 +173,24 @@ impl Server {
                 Overdue::Ping => self.engine.ping_silent(id),
                 Overdue::Pong => self.engine.cut(id, "no answer to a ping"),
                 Overdue::Idle => self.engine.cut(id, "idle"),
-                Overdue::Stall => self.engine.cut(id, "takes nothing"),
+                Overdue::Stall => self.stalled(id),
                 Overdue::Close => self.engine.cut(id, "no answer to the close"),
                 Overdue::Handshake if self.engine.owes_request(id) => {
                     self.refuse(id, Response::text(408, "no request came in time\n"), false);
                 }
                 Overdue::Handshake => self.engine.drop_now(id, code::NORMAL, "no further request"),
             }
+        }
+    }
+
+    /// The kernel announces room only when a third of what it holds for the peer has gone. A slow
+    /// reader may have made less, and takes something all the same: so ask before it is cut.
+    fn stalled(&mut self, id: ConnId) {
+        if self.engine.flush(id, &mut self.receive) {
+            self.with_handler(id, |handler, ws| handler.on_drain(ws));
+        }
+        if self.engine.is_stalled(id) {
+            self.engine.cut(id, "takes nothing");
         }
     }
 

@@ -189,6 +189,7 @@ fn a_backlog_filled_to_the_last_octet() {
                 client.text("5");
                 assert_eq!(client.read_frame(), (0x82, vec![7; 5]));
                 log.next();
+                log.expect(id, What::Drain);
                 client.reset();
                 assert_eq!(log.closed(id).0, 1006);
             }
