@@ -82,8 +82,8 @@ impl<'a> Context<'a> {
         self.engine.members.get(usize::from(self.route)).map_or(&[], Vec::as_slice)
     }
 
-    /// Queues a ping with up to 125 octets; what is over is left off. Dropped in the Hixie
-    /// versions, which have none.
+    /// Queues a ping with up to 125 octets; what is over is left off. The answer comes to
+    /// [`on_pong`](crate::Handler::on_pong). Dropped in the Hixie versions, which have none.
     pub fn ping(&mut self, payload: &[u8]) -> SendStatus {
         self.engine.ping(self.id, payload)
     }

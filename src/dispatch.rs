@@ -228,25 +228,12 @@ impl Server {
     fn take_frames(&mut self, id: ConnId, input: &mut [u8]) -> usize {
         let limits = self.engine.config.limits();
         let Some(conn) = self.engine.get_mut(id) else { return input.len() };
-        let route = conn.route;
         let Inbox::Frames(mut decoder) = std::mem::replace(&mut conn.inbox, Inbox::Lent) else {
             return input.len();
         };
         let mut used = 0;
         while let Some(event) = decoder.next(input, &mut used, &limits, &mut self.engine.pool) {
-            match event {
-                Event::Message(message) if self.engine.is_open(id) => {
-                    self.engine.stats.messages_in += 1;
-                    if let Some(handler) = self.routes.handler(route) {
-                        handler.on_message(&mut Context::new(&mut self.engine, id, route), message);
-                    }
-                }
-                // Sent before the peer saw our close: the browser drops such messages too.
-                Event::Message(_) | Event::Pong => {}
-                Event::Ping(payload) => self.engine.pong(id, payload),
-                Event::Close(close) => self.engine.close_received(id, close),
-                Event::Failed(violation) => self.engine.violated(id, violation),
-            }
+            self.take_frame(id, event);
             match self.engine.get(id) {
                 Some(conn) if conn.paused => break,
                 Some(conn) if matches!(conn.inbox, Inbox::Lent) => {}
@@ -257,6 +244,23 @@ impl Server {
             conn.inbox = Inbox::Frames(decoder);
         }
         used
+    }
+
+    fn take_frame(&mut self, id: ConnId, event: Event<'_>) {
+        match event {
+            // What was sent before the peer saw our close is dropped, as the browser drops it.
+            Event::Message(_) | Event::Pong(_) if !self.engine.is_open(id) => {}
+            Event::Message(message) => {
+                self.engine.stats.messages_in += 1;
+                self.with_handler(id, |handler, ws| handler.on_message(ws, message));
+            }
+            Event::Pong(payload) => {
+                self.with_handler(id, |handler, ws| handler.on_pong(ws, payload))
+            }
+            Event::Ping(payload) => self.engine.pong(id, payload),
+            Event::Close(close) => self.engine.close_received(id, close),
+            Event::Failed(violation) => self.engine.violated(id, violation),
+        }
     }
 
     /// Answers a request that cannot be served, and ends the connection.

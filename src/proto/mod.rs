@@ -100,7 +100,7 @@ impl<'a> From<&'a [u8]> for Message<'a> {
 pub(crate) enum Event<'a> {
     Message(Message<'a>),
     Ping(&'a [u8]),
-    Pong,
+    Pong(&'a [u8]),
     /// The peer's close: its code and reason, if it gave any.
     Close(Option<(u16, &'a str)>),
     /// The peer broke a rule. Nothing behind it is read.

@@ -234,7 +234,7 @@ enum Seen {
     Text(String),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
-    Pong,
+    Pong(Vec<u8>),
     Close(Option<(u16, String)>),
     Failed(proto::Violation),
 }
@@ -277,7 +277,7 @@ fn feed(decoder: &mut Decoder, piece: &mut [u8], pool: &mut Pool, all: &mut Vec<
             Event::Message(Message::Text(text)) => Seen::Text(text.to_string()),
             Event::Message(Message::Binary(octets)) => Seen::Binary(octets.to_vec()),
             Event::Ping(payload) => Seen::Ping(payload.to_vec()),
-            Event::Pong => Seen::Pong,
+            Event::Pong(payload) => Seen::Pong(payload.to_vec()),
             Event::Close(close) => Seen::Close(close.map(|(code, why)| (code, why.to_string()))),
             Event::Failed(violation) => Seen::Failed(violation),
         });
@@ -313,7 +313,7 @@ fn check_seen(version: Version, seen: &Seen) {
             assert!(close.is_none_or(|(_, reason)| reason.len() <= 123));
             proto::encode_close(version, close, &mut octets);
         }
-        Seen::Pong => return assert!(!hixie),
+        Seen::Pong(_) => return assert!(!hixie),
         Seen::Failed(_) => return,
     }
     if !hixie {
