@@ -291,4 +291,13 @@ impl Client {
         self.stream.set_nonblocking(false).unwrap();
         total
     }
+    /// A WebSocket whose receive buffer is small, so that the server soon cannot write. Good for
+    /// not reading: what goes through it, crawls.
+    pub fn with_small_window(addr: SocketAddr, version: Version, path: &str) -> Client {
+        let mut client = Client::connect(addr);
+        rustix::net::sockopt::set_socket_recv_buffer_size(&client.stream, 4096).unwrap();
+        client.ask(version, path);
+        client.read_answer();
+        client
+    }
 }
