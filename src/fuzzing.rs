@@ -199,7 +199,7 @@ fn check_answer(answer: &[u8]) -> usize {
 
 // Frames.
 
-const LIMITS: Limits = Limits { message: 4096, fragments: 64 };
+const LIMITS: Limits = Limits { message: 1024, fragments: 64 };
 /// A buffer doubles when it is full; so much for a control frame beside it.
 const MOST_HELD: usize = 2 * LIMITS.message + 512;
 
