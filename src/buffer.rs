@@ -100,12 +100,14 @@ impl Outbox {
         *self = Outbox::default();
     }
 
-    /// Writes what the kernel takes, within the budget. `scratch` is where files are read to.
+    /// Writes what the kernel takes, within the budget, and counts it. `scratch` is where files
+    /// are read to.
     pub(crate) fn flush(
         &mut self,
         stream: &Stream,
         scratch: &mut [u8],
         pool: &mut Pool,
+        counter: &mut u64,
     ) -> io::Result<Flushed> {
         let mut total = 0;
         while !self.is_empty() {
@@ -120,6 +122,7 @@ impl Outbox {
             };
             self.advance(taken, pool);
             total += taken;
+            *counter += taken as u64;
             // A short write is as good as WouldBlock: the kernel will say when there is room.
             if taken < offered {
                 return Ok(Flushed::Blocked { progress: total > 0 });
@@ -195,7 +198,7 @@ mod tests {
     }
 
     fn flush(outbox: &mut Outbox, stream: &Stream) -> Flushed {
-        outbox.flush(stream, &mut [0; 1000], &mut Pool::default()).unwrap()
+        outbox.flush(stream, &mut [0; 1000], &mut Pool::default(), &mut 0).unwrap()
     }
 
     #[test]
@@ -250,7 +253,7 @@ mod tests {
     fn a_file_that_shrinks_is_an_error() {
         let (mut outbox, (stream, _peer)) = (Outbox::default(), pair());
         outbox.append_file(File::open("/dev/null").unwrap(), 0, 1);
-        let error = outbox.flush(&stream, &mut [0; 10], &mut Pool::default()).unwrap_err();
+        let error = outbox.flush(&stream, &mut [0; 10], &mut Pool::default(), &mut 0).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

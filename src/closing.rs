@@ -61,7 +61,8 @@ impl Engine {
     }
 
     /// The peer broke a rule or a limit: say so and read no more of it (section 7.1.7).
-    pub(crate) fn fail(&mut self, id: ConnId, code: u16, reason: &str) {
+    pub(crate) fn fail(&mut self, id: ConnId, code: u16, reason: &'static str) {
+        self.stats.count_cut(reason);
         if self.is_open(id) {
             self.start_closing(id, Some((code, reason)));
         }
@@ -105,6 +106,14 @@ impl Engine {
         conn.paused = false;
         conn.last_words = true;
         self.mark_dirty(id);
+    }
+
+    /// Ends a connection that missed a deadline.
+    pub(crate) fn cut(&mut self, id: ConnId, reason: &'static str) {
+        if self.get(id).is_some_and(|conn| conn.ready_state != ReadyState::Closed) {
+            self.stats.count_cut(reason);
+        }
+        self.drop_now(id, code::ABNORMAL, reason);
     }
 
     /// Ends a connection now: nothing is written, nothing waited for.
@@ -172,6 +181,7 @@ impl Engine {
         head_only: bool,
         keep_alive: bool,
     ) {
+        self.stats.refused += u64::from(response.status >= 400);
         self.append(id, |out| response.write_head(keep_alive, out));
         match response.body {
             _ if head_only => {}

@@ -229,7 +229,8 @@ impl Connection {
         let (taken, stall) = (self.taken, millis(config.stall_timeout()));
         let stall = (if self.blocked { taken + stall } else { NEVER }, Overdue::Stall);
         match self.ready_state {
-            ReadyState::Connecting if self.blocked => stall,
+            // A response is on its way, or the refusal of a late request.
+            ReadyState::Connecting if !self.outbox.is_empty() => stall,
             ReadyState::Connecting => {
                 (self.since + millis(config.handshake_timeout), Overdue::Handshake)
             }
@@ -247,7 +248,7 @@ impl Connection {
 
     fn ping_deadline(&self, config: &Config) -> (Millis, Overdue) {
         match config.ping_interval {
-            Some(_) if self.awaiting_pong => {
+            Some(_) if self.awaiting_pong && !self.paused => {
                 (self.since + millis(config.pong_timeout), Overdue::Pong)
             }
             Some(interval) if !self.paused && !self.version.is_hixie() => {

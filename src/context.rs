@@ -8,7 +8,8 @@ use crate::engine::{ConnId, Engine, RouteId};
 use crate::proto::close::code;
 use crate::proto::{Message, Version};
 use crate::sending::SendStatus;
-use crate::timer::{Timer, TimerId, millis};
+use crate::stats::Stats;
+use crate::timer::{Timer, TimerId};
 
 /// Handed to every callback: the connection it is about, and through it the others.
 ///
@@ -35,6 +36,17 @@ impl<'a> Context<'a> {
     pub fn to(&mut self, id: ConnId) -> Context<'_> {
         let route = self.engine.get(id).map_or(self.route, |conn| conn.route);
         Context::new(self.engine, id, route)
+    }
+
+    /// The same for the route, without a connection: timers set through it outlive this
+    /// connection, and are called back without one.
+    pub fn of_route(&mut self) -> Context<'_> {
+        Context::new(self.engine, ConnId::NONE, self.route)
+    }
+
+    /// What the server counts about itself.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
     }
 
     /// Queues a message for this connection.
@@ -105,7 +117,7 @@ impl<'a> Context<'a> {
     /// Calls [`on_timer`](crate::Handler::on_timer) with `tag` once, not before `after` has passed,
     /// and not if the connection has ended by then.
     pub fn set_timer(&mut self, after: Duration, tag: u64) -> TimerId {
-        let at = self.engine.clock.now().saturating_add(millis(after).max(1));
+        let at = self.engine.clock.after(after);
         self.engine.timers.set(at, Timer { conn: self.id, route: self.route, tag })
     }
 

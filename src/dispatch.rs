@@ -8,7 +8,7 @@ use crate::connection::{Challenge, Inbox};
 use crate::context::Context;
 use crate::engine::{ConnId, RouteId};
 use crate::handler::Answer;
-use crate::http::{self, HeadEnd, Request, Response, bad_request, find_head_end};
+use crate::http::{self, Request, Response};
 use crate::origin::admitted;
 use crate::proto::handshake::{self, Offer};
 use crate::proto::{Decoder, Event};
@@ -53,39 +53,35 @@ impl Server {
             kept.extend_from_slice(fresh);
         }
         let head = if before > 0 { &kept[..] } else { fresh };
-        match find_head_end(head, before) {
-            HeadEnd::At(end) if end <= max => {
+        match http::head_end(head, before, max) {
+            Ok(Some(end)) => {
                 self.take_request(id, &head[..end]);
                 return end - before;
             }
-            HeadEnd::Missing if head.len() <= max => {
+            Ok(None) => {
                 let kept = if before > 0 { kept } else { input.to_vec() };
                 conn.inbox = Inbox::Head(kept);
             }
-            HeadEnd::BareLineFeed => {
-                self.refuse(id, bad_request("a line of the request head ends in a bare LF"));
-            }
-            HeadEnd::At(_) | HeadEnd::Missing => {
-                self.refuse(id, Response::text(431, format!("the head is over {max} octets\n")));
-            }
+            Err(response) => self.refuse(id, response, http::asks_head_only(head)),
         }
         input.len()
     }
 
     fn take_request(&mut self, id: ConnId, head: &[u8]) {
+        let head_only = http::asks_head_only(head);
         let mut slots = vec![httparse::EMPTY_HEADER; self.engine.config.max_headers];
         let request = match http::parse(head, &mut slots) {
             Ok(request) => request,
-            Err(response) => return self.refuse(id, response),
+            Err(response) => return self.refuse(id, response, head_only),
         };
         self.learn_address(id, &request);
         match handshake::offer(request) {
             Ok(None) => self.serve(id, &request),
             Ok(Some(offer)) => match self.negotiate(id, &request, &offer) {
                 Ok((route, protocol)) => self.upgrade(id, head, &offer, route, protocol),
-                Err(response) => self.refuse(id, response),
+                Err(response) => self.refuse(id, response, head_only),
             },
-            Err(response) => self.refuse(id, response),
+            Err(response) => self.refuse(id, response, head_only),
         }
     }
 
@@ -238,6 +234,7 @@ impl Server {
         while let Some(event) = decoder.next(input, &mut used, &limits, &mut self.engine.pool) {
             match event {
                 Event::Message(message) if self.engine.is_open(id) => {
+                    self.engine.stats.messages_in += 1;
                     if let Some(handler) = self.routes.handler(route) {
                         handler.on_message(&mut Context::new(&mut self.engine, id, route), message);
                     }
@@ -261,11 +258,11 @@ impl Server {
     }
 
     /// Answers a request that cannot be served, and ends the connection.
-    pub(crate) fn refuse(&mut self, id: ConnId, response: Response) {
+    pub(crate) fn refuse(&mut self, id: ConnId, response: Response, head_only: bool) {
         if response.status >= 400 {
             info!("#{} refused: {}", id.serial(), response.status);
         }
-        self.engine.respond_last(id, response);
+        self.engine.respond(id, response, head_only, false);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::connection::{Connection, Inbox, Overdue, ReadyState};
 use crate::pool::Pool;
 use crate::proto::close::code;
+use crate::stats::Stats;
 use crate::timer::{Clock, Deadlines, Millis, Timers};
 use crate::transport::Stream;
 
@@ -70,6 +71,7 @@ pub(crate) struct Engine {
     pub(crate) ended: Vec<ConnId>,
     pub(crate) stopping: bool,
     pub(crate) pool: Pool,
+    pub(crate) stats: Stats,
     serial: u32,
 }
 
@@ -87,6 +89,7 @@ impl Engine {
             ended: Vec::new(),
             stopping: false,
             pool: Pool::default(),
+            stats: Stats::default(),
             serial: 0,
         }
     }
@@ -118,6 +121,7 @@ impl Engine {
         addr: Option<SocketAddr>,
     ) -> std::io::Result<ConnId> {
         self.serial = self.serial.wrapping_add(1);
+        self.stats.accepted += 1;
         let entry = self.conns.vacant_entry();
         let id = ConnId::new(entry.key() as u32, self.serial);
         stream.register(registry, id.token())?;
@@ -186,6 +190,7 @@ impl Engine {
         };
         conn.ready_state = ReadyState::Open;
         conn.opened = true;
+        self.stats.opened += 1;
         conn.since = now;
         conn.heard = now;
         if let Some(members) = self.members.get_mut(usize::from(conn.route)) {
@@ -214,8 +219,20 @@ impl Engine {
             && std::mem::replace(&mut conn.paused, false)
         {
             conn.heard = now;
+            conn.awaiting_pong = false;
             self.wake_reader(id);
             self.arm(id);
+        }
+    }
+
+    /// Something came. What is due next may be due sooner than the pong was.
+    pub(crate) fn heard(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        if let Some(conn) = self.get_mut(id) {
+            conn.heard = now;
+            if std::mem::take(&mut conn.awaiting_pong) {
+                self.arm(id);
+            }
         }
     }
 
@@ -255,9 +272,10 @@ impl Engine {
         else {
             return false;
         };
-        let flushed = conn.outbox.flush(&conn.stream, scratch, &mut self.pool);
-        match flushed {
-            Ok(Flushed::All) => return self.flushed_all(id),
+        let mut drained = false;
+        let counter = &mut self.stats.bytes_out;
+        match conn.outbox.flush(&conn.stream, scratch, &mut self.pool, counter) {
+            Ok(Flushed::All) => drained = self.flushed_all(id),
             Ok(Flushed::Budget) => {
                 conn.taken = now;
                 conn.blocked = false;
@@ -271,7 +289,7 @@ impl Engine {
             Err(error) => self.drop_now(id, code::ABNORMAL, &error.to_string()),
         }
         self.arm(id);
-        false
+        drained
     }
 
     fn flushed_all(&mut self, id: ConnId) -> bool {
@@ -285,7 +303,6 @@ impl Engine {
         if conn.ready_state == ReadyState::Connecting && conn.served {
             conn.since = now;
             self.wake_reader(id);
-            self.arm(id);
             return false;
         }
         conn.is_open() && std::mem::replace(&mut conn.pressed, false)
@@ -323,9 +340,6 @@ impl Engine {
                 continue;
             }
             conn.armed = Millis::MAX;
-            if conn.heard > conn.since {
-                conn.awaiting_pong = false;
-            }
             let (at, overdue) = conn.deadline(&self.config);
             if at <= now {
                 return Some((id, overdue));

@@ -133,6 +133,36 @@ pub(crate) fn find_head_end(buf: &[u8], searched: usize) -> HeadEnd {
     HeadEnd::Missing
 }
 
+/// How long the head at the front of these octets is, `None` if it is not whole yet, or the answer
+/// to what cannot become one within `max` octets.
+pub(crate) fn head_end(buf: &[u8], searched: usize, max: usize) -> Result<Option<usize>, Response> {
+    if !may_begin(buf) {
+        return Err(bad_request("no HTTP request begins like this; TLS is not spoken"));
+    }
+    match find_head_end(buf, searched) {
+        HeadEnd::At(end) if end <= max => Ok(Some(end)),
+        HeadEnd::Missing if buf.len() <= max => Ok(None),
+        HeadEnd::BareLineFeed => Err(bad_request("a line of the request head ends in a bare LF")),
+        HeadEnd::At(_) | HeadEnd::Missing => {
+            Err(Response::text(431, format!("the head is over {max} octets\n")))
+        }
+    }
+}
+
+/// Whether a request may begin like this: with a method, which is a token, behind one empty line
+/// at most (RFC 9112 sections 2.2 and 3). TLS and most other protocols differ in the first octet.
+fn may_begin(head: &[u8]) -> bool {
+    match head.strip_prefix(b"\r\n").unwrap_or(head) {
+        [] | [b'\r'] | [b'\r', b'\n', ..] => true,
+        [first, ..] => first.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(first),
+    }
+}
+
+/// Whether this head, whole or not, asks for no body with its answer, be that a refusal.
+pub(crate) fn asks_head_only(head: &[u8]) -> bool {
+    head.strip_prefix(b"\r\n").unwrap_or(head).starts_with(b"HEAD ")
+}
+
 /// Cuts one whole head, as [`find_head_end`] found it, into its fields. `slots` bounds how many
 /// there may be. The error is the answer to send before closing.
 pub(crate) fn parse<'a>(
@@ -164,7 +194,7 @@ fn check(mut request: Request<'_>) -> Result<Request<'_>, Response> {
     if !request.target.bytes().all(|octet| (0x21..=0x7e).contains(&octet)) {
         return Err(bad_request("the request target holds octets that must be percent-encoded"));
     }
-    for name in ["Host", "Content-Length", "Origin"] {
+    for name in ["Host", "Content-Length", "Origin", "Sec-WebSocket-Origin"] {
         if request.header_values(name).nth(1).is_some() {
             return Err(bad_request(&format!("more than one {name} field")));
         }
@@ -183,6 +213,10 @@ fn check(mut request: Request<'_>) -> Result<Request<'_>, Response> {
         && (length.is_empty() || !length.iter().all(u8::is_ascii_digit))
     {
         return Err(bad_request("malformed Content-Length field"));
+    }
+    // RFC 9112 section 3.2.4.
+    if request.target == "*" && request.method != "OPTIONS" {
+        return Err(bad_request("the target * is for OPTIONS only"));
     }
     request.target = origin_form(request.target, host)?;
     Ok(request)
@@ -398,6 +432,16 @@ mod tests {
     }
 
     #[test]
+    fn a_request_begins_with_a_method() {
+        for head in ["", "\r", "\r\n", "\r\n\r", "G", "\r\nG", "!", "M-SEARCH"] {
+            assert!(may_begin(head.as_bytes()), "{head:?}");
+        }
+        for head in ["\x16\x03\x01", "\0", " GET", "\rG", "\r\n GET", "{", "\u{80}", "\n"] {
+            assert!(!may_begin(head.as_bytes()), "{head:?}");
+        }
+    }
+
+    #[test]
     fn ambiguous_heads_are_refused() {
         for (head, status) in [
             ("GET / HTTP/1.1\r\n\r\n", 400),
@@ -409,6 +453,7 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400),
             ("GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),

@@ -38,6 +38,7 @@ mod engine;
 mod feed;
 mod files;
 #[cfg(fuzzing)]
+#[path = "../tests/fuzz/properties.rs"]
 #[doc(hidden)]
 pub mod fuzzing;
 mod handler;
@@ -52,9 +53,15 @@ mod sending;
 mod server;
 #[cfg(feature = "cli")]
 mod signals;
+mod stats;
 mod timer;
 mod transport;
 mod turn;
+
+/// The README, whose examples are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
 
 pub use config::{Config, OnFull};
 pub use connection::ReadyState;
@@ -69,5 +76,6 @@ pub use proto::{Message, Version};
 pub use remote::{MessageBuf, Remote};
 pub use sending::SendStatus;
 pub use server::Server;
+pub use stats::Stats;
 pub use timer::TimerId;
 pub use transport::ListenAddr;

@@ -78,7 +78,11 @@ impl Origin {
         let (host, port) = split_port(authority)?;
         let port = if port.is_empty() { default_port } else { parse_port(port)? };
         let of_a_host = |c: char| c.is_ascii_alphanumeric() || "-._~[]:".contains(c);
-        let valid = !host.is_empty() && host.chars().all(of_a_host);
+        let of_a_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+        let valid = !host.is_empty()
+            && host.chars().all(of_a_host)
+            && !scheme.is_empty()
+            && scheme.chars().all(of_a_scheme);
         valid.then(|| Origin { scheme, host: host.to_ascii_lowercase(), port })
     }
 }
@@ -147,6 +151,8 @@ mod tests {
             "example.com",
             "http://",
             "http://example.com:port",
+            "://example.com",
+            "evil.org/http://example.com",
         ] {
             assert!(!admits("host", other, "example.com"), "{other}");
         }

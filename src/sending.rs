@@ -46,6 +46,7 @@ impl Engine {
         }
         let parts = [wrapping.head(), payload, wrapping.tail];
         let taken = if payload.len() >= OFFER_FROM { conn.offer(parts) } else { 0 };
+        self.stats.bytes_out += taken as u64;
         conn.outbox.append(&mut self.pool, |out| append_behind(taken, parts, out));
         self.queued(id)
     }
@@ -97,6 +98,7 @@ impl Engine {
     }
 
     fn queued(&mut self, id: ConnId) -> SendStatus {
+        self.stats.messages_out += 1;
         self.mark_dirty(id);
         match self.get_mut(id) {
             Some(conn) if conn.outbox.len() > PRESSURE => {

@@ -1,7 +1,7 @@
 //! The loop: one poll, and the turn.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::remote::{Inlet, Remote, remote};
 use crate::routes::Routes;
 #[cfg(feature = "cli")]
 use crate::signals::Signals;
+use crate::stats::Stats;
 use crate::transport::{ListenAddr, Stream};
 
 pub(crate) const WAKER: Token = Token(usize::MAX);
@@ -208,6 +209,11 @@ impl Server {
         Some(Context::new(&mut self.engine, ConnId::NONE, route))
     }
 
+    /// What the server counts about itself. Linear in the number of connections.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
     /// Turns until the server is stopped and all connections have ended.
     ///
     /// # Errors
@@ -270,6 +276,13 @@ impl Server {
     /// Whether the server was stopped and all its connections have ended.
     pub fn is_stopped(&self) -> bool {
         self.engine.stopping && self.engine.conns.is_empty()
+    }
+}
+
+impl AsFd for Server {
+    /// The same as [`fd`](Server::fd), borrowed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.registry().as_fd()
     }
 }
 

@@ -236,8 +236,8 @@ pub(super) fn wrap() -> Wrapping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::Framing;
-    use crate::proto::tests::{LIMITS, Seen, at_every_split, feed, text};
+    use crate::proto::tests::{LIMITS, Reader, Seen, at_every_split, text};
+    use crate::proto::{Decoder as EitherDecoder, Framing};
 
     const SMALL: Limits = Limits { message: 16, ..LIMITS };
 
@@ -257,12 +257,12 @@ mod tests {
     }
 
     /// The state behind these reads, and what was seen.
-    fn after(version: Version, limits: &Limits, pieces: &[&[u8]]) -> (Decoder, Vec<Seen>) {
-        let mut decoder = super::super::Decoder::new(version);
-        let seen = pieces.iter().flat_map(|piece| feed(&mut decoder, piece, limits)).collect();
-        match decoder {
-            super::super::Decoder::Hixie(decoder) => (decoder, seen),
-            super::super::Decoder::Hybi(_) => panic!("the wrong decoder"),
+    fn after(version: Version, limits: &Limits, reads: &[&[u8]]) -> (Decoder, Vec<Seen>) {
+        let mut reader = Reader::new(version, limits);
+        let seen = reader.read_all(reads.iter().copied());
+        match reader.decoder {
+            EitherDecoder::Hixie(decoder) => (decoder, seen),
+            EitherDecoder::Hybi(_) => panic!("the wrong decoder"),
         }
     }
 
@@ -422,5 +422,6 @@ mod tests {
         let mut out = b"before".to_vec();
         Framing::Hixie.encode(Message::Text("\u{ff}\0"), &mut out);
         assert_eq!(out, b"before\0\xc3\xbf\0\xff");
+        assert!(!Framing::Hixie.encode(Message::Binary(b""), &mut out));
     }
 }

@@ -389,9 +389,9 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::Framing;
     use crate::proto::frame::{FIN, MASKED};
-    use crate::proto::tests::{LIMITS, Seen, at_every_split, decode, feed, masked, text};
+    use crate::proto::tests::{LIMITS, Reader, Seen, at_every_split, decode, masked, text};
+    use crate::proto::{Decoder as EitherDecoder, Framing};
 
     const HYBI: [Version; 3] = [Version::Hybi07, Version::Hybi08, Version::Rfc6455];
     const NO_KEY: [u8; 4] = [0; 4];
@@ -409,12 +409,16 @@ mod tests {
     }
 
     /// The state behind these reads, and what was seen.
-    fn after(limits: &Limits, pieces: &[&[u8]]) -> (Decoder, Vec<Seen>) {
-        let mut decoder = super::super::Decoder::new(Version::Rfc6455);
-        let seen = pieces.iter().flat_map(|piece| feed(&mut decoder, piece, limits)).collect();
+    fn after(limits: &Limits, reads: &[&[u8]]) -> (Decoder, Vec<Seen>) {
+        let mut reader = Reader::new(Version::Rfc6455, limits);
+        let seen = reader.read_all(reads.iter().copied());
+        (hybi(reader.decoder), seen)
+    }
+
+    fn hybi(decoder: EitherDecoder) -> Decoder {
         match decoder {
-            super::super::Decoder::Hybi(decoder) => (decoder, seen),
-            super::super::Decoder::Hixie(_) => panic!("the wrong decoder"),
+            EitherDecoder::Hybi(decoder) => decoder,
+            EitherDecoder::Hixie(_) => panic!("the wrong decoder"),
         }
     }
 
@@ -587,15 +591,17 @@ mod tests {
     }
 
     #[test]
-    fn an_announced_length_within_the_limit_takes_no_more_than_arrives_for_long() {
+    fn an_announced_length_within_the_limit_takes_little_more_than_has_come() {
         let limits = Limits { message: usize::MAX, ..LIMITS };
         for first in [0x81, 0x82] {
-            let octets = [&[first][..], b"\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0a"].concat();
-            let (decoder, seen) = after(&limits, &octets.chunks(1).collect::<Vec<_>>());
+            let head = [&[first][..], b"\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0"].concat();
+            assert!(after(&limits, &[&head]).0.partial.is_none());
+            let (decoder, seen) = after(&limits, &[&head, b"a", b"b"]);
             assert_eq!(seen, []);
             let partial = decoder.partial.unwrap();
-            assert_eq!(partial.message_len(), 1);
-            assert!(partial.binary.capacity() <= 2 * RESERVE_AT_ONCE);
+            assert_eq!(partial.message_len(), 2);
+            let taken = partial.binary.capacity() + partial.text.into_buffer().capacity();
+            assert!(taken <= 2 * (RESERVE_AT_ONCE + 2), "{taken}");
         }
     }
 
@@ -723,15 +729,60 @@ mod tests {
     }
 
     #[test]
-    fn a_message_in_pieces_is_lent_then_freed() {
-        let mut input = *b"\x80\x81\0\0\0\0b";
-        let (mut decoder, _) = after(&LIMITS, &[b"\x02\x81\0\0\0\0a"]);
-        let mut used = 0;
-        let event = decoder.next(&mut input, &mut used, &LIMITS, &mut Pool::default());
-        assert_eq!(event, Some(Event::Message(Message::Binary(b"ab"))));
-        assert!(decoder.partial.is_some());
-        assert_eq!(decoder.next(&mut input, &mut used, &LIMITS, &mut Pool::default()), None);
-        assert!(decoder.partial.is_none() && decoder.lent.is_none());
+    fn a_message_in_pieces_is_lent_then_goes_to_the_pool() {
+        for (first, expected) in [(0x01, Message::Text("ab")), (0x02, Message::Binary(b"ab"))] {
+            let mut reader = Reader::new(Version::Rfc6455, &LIMITS);
+            reader.read(&masked(first, NO_KEY, b"a"));
+            let (mut decoder, mut pool) = (hybi(reader.decoder), reader.pool);
+            let (mut input, mut used) = (*b"\x80\x81\0\0\0\0b", 0);
+            let event = decoder.next(&mut input, &mut used, &LIMITS, &mut pool);
+            assert_eq!(event, Some(Event::Message(expected)));
+            assert!(decoder.partial.is_some() && pool.take(2).capacity() == 0);
+            assert_eq!(decoder.next(&mut input, &mut used, &LIMITS, &mut pool), None);
+            assert!(decoder.partial.is_none() && decoder.lent.is_none());
+            let buffer = pool.take(2);
+            assert!(buffer.is_empty() && buffer.capacity() > 0);
+        }
+    }
+
+    #[test]
+    fn only_large_binary_frames_are_read_past_the_receive_buffer() {
+        let rest = vec![b'x'; LAND_FROM];
+        let (more, less) = (vec![b'x'; LAND_FROM + 1], vec![b'x'; LAND_FROM]);
+        for (first, payload, lands) in
+            [(0x82, &more, true), (0x02, &more, true), (0x82, &less, false), (0x81, &more, false)]
+        {
+            let frame = masked(first, NO_KEY, payload);
+            let head = frame.len() - payload.len();
+            let mut reader = Reader::new(Version::Rfc6455, &LIMITS);
+            reader.read(&frame[..head]);
+            assert!(reader.decoder.landing().is_none());
+            reader.read(&frame[head..=head]);
+            assert_eq!(reader.decoder.landing().is_some(), lands, "{first:x}");
+            reader.read(&rest);
+            assert!(reader.decoder.landing().is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_read_past_the_receive_buffer_ends_with_the_frame() {
+        let payload: Vec<u8> = (0..LAND_FROM + 9).map(|i| i as u8).collect();
+        let behind = masked(0x89, [5, 6, 7, 8], b"ping");
+        for (first, end) in [(0x82, &b""[..]), (0x02, b"\x80\x80\0\0\0\0")] {
+            let octets = [&masked(first, [1, 2, 3, 4], &payload), end, &behind].concat();
+            for cut in 8..20 {
+                for extra in [0, 1, end.len() + behind.len() - 1] {
+                    let mut reader = Reader::new(Version::Rfc6455, &LIMITS).landing();
+                    // Room for more than the frame.
+                    reader.pool.give(Vec::with_capacity(10 * LAND_FROM));
+                    let (start, rest) = octets.split_at(cut);
+                    let (rest, last) = rest.split_at(rest.len() - extra);
+                    let seen = reader.read_all([start, rest, last]);
+                    assert!(seen == [binary(&payload), ping(b"ping")], "{cut}, {extra}");
+                    assert!(hybi(reader.decoder).partial.is_none());
+                }
+            }
+        }
     }
 
     #[test]

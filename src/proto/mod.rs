@@ -34,6 +34,10 @@ pub enum Version {
 }
 
 impl Version {
+    /// All of them, oldest first.
+    pub const ALL: [Version; 5] =
+        [Version::Hixie75, Version::Hixie76, Version::Hybi07, Version::Hybi08, Version::Rfc6455];
+
     /// Whether the version frames text only, between 0x00 and 0xFF, and knows neither binary
     /// messages, pings nor close codes.
     pub fn is_hixie(self) -> bool {

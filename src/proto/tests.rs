@@ -38,15 +38,62 @@ pub(super) const ALL_VERSIONS: [Version; 5] =
 /// What a server has by default.
 pub(super) const LIMITS: Limits = Limits { message: 1 << 20, fragments: 131_072 };
 
-/// Gives a decoder one read's octets, and returns what it makes of them.
-pub(super) fn feed(decoder: &mut Decoder, piece: &[u8], limits: &Limits) -> Vec<Seen> {
-    let mut input = piece.to_vec();
-    let (mut used, mut seen) = (0, Vec::new());
-    while let Some(event) = decoder.next(&mut input, &mut used, limits, &mut Pool::default()) {
-        seen.push(event.into());
+/// A decoder and what goes with it.
+pub(super) struct Reader {
+    pub(super) decoder: Decoder,
+    pub(super) pool: Pool,
+    limits: Limits,
+    /// Whether it reads past the receive buffer where the decoder offers that.
+    lands: bool,
+}
+
+impl Reader {
+    pub(super) fn new(version: Version, limits: &Limits) -> Reader {
+        let (decoder, pool) = (Decoder::new(version), Pool::default());
+        Reader { decoder, pool, limits: *limits, lands: false }
     }
-    assert_eq!(used, piece.len(), "octets left over behind {seen:?}");
-    seen
+
+    pub(super) fn landing(self) -> Reader {
+        Reader { lands: true, ..self }
+    }
+
+    /// Begins another connection with the same pool of buffers.
+    fn again(self, version: Version) -> Reader {
+        Reader { decoder: Decoder::new(version), ..self }
+    }
+
+    /// Takes octets that wait in a socket, in as few reads as there is room for.
+    pub(super) fn read(&mut self, mut waiting: &[u8]) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        while let Some(message) = self.decoder.landing().filter(|_| self.lands) {
+            let room = message.capacity() - message.len();
+            let (now, later) = waiting.split_at(room.min(waiting.len()));
+            message.extend_from_slice(now);
+            let behind = self.decoder.landed(now.len());
+            seen.extend(self.take_in(behind));
+            waiting = later;
+            if waiting.is_empty() {
+                return seen;
+            }
+        }
+        seen.extend(self.take_in(waiting.to_vec()));
+        seen
+    }
+
+    fn take_in(&mut self, mut input: Vec<u8>) -> Vec<Seen> {
+        let (mut used, mut seen) = (0, Vec::new());
+        while let Some(event) =
+            self.decoder.next(&mut input, &mut used, &self.limits, &mut self.pool)
+        {
+            seen.push(event.into());
+        }
+        assert_eq!(used, input.len(), "octets left over behind {seen:?}");
+        seen
+    }
+
+    pub(super) fn read_all<'p>(&mut self, reads: impl IntoIterator<Item = &'p [u8]>) -> Vec<Seen> {
+        reads.into_iter().flat_map(|octets| self.read(octets)).collect()
+    }
 }
 
 /// What a fresh decoder makes of octets that come in these pieces.
@@ -55,8 +102,7 @@ pub(super) fn decode<'p>(
     limits: &Limits,
     pieces: impl IntoIterator<Item = &'p [u8]>,
 ) -> Vec<Seen> {
-    let mut decoder = Decoder::new(version);
-    pieces.into_iter().flat_map(|piece| feed(&mut decoder, piece, limits)).collect()
+    Reader::new(version, limits).read_all(pieces)
 }
 
 /// The pieces between these places, which may come in any order.
@@ -68,19 +114,26 @@ pub(super) fn cut<'p>(octets: &'p [u8], places: &[usize]) -> Vec<&'p [u8]> {
     starts.zip(ends).map(|(start, end)| &octets[start..end]).collect()
 }
 
-/// Asserts that octets mean the same whole, one at a time, and cut into two at each place; and
-/// returns what they mean.
+/// Asserts that octets mean the same whole, one at a time, and cut into two at each place; read
+/// through the receive buffer and past it, with buffers that others have used. Returns what they
+/// mean.
 pub(super) fn at_splits(
     version: Version,
     limits: &Limits,
     octets: &[u8],
-    places: impl IntoIterator<Item = usize>,
+    places: impl IntoIterator<Item = usize> + Clone,
 ) -> Vec<Seen> {
     let whole = decode(version, limits, [octets]);
-    assert_eq!(decode(version, limits, octets.chunks(1)), whole, "{version}, octet by octet");
-    for place in places {
-        let pieces = cut(octets, &[place]);
-        assert_eq!(decode(version, limits, pieces), whole, "{version}, cut at {place}");
+    let through = Reader::new(version, limits);
+    let past = Reader::new(version, limits).landing();
+    for mut reader in [through, past] {
+        let seen = reader.read_all(octets.chunks(1));
+        assert!(seen == whole, "{version}, octet by octet: {:.200}", format!("{seen:?}"));
+        for place in places.clone() {
+            reader = reader.again(version);
+            let seen = reader.read_all(cut(octets, &[place]));
+            assert!(seen == whole, "{version}, cut at {place}: {:.200}", format!("{seen:?}"));
+        }
     }
     whole
 }

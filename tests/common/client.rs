@@ -182,7 +182,7 @@ impl Client {
             }
         } else {
             let (first, payload) = self.read_frame();
-            assert_eq!(first, 0x81, "{payload:?}");
+            assert_eq!(first, 0x81, "{} octets", payload.len());
             payload
         };
         String::from_utf8(text).unwrap()
@@ -190,7 +190,7 @@ impl Client {
 
     pub fn read_close(&mut self) -> (u16, String) {
         let (first, payload) = self.read_frame();
-        assert_eq!(first, 0x88, "{payload:?}");
+        assert_eq!(first, 0x88, "{} octets", payload.len());
         let code = u16::from_be_bytes([payload[0], payload[1]]);
         (code, String::from_utf8(payload[2..].to_vec()).unwrap())
     }
@@ -227,6 +227,22 @@ impl Client {
         let peeked = self.stream.peek(&mut [0]);
         self.stream.set_nonblocking(false).unwrap();
         matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Reads what has come, without waiting for more; how much that was.
+    pub fn take_what_is_there(&mut self) -> usize {
+        self.stream.set_nonblocking(true).unwrap();
+        let (mut total, mut buf) = (0, vec![0; 64 * 1024]);
+        loop {
+            match self.stream.read(&mut buf) {
+                Ok(0) => break,
+                Ok(n) => total += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        self.stream.set_nonblocking(false).unwrap();
+        total
     }
 
     /// Takes in a small part of what is sent from now on, so that the server soon cannot write.

@@ -64,7 +64,7 @@ fn limits(vector: &Value) -> Limits {
     }
 }
 
-/// Where to cut: everywhere, or within fifteen octets of the ends of each part.
+/// Where to cut: everywhere, or within eight octets of the ends of each part.
 fn places(parts: &[Vec<u8>]) -> Vec<usize> {
     let len: usize = parts.iter().map(Vec::len).sum();
     if len <= CUT_EVERYWHERE {
@@ -75,7 +75,7 @@ fn places(parts: &[Vec<u8>]) -> Vec<usize> {
         *end += part.len();
         Some(*end)
     }));
-    let around = |edge: usize| edge.saturating_sub(15)..=(edge + 15).min(len);
+    let around = |edge: usize| edge.saturating_sub(8)..=(edge + 8).min(len);
     let mut places: Vec<usize> = edges.into_iter().flat_map(around).collect();
     places.sort_unstable();
     places.dedup();

@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use super::super::mask::unmask;
 use super::super::utf8::{Invalid, Text};
 use super::super::{Framing, Limits, Message, Version, encode_ping};
-use super::{ALL_VERSIONS, LIMITS, Seen, cut, decode};
+use super::{ALL_VERSIONS, LIMITS, Reader, Seen, cut, decode};
 
 const FIN: u8 = 0x80;
 
@@ -226,8 +226,11 @@ proptest! {
         for sending in &sendings {
             sending.write(&mut wire, &mut expected);
         }
-        let seen = decode(Version::Rfc6455, &LIMITS, pieces(&wire, &splits));
-        prop_assert_eq!(seen, expected);
+        let pieces = pieces(&wire, &splits);
+        let seen = decode(Version::Rfc6455, &LIMITS, pieces.iter().copied());
+        prop_assert_eq!(&seen, &expected);
+        let seen = Reader::new(Version::Rfc6455, &LIMITS).landing().read_all(pieces);
+        prop_assert_eq!(&seen, &expected);
     }
 
     #[test]

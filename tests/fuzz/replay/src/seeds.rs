@@ -63,7 +63,7 @@ fn frames(seeds: &mut Seeds) {
         let hixie = vector["framing"] == "hixie";
         all[usize::from(hixie)].extend_from_slice(&octets[..octets.len().min(200)]);
         for version in vector["versions"].as_array().expect("versions") {
-            // The places in the lists of versions in src/fuzzing.rs, and in OPENINGS there.
+            // The places in the lists of versions in tests/fuzz/properties.rs, and in OPENINGS there.
             let (place, opening) = match version.as_u64() {
                 Some(75) => (0, 4),
                 Some(76) => (1, 3),

@@ -1,0 +1,42 @@
+//! A server that speaks first: `hello` after one second, `world` after another. Run
+//! `cargo run --example hello`, then in a browser's console, where it shows the two words
+//!     new WebSocket("ws://localhost:9876/").onmessage = e => console.log(e.data)
+
+use std::time::Duration;
+
+use wsloop::{Config, Context, Handler, Message, OriginRule, Request, Server};
+
+/// One value serves all connections. Where each of them stands is in its timer's tag.
+struct Hello {
+    words: Vec<&'static str>,
+    pause: Duration,
+}
+
+impl Handler for Hello {
+    fn on_open(&mut self, ws: &mut Context<'_>, _: &Request<'_>) {
+        ws.set_timer(self.pause, 0);
+    }
+
+    /// Says the word that the tag counts to, and sets the timer for the next. Nothing waits here:
+    /// the loop serves everybody else meanwhile. A connection's timers end with it.
+    fn on_timer(&mut self, ws: &mut Context<'_>, tag: u64) {
+        if let Some(&word) = self.words.get(tag as usize) {
+            ws.send(word);
+            ws.set_timer(self.pause, tag + 1);
+        }
+    }
+
+    fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
+}
+
+fn main() -> std::io::Result<()> {
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9876".to_string());
+    // The pages of any site may connect; by default only those of the same host may.
+    let mut config = Config::default();
+    config.origins = vec![OriginRule::Any];
+
+    let mut server = Server::new(config)?;
+    server.route("/", Hello { words: vec!["hello", "world"], pause: Duration::from_secs(1) });
+    println!("listening on {}/", server.listen(&addr)?);
+    server.run()
+}

@@ -1,0 +1,76 @@
+//! What the server counts about itself.
+
+use std::time::Duration;
+
+use crate::engine::Engine;
+use crate::proto::Version;
+
+/// Counters since the server began, and gauges of this moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How long the server has run.
+    pub uptime: Duration,
+    /// Connections accepted: WebSockets, plain HTTP, sources of lines.
+    pub accepted: u64,
+    /// Requests that were refused with a status of 400 or more.
+    pub refused: u64,
+    /// WebSockets opened.
+    pub opened: u64,
+    /// WebSockets that have ended.
+    pub closed: u64,
+    /// WebSockets open now, by version, oldest first: [`Version::Hixie75`] to
+    /// [`Version::Rfc6455`].
+    pub open: [u64; 5],
+    /// Whole messages received.
+    pub messages_in: u64,
+    /// Messages queued, one for each connection that they were queued for.
+    pub messages_out: u64,
+    /// Octets read from all sockets.
+    pub bytes_in: u64,
+    /// Octets written to all sockets.
+    pub bytes_out: u64,
+    /// Octets queued at this moment, for all connections together. A message that is shared by
+    /// many counts for each.
+    pub backlog: u64,
+    /// Connections that the server ended, and why, in the order the reasons first came up.
+    pub cut: Vec<(&'static str, u64)>,
+}
+
+impl Stats {
+    /// The server ended a connection of its own accord.
+    pub(crate) fn count_cut(&mut self, reason: &'static str) {
+        match self.cut.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => self.cut.push((reason, 1)),
+        }
+    }
+}
+
+impl Engine {
+    /// The counters, with what is only known by looking. Linear in the number of connections.
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats { uptime: self.clock.uptime(), ..self.stats.clone() };
+        for (_, conn) in &self.conns {
+            stats.backlog += conn.outbox.len() as u64;
+            if conn.opened {
+                stats.open[Version::ALL.iter().position(|v| *v == conn.version).unwrap_or(0)] += 1;
+            }
+        }
+        stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_counted_in_the_order_they_came_up() {
+        let mut stats = Stats::default();
+        for reason in ["idle", "backlog full", "idle"] {
+            stats.count_cut(reason);
+        }
+        assert_eq!(stats.cut, [("idle", 2), ("backlog full", 1)]);
+    }
+}
