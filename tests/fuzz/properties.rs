@@ -472,7 +472,7 @@ fn converse<'a>(mode: u8, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome
     // An error here says that the server's end came first.
     let _ = talk.peer.shutdown(Shutdown::Write);
     talk.turn_until_quiet();
-    assert!(talk.ended, "the peer's end was not answered by ours");
+    talk.wait_for_end();
     assert!(talk.server.engine.conns.is_empty(), "the connection outlived both ends of it");
     assert!(talk.server.engine.members.iter().all(Vec::is_empty));
 
@@ -565,6 +565,15 @@ impl Talk {
     fn turn_until_quiet(&mut self) {
         let quiet = (0..20_000).any(|_| !self.turn());
         assert!(quiet, "the loop does not come to rest");
+    }
+
+    /// The server has closed its socket, but the kernel ends the stream only when nobody else holds
+    /// it either: some process may be looking at /proc/PID/fd just now.
+    fn wait_for_end(&mut self) {
+        self.peer.set_nonblocking(false).unwrap();
+        self.peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        self.receive();
+        assert!(self.ended, "the peer's end was not answered by ours");
     }
 
     /// Reads what there is. True if there was anything.
