@@ -144,13 +144,13 @@ impl<'a> Context<'a> {
 
     /// The subprotocol chosen.
     pub fn protocol(&self) -> Option<&str> {
-        self.engine.get(self.id)?.protocol.as_deref()
+        self.engine.get(self.id)?.rare()?.protocol.as_deref()
     }
 
     /// The client's address: that of its socket, or what the proxy says if
     /// [`Config::trust_proxy`](crate::Config::trust_proxy) is set (the port is 0 then). `None` on a
     /// Unix socket.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
-        self.engine.get(self.id)?.addr
+        self.engine.get(self.id)?.addr.get()
     }
 }

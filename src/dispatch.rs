@@ -22,7 +22,7 @@ impl Server {
         loop {
             let Some(conn) = self.engine.get_mut(id) else { return };
             if conn.is_holding() {
-                conn.held.extend_from_slice(rest);
+                conn.rare_mut().held.extend_from_slice(rest);
                 return;
             }
             let used = match &conn.inbox {
@@ -92,11 +92,11 @@ impl Server {
         }
         let last = request.header_values("X-Forwarded-For").last();
         let address = last
-            .and_then(|list| str::from_utf8(list).ok())
-            .and_then(|list| list.rsplit(',').next())
+            .and_then(|list| list.rsplit(|&octet| octet == b',').next())
+            .and_then(|address| str::from_utf8(address).ok())
             .and_then(|address| address.trim().parse::<IpAddr>().ok());
         if let (Some(ip), Some(conn)) = (address, self.engine.get_mut(id)) {
-            conn.addr = Some(SocketAddr::new(ip, 0));
+            conn.addr = Some(SocketAddr::new(ip, 0)).into();
         }
     }
 
@@ -176,10 +176,12 @@ impl Server {
     ) {
         let secure = self.is_secure(&offer.request);
         self.engine.append(id, |out| offer.accept(protocol.as_deref(), secure, out));
-        let Some(conn) = self.engine.get_mut(id).filter(|conn| conn.ending.is_none()) else {
+        let Some(conn) = self.engine.get_mut(id).filter(|conn| !conn.is_ending()) else {
             return;
         };
-        conn.protocol = protocol;
+        if protocol.is_some() {
+            conn.rare_mut().protocol = protocol;
+        }
         conn.version = offer.version;
         conn.route = route;
         match offer.challenge() {
@@ -214,7 +216,7 @@ impl Server {
     fn open(&mut self, id: ConnId, request: &Request<'_>) {
         let Some(conn) = self.engine.get_mut(id) else { return };
         conn.inbox = Inbox::Frames(Decoder::new(conn.version));
-        let (version, addr) = (conn.version, conn.addr);
+        let (version, addr) = (conn.version, conn.addr.get());
         let from = addr.map_or("a Unix socket".to_string(), |addr| addr.to_string());
         info!("#{} open: {version} {} from {from}", id.serial(), request.path());
         self.engine.open(id);

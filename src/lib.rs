@@ -45,6 +45,7 @@ mod handler;
 pub mod handlers;
 mod http;
 mod origin;
+mod peer_addr;
 mod pool;
 mod proto;
 mod remote;

@@ -119,14 +119,15 @@ pub(crate) struct Limits {
 /// One peer's octets since the handshake, cut into events.
 #[derive(Debug)]
 pub(crate) enum Decoder {
-    Hixie(hixie::Decoder),
+    /// Boxed: larger, and rarer by now.
+    Hixie(Box<hixie::Decoder>),
     Hybi(hybi::Decoder),
 }
 
 impl Decoder {
     pub(crate) fn new(version: Version) -> Decoder {
         if version.is_hixie() {
-            Decoder::Hixie(hixie::Decoder::new(version))
+            Decoder::Hixie(Box::new(hixie::Decoder::new(version)))
         } else {
             Decoder::Hybi(hybi::Decoder::new(version))
         }
