@@ -73,7 +73,7 @@ pub(crate) enum Overdue {
 #[derive(Debug, Default)]
 pub(crate) struct Rare {
     /// Octets that were read but may not be looked at yet: the handler paused the connection, or
-    /// an HTTP response is still on its way.
+    /// HTTP responses are still on their way.
     pub(crate) held: Vec<u8>,
     /// The subprotocol chosen.
     pub(crate) protocol: Option<Box<str>>,
@@ -198,7 +198,7 @@ impl Connection {
 
     /// Whether octets that came in have to wait.
     pub(crate) fn is_holding(&self) -> bool {
-        self.paused || (matches!(self.inbox, Inbox::Head(_)) && !self.outbox.is_empty())
+        self.paused || (matches!(self.inbox, Inbox::Head(_)) && self.outbox.is_busy())
     }
 
     pub(crate) fn rare(&self) -> Option<&Rare> {
