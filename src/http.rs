@@ -3,12 +3,22 @@
 //! `httparse` cuts the head into fields; everything it is lenient about is checked here first, so
 //! that no two readers of the same bytes (a proxy in front and us) can disagree about them.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 use std::borrow::Cow;
 use std::fs::File;
 use std::time::SystemTime;
 
 use httparse::Header;
-use memchr::memchr;
+use memchr::memchr_iter;
 
 /// One request head, borrowed from the receive buffer; alive during
 /// [`on_request`](crate::Handler::on_request) and [`on_open`](crate::Handler::on_open).
@@ -118,17 +128,15 @@ pub(crate) enum HeadEnd {
 /// Looks for the empty line, from `searched` on: octets before that were looked through by an
 /// earlier call, so that a head sent octet by octet costs no more than one sent at once.
 pub(crate) fn find_head_end(buf: &[u8], searched: usize) -> HeadEnd {
-    let mut from = searched.min(buf.len());
-    while let Some(offset) = memchr(b'\n', &buf[from..]) {
-        let line_feed = from + offset;
-        let line = &buf[..line_feed];
-        if !line.ends_with(b"\r") {
+    for line_feed in memchr_iter(b'\n', buf.get(searched..).unwrap_or_default()) {
+        let end = searched.saturating_add(line_feed).saturating_add(1);
+        let lines = buf.get(..end).unwrap_or_default();
+        if !lines.ends_with(b"\r\n") {
             return HeadEnd::BareLineFeed;
         }
-        if line.ends_with(b"\r\n\r") {
-            return HeadEnd::At(line_feed + 1);
+        if lines.ends_with(b"\r\n\r\n") {
+            return HeadEnd::At(end);
         }
-        from = line_feed + 1;
     }
     HeadEnd::Missing
 }
