@@ -7,7 +7,7 @@ use std::time::Duration;
 use lexopt::Arg;
 use lexopt::prelude::*;
 use log::LevelFilter;
-use wsloop::handlers::{Broadcast, Echo, Hello, Mirror};
+use wsloop::handlers::{Broadcast, Chat, Echo, Hello, Mirror, Sync, Tracker};
 use wsloop::{Config, OriginRule, Server};
 
 pub const HELP: &str = "\
@@ -21,9 +21,9 @@ Where and what
   -l, --listen ADDR          listen on HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 lets the
                              system choose; may be repeated      [default: 127.0.0.1:8080]
   -r, --root DIR             serve the files of this folder       [default: the demo site]
-      --route PATH=HANDLER   serve one more path; HANDLER is mirror, echo, broadcast, websocket
-                             or hello; PATH * is every other path; may be repeated
-                             [default: /mirror /echo /broadcast /websocket /hello, and
+      --route PATH=HANDLER   serve one more path; HANDLER is mirror, echo, broadcast, websocket,
+                             hello, chat, tracker or sync; PATH * is every other path; may be
+                             repeated     [default: each at the path of its name, and
                              broadcast at /]
       --feed ADDR=PATH       hand the lines that come in on this address to everyone on PATH;
                              ADDR as for --listen, or - for standard input; may be repeated
@@ -84,16 +84,22 @@ pub enum BuiltIn {
     Broadcast,
     WebSocket,
     Hello,
+    Chat,
+    Tracker,
+    Sync,
 }
 
 /// The paths that are always served, unless `--route` gives them another handler.
-const BUILT_IN_PATHS: [(&str, BuiltIn); 6] = [
+const BUILT_IN_PATHS: &[(&str, BuiltIn)] = &[
     ("/", BuiltIn::Broadcast),
     ("/mirror", BuiltIn::Mirror),
     ("/echo", BuiltIn::Echo),
     ("/broadcast", BuiltIn::Broadcast),
     ("/websocket", BuiltIn::WebSocket),
     ("/hello", BuiltIn::Hello),
+    ("/chat", BuiltIn::Chat),
+    ("/tracker", BuiltIn::Tracker),
+    ("/sync", BuiltIn::Sync),
 ];
 
 impl BuiltIn {
@@ -104,6 +110,9 @@ impl BuiltIn {
             "broadcast" => Some(BuiltIn::Broadcast),
             "websocket" => Some(BuiltIn::WebSocket),
             "hello" => Some(BuiltIn::Hello),
+            "chat" => Some(BuiltIn::Chat),
+            "tracker" => Some(BuiltIn::Tracker),
+            "sync" => Some(BuiltIn::Sync),
             _ => None,
         }
     }
@@ -115,6 +124,9 @@ impl BuiltIn {
             BuiltIn::Broadcast => server.route(path, Broadcast),
             BuiltIn::WebSocket => server.route(path, Echo::new("Server echoed: ")),
             BuiltIn::Hello => server.route(path, Hello),
+            BuiltIn::Chat => server.route(path, Chat::default()),
+            BuiltIn::Tracker => server.route(path, Tracker::default()),
+            BuiltIn::Sync => server.route(path, Sync::default()),
         }
     }
 }
@@ -241,7 +253,10 @@ fn route(word: &str) -> Result<(String, BuiltIn), String> {
         .ok_or_else(|| format!("--route: '{word}' is not of the form PATH=HANDLER"))?;
     check_path("--route", path)?;
     let handler = BuiltIn::named(name).ok_or_else(|| {
-        format!("--route: no handler '{name}'; there are mirror, echo, broadcast, websocket, hello")
+        format!(
+            "--route: no handler '{name}'; there are mirror, echo, broadcast, websocket, hello, \
+             chat, tracker, sync"
+        )
     })?;
     Ok((path.to_string(), handler))
 }
