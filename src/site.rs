@@ -16,6 +16,7 @@ pub const FILES: &[(&str, &[u8])] = &[
     // The programs, to read.
     ("/demo/minimal.rs", include_bytes!("../demo/minimal.rs")),
     ("/demo/hello.rs", include_bytes!("../demo/hello.rs")),
+    ("/demo/echo.rs", include_bytes!("../demo/echo.rs")),
     ("/demo/broadcast.rs", include_bytes!("../demo/broadcast.rs")),
     ("/demo/tracker.rs", include_bytes!("../demo/tracker.rs")),
     ("/demo/chat.rs", include_bytes!("../demo/chat.rs")),
