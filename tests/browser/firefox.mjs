@@ -89,7 +89,9 @@ async function start() {
 // Opens a page, and waits until it says what is wanted.
 async function check(ask, name) {
   const run = async (script) => (await ask('WebDriver:ExecuteScript', { script, args: [] })).value;
-  await ask('WebDriver:Navigate', { url: new URL(name, base).href });
+  const url = new URL(name, base).href;
+  assert.equal((await fetch(url)).status, 200);
+  await ask('WebDriver:Navigate', { url });
   await run('window.wrong = []; addEventListener("error", function (event) { wrong.push(event.message); });');
   await until(`${name} is open`, () => run('var state = document.getElementById("state");' +
     'return state && state.getAttribute("data-state") === "open";'));
