@@ -8,6 +8,7 @@ use crate::buffer::Outbox;
 use crate::config::Config;
 use crate::engine::{ConnId, RouteId};
 use crate::feed::Lines;
+use crate::peer_addr::PeerAddr;
 use crate::proto::{Decoder, Framing, Version};
 use crate::timer::{Millis, NEVER, millis};
 use crate::transport::Stream;
@@ -69,6 +70,17 @@ pub(crate) enum Overdue {
     Close,
 }
 
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// Octets that were read but may not be looked at yet: the handler paused the connection, or
+    /// an HTTP response is still on its way.
+    pub(crate) held: Vec<u8>,
+    /// The subprotocol chosen.
+    pub(crate) protocol: Option<Box<str>>,
+    /// Set once it is known how the connection ends.
+    pub(crate) ending: Option<Ending>,
+}
+
 /// What one read brought.
 #[derive(Debug)]
 pub(crate) struct Fresh {
@@ -84,21 +96,16 @@ pub(crate) struct Fresh {
 pub(crate) struct Connection {
     pub(crate) id: ConnId,
     pub(crate) stream: Stream,
-    pub(crate) addr: Option<SocketAddr>,
+    pub(crate) addr: PeerAddr,
     pub(crate) ready_state: ReadyState,
     pub(crate) version: Version,
     pub(crate) route: RouteId,
     /// This connection's place among the members of its route.
     pub(crate) member: u32,
     pub(crate) inbox: Inbox,
-    /// Octets that were read but may not be looked at yet: the handler paused the connection, or
-    /// an HTTP response is still on its way.
-    pub(crate) held: Vec<u8>,
     pub(crate) outbox: Outbox,
-    /// The subprotocol chosen.
-    pub(crate) protocol: Option<Box<str>>,
-    /// Set once it is known how the connection ends.
-    pub(crate) ending: Option<Box<Ending>>,
+    /// What most connections have nothing of, most of the time.
+    rare: Option<Box<Rare>>,
 
     /// A source of lines; `on_source_end` is owed.
     pub(crate) source: bool,
@@ -149,16 +156,14 @@ impl Connection {
         Connection {
             id,
             stream,
-            addr,
+            addr: addr.into(),
             ready_state: ReadyState::Connecting,
             version: Version::Rfc6455,
             route: 0,
             member: 0,
             inbox: Inbox::Head(Vec::new()),
-            held: Vec::new(),
             outbox: Outbox::default(),
-            protocol: None,
-            ending: None,
+            rare: None,
             source: false,
             opened: false,
             dirty: false,
@@ -196,6 +201,24 @@ impl Connection {
         self.paused || (matches!(self.inbox, Inbox::Head(_)) && !self.outbox.is_empty())
     }
 
+    pub(crate) fn rare(&self) -> Option<&Rare> {
+        self.rare.as_deref()
+    }
+
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Whether it is known how the connection ends.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.rare().is_some_and(|rare| rare.ending.is_some())
+    }
+
+    /// Whether octets wait to be looked at.
+    pub(crate) fn has_held(&self) -> bool {
+        self.rare().is_some_and(|rare| !rare.held.is_empty())
+    }
+
     /// One read: into a large message that is under way, or else into the receive buffer.
     pub(crate) fn read(&mut self, receive: &mut [u8]) -> io::Result<Fresh> {
         if let Inbox::Frames(decoder) = &mut self.inbox
@@ -229,7 +252,8 @@ impl Connection {
         let (taken, stall) = (self.taken, millis(config.stall_timeout()));
         let stall = (if self.blocked { taken + stall } else { NEVER }, Overdue::Stall);
         match self.ready_state {
-            ReadyState::Connecting if self.blocked => stall,
+            // A response is on its way, or the refusal of a late request.
+            ReadyState::Connecting if !self.outbox.is_empty() => stall,
             ReadyState::Connecting => {
                 (self.since + millis(config.handshake_timeout), Overdue::Handshake)
             }
@@ -247,7 +271,7 @@ impl Connection {
 
     fn ping_deadline(&self, config: &Config) -> (Millis, Overdue) {
         match config.ping_interval {
-            Some(_) if self.awaiting_pong => {
+            Some(_) if self.awaiting_pong && !self.paused => {
                 (self.since + millis(config.pong_timeout), Overdue::Pong)
             }
             Some(interval) if !self.paused && !self.version.is_hixie() => {

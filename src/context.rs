@@ -9,7 +9,7 @@ use crate::proto::close::code;
 use crate::proto::{Message, Version};
 use crate::sending::SendStatus;
 use crate::stats::Stats;
-use crate::timer::{Timer, TimerId, millis};
+use crate::timer::{Timer, TimerId};
 
 /// Handed to every callback: the connection it is about, and through it the others.
 ///
@@ -82,8 +82,8 @@ impl<'a> Context<'a> {
         self.engine.members.get(usize::from(self.route)).map_or(&[], Vec::as_slice)
     }
 
-    /// Queues a ping with up to 125 octets; what is over is left off. Dropped in the Hixie
-    /// versions, which have none.
+    /// Queues a ping with up to 125 octets; what is over is left off. The answer comes to
+    /// [`on_pong`](crate::Handler::on_pong). Dropped in the Hixie versions, which have none.
     pub fn ping(&mut self, payload: &[u8]) -> SendStatus {
         self.engine.ping(self.id, payload)
     }
@@ -117,7 +117,7 @@ impl<'a> Context<'a> {
     /// Calls [`on_timer`](crate::Handler::on_timer) with `tag` once, not before `after` has passed,
     /// and not if the connection has ended by then.
     pub fn set_timer(&mut self, after: Duration, tag: u64) -> TimerId {
-        let at = self.engine.clock.now().saturating_add(millis(after).max(1));
+        let at = self.engine.clock.after(after);
         self.engine.timers.set(at, Timer { conn: self.id, route: self.route, tag })
     }
 
@@ -144,13 +144,13 @@ impl<'a> Context<'a> {
 
     /// The subprotocol chosen.
     pub fn protocol(&self) -> Option<&str> {
-        self.engine.get(self.id)?.protocol.as_deref()
+        self.engine.get(self.id)?.rare()?.protocol.as_deref()
     }
 
     /// The client's address: that of its socket, or what the proxy says if
     /// [`Config::trust_proxy`](crate::Config::trust_proxy) is set (the port is 0 then). `None` on a
     /// Unix socket.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
-        self.engine.get(self.id)?.addr
+        self.engine.get(self.id)?.addr.get()
     }
 }

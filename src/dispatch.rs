@@ -8,7 +8,7 @@ use crate::connection::{Challenge, Inbox};
 use crate::context::Context;
 use crate::engine::{ConnId, RouteId};
 use crate::handler::Answer;
-use crate::http::{self, HeadEnd, Request, Response, bad_request, find_head_end};
+use crate::http::{self, Request, Response};
 use crate::origin::admitted;
 use crate::proto::handshake::{self, Offer};
 use crate::proto::{Decoder, Event};
@@ -22,7 +22,7 @@ impl Server {
         loop {
             let Some(conn) = self.engine.get_mut(id) else { return };
             if conn.is_holding() {
-                conn.held.extend_from_slice(rest);
+                conn.rare_mut().held.extend_from_slice(rest);
                 return;
             }
             let used = match &conn.inbox {
@@ -53,32 +53,16 @@ impl Server {
             kept.extend_from_slice(fresh);
         }
         let head = if before > 0 { &kept[..] } else { fresh };
-        let head_only = http::asks_head_only(head);
-        if !http::may_begin(head) {
-            self.refuse(
-                id,
-                bad_request("no HTTP request begins like this; TLS is not spoken"),
-                false,
-            );
-            return input.len();
-        }
-        match find_head_end(head, before) {
-            HeadEnd::At(end) if end <= max => {
+        match http::head_end(head, before, max) {
+            Ok(Some(end)) => {
                 self.take_request(id, &head[..end]);
                 return end - before;
             }
-            HeadEnd::Missing if head.len() <= max => {
+            Ok(None) => {
                 let kept = if before > 0 { kept } else { input.to_vec() };
                 conn.inbox = Inbox::Head(kept);
             }
-            HeadEnd::BareLineFeed => {
-                let response = bad_request("a line of the request head ends in a bare LF");
-                self.refuse(id, response, head_only);
-            }
-            HeadEnd::At(_) | HeadEnd::Missing => {
-                let response = Response::text(431, format!("the head is over {max} octets\n"));
-                self.refuse(id, response, head_only);
-            }
+            Err(response) => self.refuse(id, response, http::asks_head_only(head)),
         }
         input.len()
     }
@@ -108,11 +92,11 @@ impl Server {
         }
         let last = request.header_values("X-Forwarded-For").last();
         let address = last
-            .and_then(|list| str::from_utf8(list).ok())
-            .and_then(|list| list.rsplit(',').next())
+            .and_then(|list| list.rsplit(|&octet| octet == b',').next())
+            .and_then(|address| str::from_utf8(address).ok())
             .and_then(|address| address.trim().parse::<IpAddr>().ok());
         if let (Some(ip), Some(conn)) = (address, self.engine.get_mut(id)) {
-            conn.addr = Some(SocketAddr::new(ip, 0));
+            conn.addr = Some(SocketAddr::new(ip, 0)).into();
         }
     }
 
@@ -192,10 +176,12 @@ impl Server {
     ) {
         let secure = self.is_secure(&offer.request);
         self.engine.append(id, |out| offer.accept(protocol.as_deref(), secure, out));
-        let Some(conn) = self.engine.get_mut(id).filter(|conn| conn.ending.is_none()) else {
+        let Some(conn) = self.engine.get_mut(id).filter(|conn| !conn.is_ending()) else {
             return;
         };
-        conn.protocol = protocol;
+        if protocol.is_some() {
+            conn.rare_mut().protocol = protocol;
+        }
         conn.version = offer.version;
         conn.route = route;
         match offer.challenge() {
@@ -230,7 +216,7 @@ impl Server {
     fn open(&mut self, id: ConnId, request: &Request<'_>) {
         let Some(conn) = self.engine.get_mut(id) else { return };
         conn.inbox = Inbox::Frames(Decoder::new(conn.version));
-        let (version, addr) = (conn.version, conn.addr);
+        let (version, addr) = (conn.version, conn.addr.get());
         let from = addr.map_or("a Unix socket".to_string(), |addr| addr.to_string());
         info!("#{} open: {version} {} from {from}", id.serial(), request.path());
         self.engine.open(id);
@@ -242,25 +228,12 @@ impl Server {
     fn take_frames(&mut self, id: ConnId, input: &mut [u8]) -> usize {
         let limits = self.engine.config.limits();
         let Some(conn) = self.engine.get_mut(id) else { return input.len() };
-        let route = conn.route;
         let Inbox::Frames(mut decoder) = std::mem::replace(&mut conn.inbox, Inbox::Lent) else {
             return input.len();
         };
         let mut used = 0;
         while let Some(event) = decoder.next(input, &mut used, &limits, &mut self.engine.pool) {
-            match event {
-                Event::Message(message) if self.engine.is_open(id) => {
-                    self.engine.stats.messages_in += 1;
-                    if let Some(handler) = self.routes.handler(route) {
-                        handler.on_message(&mut Context::new(&mut self.engine, id, route), message);
-                    }
-                }
-                // Sent before the peer saw our close: the browser drops such messages too.
-                Event::Message(_) | Event::Pong => {}
-                Event::Ping(payload) => self.engine.pong(id, payload),
-                Event::Close(close) => self.engine.close_received(id, close),
-                Event::Failed(violation) => self.engine.violated(id, violation),
-            }
+            self.take_frame(id, event);
             match self.engine.get(id) {
                 Some(conn) if conn.paused => break,
                 Some(conn) if matches!(conn.inbox, Inbox::Lent) => {}
@@ -271,6 +244,23 @@ impl Server {
             conn.inbox = Inbox::Frames(decoder);
         }
         used
+    }
+
+    fn take_frame(&mut self, id: ConnId, event: Event<'_>) {
+        match event {
+            // What was sent before the peer saw our close is dropped, as the browser drops it.
+            Event::Message(_) | Event::Pong(_) if !self.engine.is_open(id) => {}
+            Event::Message(message) => {
+                self.engine.stats.messages_in += 1;
+                self.with_handler(id, |handler, ws| handler.on_message(ws, message));
+            }
+            Event::Pong(payload) => {
+                self.with_handler(id, |handler, ws| handler.on_pong(ws, payload))
+            }
+            Event::Ping(payload) => self.engine.pong(id, payload),
+            Event::Close(close) => self.engine.close_received(id, close),
+            Event::Failed(violation) => self.engine.violated(id, violation),
+        }
     }
 
     /// Answers a request that cannot be served, and ends the connection.

@@ -75,6 +75,11 @@ pub(crate) struct Engine {
     serial: u32,
 }
 
+/// The connection of this name, if it is still there. For where the rest of the engine is in use.
+pub(crate) fn find(conns: &mut Slab<Connection>, id: ConnId) -> Option<&mut Connection> {
+    conns.get_mut(id.slot as usize).filter(|conn| conn.id == id)
+}
+
 impl Engine {
     pub(crate) fn new(config: Config) -> Engine {
         Engine {
@@ -99,7 +104,7 @@ impl Engine {
     }
 
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
-        self.conns.get_mut(id.slot as usize).filter(|conn| conn.id == id)
+        find(&mut self.conns, id)
     }
 
     /// Whose event this is; nobody's if the connection is gone.
@@ -185,7 +190,7 @@ impl Engine {
     /// The handshake is done: the connection is one of its route's.
     pub(crate) fn open(&mut self, id: ConnId) {
         let now = self.clock.now();
-        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|conn| conn.id == id) else {
+        let Some(conn) = find(&mut self.conns, id) else {
             return;
         };
         conn.ready_state = ReadyState::Open;
@@ -206,7 +211,7 @@ impl Engine {
     pub(crate) fn wake_reader(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id)
             && !conn.is_holding()
-            && (conn.readable || !conn.held.is_empty())
+            && (conn.readable || conn.has_held())
             && !std::mem::replace(&mut conn.ready, true)
         {
             self.ready.push(id);
@@ -219,15 +224,27 @@ impl Engine {
             && std::mem::replace(&mut conn.paused, false)
         {
             conn.heard = now;
+            conn.awaiting_pong = false;
             self.wake_reader(id);
             self.arm(id);
         }
     }
 
+    /// Something came. What is due next may be due sooner than the pong was.
+    pub(crate) fn heard(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        if let Some(conn) = self.get_mut(id) {
+            conn.heard = now;
+            if std::mem::take(&mut conn.awaiting_pong) {
+                self.arm(id);
+            }
+        }
+    }
+
     /// What was read before and may be looked at now.
     pub(crate) fn take_held(&mut self, id: ConnId) -> Option<Vec<u8>> {
-        let conn = self.get_mut(id).filter(|conn| !conn.is_holding() && !conn.held.is_empty())?;
-        Some(std::mem::take(&mut conn.held))
+        let conn = self.get_mut(id).filter(|conn| !conn.is_holding() && conn.has_held())?;
+        Some(std::mem::take(&mut conn.rare_mut().held))
     }
 
     // Writing.
@@ -256,14 +273,13 @@ impl Engine {
     /// Writes what waits. True if the handler is owed `on_drain`.
     pub(crate) fn flush(&mut self, id: ConnId, scratch: &mut [u8]) -> bool {
         let now = self.clock.now();
-        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|c| c.id == id && !c.gone)
-        else {
+        let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
             return false;
         };
+        let mut drained = false;
         let counter = &mut self.stats.bytes_out;
-        let flushed = conn.outbox.flush(&conn.stream, scratch, &mut self.pool, counter);
-        match flushed {
-            Ok(Flushed::All) => return self.flushed_all(id),
+        match conn.outbox.flush(&conn.stream, scratch, &mut self.pool, counter) {
+            Ok(Flushed::All) => drained = self.flushed_all(id),
             Ok(Flushed::Budget) => {
                 conn.taken = now;
                 conn.blocked = false;
@@ -277,7 +293,7 @@ impl Engine {
             Err(error) => self.drop_now(id, code::ABNORMAL, &error.to_string()),
         }
         self.arm(id);
-        false
+        drained
     }
 
     fn flushed_all(&mut self, id: ConnId) -> bool {
@@ -291,7 +307,6 @@ impl Engine {
         if conn.ready_state == ReadyState::Connecting && conn.served {
             conn.since = now;
             self.wake_reader(id);
-            self.arm(id);
             return false;
         }
         conn.is_open() && std::mem::replace(&mut conn.pressed, false)
@@ -306,8 +321,7 @@ impl Engine {
 
     /// Sees to it that the connection is looked at when its next deadline falls due.
     pub(crate) fn arm(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|c| c.id == id && !c.gone)
-        else {
+        let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
             return;
         };
         let (at, _) = conn.deadline(&self.config);
@@ -321,17 +335,13 @@ impl Engine {
     pub(crate) fn next_overdue(&mut self) -> Option<(ConnId, Overdue)> {
         let now = self.clock.now();
         while let Some((at, id)) = self.deadlines.pop_due(now) {
-            let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|c| c.id == id && !c.gone)
-            else {
+            let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
                 continue;
             };
             if conn.armed != at {
                 continue;
             }
             conn.armed = Millis::MAX;
-            if conn.heard > conn.since {
-                conn.awaiting_pong = false;
-            }
             let (at, overdue) = conn.deadline(&self.config);
             if at <= now {
                 return Some((id, overdue));

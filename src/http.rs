@@ -133,9 +133,25 @@ pub(crate) fn find_head_end(buf: &[u8], searched: usize) -> HeadEnd {
     HeadEnd::Missing
 }
 
+/// How long the head at the front of these octets is, `None` if it is not whole yet, or the answer
+/// to what cannot become one within `max` octets.
+pub(crate) fn head_end(buf: &[u8], searched: usize, max: usize) -> Result<Option<usize>, Response> {
+    if !may_begin(buf) {
+        return Err(bad_request("no HTTP request begins like this; TLS is not spoken"));
+    }
+    match find_head_end(buf, searched) {
+        HeadEnd::At(end) if end <= max => Ok(Some(end)),
+        HeadEnd::Missing if buf.len() <= max => Ok(None),
+        HeadEnd::BareLineFeed => Err(bad_request("a line of the request head ends in a bare LF")),
+        HeadEnd::At(_) | HeadEnd::Missing => {
+            Err(Response::text(431, format!("the head is over {max} octets\n")))
+        }
+    }
+}
+
 /// Whether a request may begin like this: with a method, which is a token, behind one empty line
 /// at most (RFC 9112 sections 2.2 and 3). TLS and most other protocols differ in the first octet.
-pub(crate) fn may_begin(head: &[u8]) -> bool {
+fn may_begin(head: &[u8]) -> bool {
     match head.strip_prefix(b"\r\n").unwrap_or(head) {
         [] | [b'\r'] | [b'\r', b'\n', ..] => true,
         [first, ..] => first.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(first),

@@ -45,6 +45,7 @@ mod handler;
 pub mod handlers;
 mod http;
 mod origin;
+mod peer_addr;
 mod pool;
 mod proto;
 mod remote;
@@ -57,6 +58,11 @@ mod stats;
 mod timer;
 mod transport;
 mod turn;
+
+/// The README, whose examples are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
 
 pub use config::{Config, OnFull};
 pub use connection::ReadyState;

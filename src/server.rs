@@ -1,7 +1,7 @@
 //! The loop: one poll, and the turn.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -138,7 +138,7 @@ impl Server {
     /// if standard input cannot be watched.
     pub fn feed_stdin(&mut self, path: &str) -> io::Result<()> {
         let route = self.named_route(path)?;
-        let stdin = Stream::Stdin(io::stdin());
+        let stdin = Stream::Stdin;
         self.engine.admit_source(self.poll.registry(), stdin, None, route)?;
         Ok(())
     }
@@ -276,6 +276,13 @@ impl Server {
     /// Whether the server was stopped and all its connections have ended.
     pub fn is_stopped(&self) -> bool {
         self.engine.stopping && self.engine.conns.is_empty()
+    }
+}
+
+impl AsFd for Server {
+    /// The same as [`fd`](Server::fd), borrowed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.registry().as_fd()
     }
 }
 

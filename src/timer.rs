@@ -40,6 +40,12 @@ impl Clock {
         self.start.elapsed()
     }
 
+    /// The first whole millisecond when `duration` will have passed from this very moment on: the
+    /// turn may have begun a while ago.
+    pub(crate) fn after(&self, duration: Duration) -> Millis {
+        millis(self.start.elapsed().saturating_add(duration)) + 1
+    }
+
     /// How long from this very moment until `at`.
     pub(crate) fn until(&self, at: Millis) -> Duration {
         Duration::from_millis(at).saturating_sub(self.start.elapsed())

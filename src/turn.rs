@@ -97,7 +97,6 @@ impl Server {
 
     /// One read. True if there may be more to read now.
     fn read_once(&mut self, id: ConnId, receive: &mut [u8]) -> bool {
-        let now = self.engine.clock.now();
         let Some(conn) = self.engine.get_mut(id).filter(|conn| conn.may_read()) else {
             return false;
         };
@@ -109,12 +108,12 @@ impl Server {
                 false
             }
             Ok(fresh) => {
-                conn.heard = now;
                 // A short read has emptied the socket, unless its end was announced with it: that
                 // is announced only once, so read on to find it.
                 conn.readable = fresh.filled || conn.read_closed;
                 let more = conn.readable;
                 self.engine.stats.bytes_in += fresh.octets as u64;
+                self.engine.heard(id);
                 match fresh.behind {
                     Some(mut behind) => self.take_in(id, &mut behind),
                     None => self.take_in(id, &mut receive[..fresh.octets]),
@@ -200,10 +199,11 @@ impl Server {
     /// neither leads to more of the other: a goodbye sent from `on_close` still goes out now.
     pub(crate) fn settle(&mut self) {
         let mut unfinished = Vec::new();
+        let mut drained = Vec::new();
         loop {
             while let Some(id) = self.engine.next_dirty() {
                 if self.engine.flush(id, &mut self.receive) {
-                    self.with_handler(id, |handler, ws| handler.on_drain(ws));
+                    drained.push(id);
                 }
                 if self.engine.wants_flush(id) {
                     unfinished.push(id);
@@ -220,13 +220,20 @@ impl Server {
         for id in unfinished {
             self.engine.mark_dirty(id);
         }
+        // What these queue is written next turn: a handler that refills the backlog of a fast
+        // reader would hold this one for good.
+        for id in drained {
+            if self.engine.is_open(id) {
+                self.with_handler(id, |handler, ws| handler.on_drain(ws));
+            }
+        }
     }
 
     /// Calls `on_close` if it is owed, and removes the connection if it is gone.
     fn report(&mut self, id: ConnId) {
         let Some(conn) = self.engine.get_mut(id) else { return };
         let (opened, source) = (std::mem::take(&mut conn.opened), std::mem::take(&mut conn.source));
-        let (gone, ending) = (conn.gone, conn.ending.take());
+        let (gone, ending) = (conn.gone, conn.rare_mut().ending.take());
         if let Some(ending) = ending.filter(|_| opened) {
             let (version, route) = (conn.version, conn.route);
             self.engine.stats.closed += 1;

@@ -261,7 +261,7 @@ mod tests {
         let mut reader = Reader::new(version, limits);
         let seen = reader.read_all(reads.iter().copied());
         match reader.decoder {
-            EitherDecoder::Hixie(decoder) => (decoder, seen),
+            EitherDecoder::Hixie(decoder) => (*decoder, seen),
             EitherDecoder::Hybi(_) => panic!("the wrong decoder"),
         }
     }

@@ -317,7 +317,7 @@ impl Decoder {
                 Err(_) => self.fail(Violation::NotUtf8),
             },
             PING => Event::Ping(payload),
-            PONG => Event::Pong,
+            PONG => Event::Pong(payload),
             CLOSE => match close::parse(self.version, payload) {
                 Ok(close) => {
                     self.state = State::Done;
@@ -349,7 +349,7 @@ impl Decoder {
         let partial = self.partial.get_or_insert_default();
         match self.frame.opcode {
             PING => Event::Ping(&partial.control),
-            PONG => Event::Pong,
+            PONG => Event::Pong(&partial.control),
             _ => {
                 self.state = State::Done;
                 match close::parse(self.version, &partial.control) {
@@ -535,7 +535,7 @@ mod tests {
             b"\x80\x82abcd\x0d\x0d",
             b"\x82\x81\0\0\0\0x",
         ];
-        let expected = [ping(b"p"), Seen::Pong, ping(b""), text("Hello"), binary(b"x")];
+        let expected = [ping(b"p"), Seen::Pong(Vec::new()), ping(b""), text("Hello"), binary(b"x")];
         assert_eq!(meaning(&octets.concat()), expected);
     }
 

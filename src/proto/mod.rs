@@ -100,7 +100,7 @@ impl<'a> From<&'a [u8]> for Message<'a> {
 pub(crate) enum Event<'a> {
     Message(Message<'a>),
     Ping(&'a [u8]),
-    Pong,
+    Pong(&'a [u8]),
     /// The peer's close: its code and reason, if it gave any.
     Close(Option<(u16, &'a str)>),
     /// The peer broke a rule. Nothing behind it is read.
@@ -119,14 +119,15 @@ pub(crate) struct Limits {
 /// One peer's octets since the handshake, cut into events.
 #[derive(Debug)]
 pub(crate) enum Decoder {
-    Hixie(hixie::Decoder),
+    /// Boxed: larger, and rarer by now.
+    Hixie(Box<hixie::Decoder>),
     Hybi(hybi::Decoder),
 }
 
 impl Decoder {
     pub(crate) fn new(version: Version) -> Decoder {
         if version.is_hixie() {
-            Decoder::Hixie(hixie::Decoder::new(version))
+            Decoder::Hixie(Box::new(hixie::Decoder::new(version)))
         } else {
             Decoder::Hybi(hybi::Decoder::new(version))
         }
