@@ -3,7 +3,13 @@
 mod broadcast;
 mod echo;
 mod hello;
+mod monitor;
+mod plot;
+mod stocks;
 
 pub use broadcast::Broadcast;
 pub use echo::{Echo, Mirror};
 pub use hello::Hello;
+pub use monitor::Monitor;
+pub use plot::Plot;
+pub use stocks::{Quote, Stocks};
