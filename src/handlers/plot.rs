@@ -154,8 +154,9 @@ impl Plot {
     /// Sends a page what it has not seen, or notes that it waits.
     fn serve(&mut self, ws: &mut Context<'_>) {
         let Some(seen) = self.pages.get_mut(&ws.id()) else { return };
-        let end = end_of_batch(&self.series, *seen, self.count);
-        if end <= *seen || ws.buffered_amount() > MOST_BUFFERED {
+        let is_slow = ws.buffered_amount() > MOST_BUFFERED;
+        let end = if is_slow { *seen } else { end_of_batch(&self.series, *seen, self.count) };
+        if end == *seen {
             self.waiting.insert(ws.id());
             return;
         }
