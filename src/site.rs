@@ -10,6 +10,9 @@ pub const FILES: &[(&str, &[u8])] = &[
     ("/chat.html", include_bytes!("../demo/web/chat.html")),
     ("/websock.html", include_bytes!("../demo/web/websock.html")),
     ("/sync.html", include_bytes!("../demo/web/sync.html")),
+    ("/plotter.html", include_bytes!("../demo/web/plotter.html")),
+    ("/stocks.html", include_bytes!("../demo/web/stocks.html")),
+    ("/monitor.html", include_bytes!("../demo/web/monitor.html")),
     ("/style.css", include_bytes!("../demo/web/style.css")),
     ("/connection.js", include_bytes!("../demo/web/connection.js")),
     ("/favicon.svg", include_bytes!("../demo/web/favicon.svg")),
@@ -21,5 +24,8 @@ pub const FILES: &[(&str, &[u8])] = &[
     ("/demo/tracker.rs", include_bytes!("../demo/tracker.rs")),
     ("/demo/chat.rs", include_bytes!("../demo/chat.rs")),
     ("/demo/websock.rs", include_bytes!("../demo/websock.rs")),
+    ("/demo/plotter.rs", include_bytes!("../demo/plotter.rs")),
+    ("/demo/stocks.rs", include_bytes!("../demo/stocks.rs")),
+    ("/demo/monitor.rs", include_bytes!("../demo/monitor.rs")),
     ("/demo/sync.rs", include_bytes!("../demo/sync.rs")),
 ];

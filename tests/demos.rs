@@ -298,3 +298,29 @@ fn sync_keeps_one_state() {
     late.text("pause");
     assert_eq!(told(&mut late)["version"], 5);
 }
+
+#[test]
+fn stocks_answers_and_pushes() {
+    let demo = Demo::start("stocks", "/stocks");
+    let quotes = |text: &str| -> serde_json::Value {
+        let quotes: serde_json::Value = serde_json::from_str(text).unwrap();
+        quotes["quotes"].clone()
+    };
+    let pushed = quotes(&demo.client("/stocks").read_text());
+    let polled = Demo::get(&demo.host, "/quote");
+    let (_, content) = polled.split_once("\r\n\r\n").unwrap();
+    assert_eq!(quotes(content).as_array().map(Vec::len), pushed.as_array().map(Vec::len));
+    has_its_page(&demo.host, "<title>Stocks");
+}
+
+#[test]
+fn monitor_watches_itself() {
+    let demo = Demo::start("monitor", "/stats");
+    let mut other = demo.client("/anywhere");
+    other.text("busy");
+    assert_eq!(other.read_text(), "busy");
+    let report: serde_json::Value =
+        serde_json::from_str(&demo.client("/stats").read_text()).unwrap();
+    assert!(report["open"].is_array() && report["uptime"].is_number(), "{report}");
+    has_its_page(&demo.host, "<title>Monitor");
+}
