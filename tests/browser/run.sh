@@ -19,4 +19,5 @@ start_server "$1"
 failed=0
 node "$work/browser/run.mjs" "http://$address" "${@:2}" || failed=1
 stop_server || failed=1
+node "$work/browser/restart.mjs" "$(realpath "$1")" || failed=1
 exit "$failed"
