@@ -18,10 +18,11 @@ use crate::connection::{Challenge, Inbox};
 use crate::context::Context;
 use crate::engine::{ConnId, RouteId};
 use crate::handler::Answer;
-use crate::http::{self, Request, Response};
+use crate::http::{self, Request};
 use crate::origin::admitted;
 use crate::proto::handshake::{self, Offer};
 use crate::proto::{Decoder, Event, take};
+use crate::response::Response;
 use crate::server::Server;
 
 impl Server {

@@ -7,7 +7,8 @@ use md5::Md5;
 use sha1::{Digest, Sha1};
 
 use super::Version;
-use crate::http::{Request, Response, bad_request};
+use crate::http::Request;
+use crate::response::{Response, bad_request};
 
 /// RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

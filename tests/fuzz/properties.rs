@@ -22,11 +22,12 @@ use crate::context::Context;
 use crate::engine::ConnId;
 use crate::files::Site;
 use crate::handler::{Answer, Handler};
-use crate::http::{self, Body, HeadEnd, Request, Response, find_head_end};
+use crate::http::{self, HeadEnd, Request, find_head_end};
 use crate::origin::{OriginRule, admitted};
 use crate::pool::Pool;
 use crate::proto::handshake::{self, Offer};
 use crate::proto::{self, Decoder, Event, Framing, Limits, Message, Version};
+use crate::response::{Body, Response};
 use crate::server::Server;
 use crate::transport::Stream;
 
