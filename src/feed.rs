@@ -1,15 +1,8 @@
 //! Lines from outside: a sensor, a log, a script that writes to a TCP port or to standard input,
 //! and has its lines handed to the handler of a route.
 
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects
-    )
-)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use log::{debug, info, warn};
 use memchr::memchr;

@@ -3,15 +3,8 @@
 //! `httparse` cuts the head into fields; everything it is lenient about is checked here first, so
 //! that no two readers of the same bytes (a proxy in front and us) can disagree about them.
 
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects
-    )
-)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use httparse::Header;
 use memchr::memchr_iter;
@@ -128,12 +121,10 @@ pub(crate) enum HeadEnd {
 pub(crate) fn find_head_end(buf: &[u8], searched: usize) -> HeadEnd {
     for line_feed in memchr_iter(b'\n', buf.get(searched..).unwrap_or_default()) {
         let end = searched.saturating_add(line_feed).saturating_add(1);
-        let lines = buf.get(..end).unwrap_or_default();
-        if !lines.ends_with(b"\r\n") {
-            return HeadEnd::BareLineFeed;
-        }
-        if lines.ends_with(b"\r\n\r\n") {
-            return HeadEnd::At(end);
+        match buf.get(..end).unwrap_or_default() {
+            [.., b'\r', b'\n', b'\r', b'\n'] => return HeadEnd::At(end),
+            [.., b'\r', b'\n'] => {}
+            _ => return HeadEnd::BareLineFeed,
         }
     }
     HeadEnd::Missing
