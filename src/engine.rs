@@ -278,10 +278,9 @@ impl Engine {
         let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
             return false;
         };
-        let mut drained = false;
         let counter = &mut self.stats.bytes_out;
         match conn.outbox.flush(&conn.stream, scratch, &mut self.pool, counter) {
-            Ok(Flushed::All) => drained = self.flushed_all(id),
+            Ok(Flushed::All) => return self.flushed_all(id),
             Ok(Flushed::Budget) => {
                 conn.taken = now;
                 conn.blocked = false;
@@ -295,7 +294,7 @@ impl Engine {
             Err(error) => self.drop_now(id, code::ABNORMAL, &error.to_string()),
         }
         self.arm(id);
-        drained
+        false
     }
 
     fn flushed_all(&mut self, id: ConnId) -> bool {
@@ -306,9 +305,12 @@ impl Engine {
             self.finish(id);
             return false;
         }
-        if conn.ready_state == ReadyState::Connecting && conn.served {
-            conn.since = now;
-            self.wake_reader(id);
+        if conn.ready_state == ReadyState::Connecting {
+            if conn.served {
+                conn.since = now;
+                self.wake_reader(id);
+            }
+            self.arm(id);
             return false;
         }
         conn.is_open() && std::mem::replace(&mut conn.pressed, false)
