@@ -9,7 +9,7 @@ use mio::{Registry, Token};
 use slab::Slab;
 
 use crate::buffer::Flushed;
-use crate::config::Config;
+use crate::config::{Config, Times};
 use crate::connection::{Connection, Inbox, Overdue, ReadyState};
 use crate::pool::Pool;
 use crate::proto::close::code;
@@ -57,6 +57,7 @@ pub(crate) type RouteId = u16;
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) config: Config,
+    times: Times,
     pub(crate) clock: Clock,
     pub(crate) conns: Slab<Connection>,
     /// The open connections on each route.
@@ -83,6 +84,7 @@ pub(crate) fn find(conns: &mut Slab<Connection>, id: ConnId) -> Option<&mut Conn
 impl Engine {
     pub(crate) fn new(config: Config) -> Engine {
         Engine {
+            times: Times::of(&config),
             config,
             clock: Clock::new(),
             conns: Slab::new(),
@@ -324,7 +326,7 @@ impl Engine {
         let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
             return;
         };
-        let (at, _) = conn.deadline(&self.config);
+        let (at, _) = conn.deadline(&self.times);
         if at < conn.armed {
             conn.armed = at;
             self.deadlines.push(at, id);
@@ -342,7 +344,7 @@ impl Engine {
                 continue;
             }
             conn.armed = Millis::MAX;
-            let (at, overdue) = conn.deadline(&self.config);
+            let (at, overdue) = conn.deadline(&self.times);
             if at <= now {
                 return Some((id, overdue));
             }

@@ -2,8 +2,9 @@
 
 use crate::context::Context;
 use crate::feed::SourceId;
-use crate::http::{Request, Response};
+use crate::http::Request;
 use crate::proto::Message;
+use crate::response::Response;
 
 /// The callbacks of one route. There is one handler for all connections on it, and it is called
 /// by one thread: its state is plain fields.

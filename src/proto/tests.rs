@@ -81,13 +81,11 @@ impl Reader {
     }
 
     fn take_in(&mut self, mut input: Vec<u8>) -> Vec<Seen> {
-        let (mut used, mut seen) = (0, Vec::new());
-        while let Some(event) =
-            self.decoder.next(&mut input, &mut used, &self.limits, &mut self.pool)
-        {
+        let (mut input, mut seen) = (&mut input[..], Vec::new());
+        while let Some(event) = self.decoder.next(&mut input, &self.limits, &mut self.pool) {
             seen.push(event.into());
         }
-        assert_eq!(used, input.len(), "octets left over behind {seen:?}");
+        assert!(input.is_empty(), "octets left over behind {seen:?}");
         seen
     }
 
