@@ -61,8 +61,10 @@ impl Handler for Tracker {
             *count += 1;
             Visitor { number: FIRST + *count, place: None }
         });
-        visitor.place = report.place;
-        ws.broadcast_to_others(&visitor.describe());
+        let was = std::mem::replace(&mut visitor.place, report.place);
+        if was != report.place {
+            ws.broadcast_to_others(&visitor.describe());
+        }
         if report.has_id {
             ws.send(message);
         } else {

@@ -230,12 +230,14 @@ async function checkSync({ check, open }) {
     const late = await open(context, 'sync');
     await waitFor(late, () => Number(document.getElementById('position').value) > 31);
     const places = await Promise.all([one, two, late].map((page) => value(page, 'position')));
-    assert.ok(Math.max(...places) - Math.min(...places) < 0.5, `in step: ${places.join(', ')}`);
+    assert.ok(Math.max(...places) - Math.min(...places) < 0.8, `in step: ${places.join(', ')}`);
     assert.equal(await value(late, 'volume'), 72);
     await late.locator('#play').click();
     await waitFor(one, () => document.getElementById('play').textContent === 'Play');
-    const still = await Promise.all([one, two, late].map((page) => value(page, 'position')));
-    assert.equal(new Set(still).size, 1, `stopped together: ${still.join(', ')}`);
+    const place = await one.evaluate(() => String(Math.round(state.position * 10) / 10));
+    for (const page of [one, two, late]) {
+      await waitFor(page, (place) => document.getElementById('position').value === place, place);
+    }
   });
 
   await check('sync: two who drag at once settle on one value', async (context) => {
