@@ -239,8 +239,8 @@ async function stocks({ base, check, open, state }) {
     await page.waitForFunction(() => poll.answers >= 3 && push.answers >= 3);
     const symbols = (id) => page.locator(`#${id} .quotes th`).allTextContents();
     assert.deepEqual(await symbols('poll'), await symbols('push'));
-    const ages = await page.evaluate(() => [poll.ages, push.ages]);
-    for (const age of ages.flat()) assert.ok(age > -50 && age < 2500, `${age} ms old`);
+    const ages = await page.evaluate(() => [poll.ages, push.ages].map((ages) => ages.map(byOneClock)));
+    for (const age of ages.flat()) assert.ok(age > -5 && age < 2500, `${age} ms old`);
   });
 
   await check('stocks: a symbol with markup stays text', async (context) => {
