@@ -13,6 +13,8 @@ use crate::transport::Stream;
 const MAX_SLICES: usize = 16;
 /// A chunk of own octets grows no further than this; what comes then begins another.
 const CHUNK: usize = 64 * 1024;
+/// Pipelined requests are answered until so much waits, and then after it is written.
+const BUSY: usize = 16 * 1024;
 /// Most octets written to one peer in a turn, so that a fast reader starves nobody.
 const WRITE_BUDGET: usize = 1024 * 1024;
 
@@ -45,9 +47,14 @@ pub(crate) enum Flushed {
     Budget,
 }
 
-/// The write buffer of one connection.
+/// The write buffer of one connection; an empty one is a null pointer.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
+    queue: Option<Box<Queue>>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
     chunks: VecDeque<Chunk>,
     /// Octets of the first chunk that are written already.
     written: usize,
@@ -58,16 +65,82 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// Octets that wait in memory.
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.queue.as_ref().map_or(0, |queue| queue.len)
     }
 
     /// Whether nothing waits, neither in memory nor in a file.
     pub(crate) fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        self.queue.is_none()
+    }
+
+    /// Whether so much waits that answers to further requests should not be put behind it.
+    pub(crate) fn is_busy(&self) -> bool {
+        let file = |chunk: &Chunk| matches!(chunk, Chunk::File { .. });
+        self.queue
+            .as_ref()
+            .is_some_and(|queue| queue.len >= BUSY || queue.chunks.back().is_some_and(file))
     }
 
     /// Queues what `write` appends.
     pub(crate) fn append(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
+        let queue = self.queue.get_or_insert_with(|| pool.take_queue());
+        queue.append(pool, write);
+        if queue.chunks.is_empty() {
+            self.give_back(pool);
+        }
+    }
+
+    /// Queues octets that other connections are sent too.
+    pub(crate) fn append_shared(&mut self, pool: &mut Pool, octets: &Rc<[u8]>) {
+        let queue = self.queue.get_or_insert_with(|| pool.take_queue());
+        queue.len += octets.len();
+        queue.chunks.push_back(Chunk::Shared(Rc::clone(octets)));
+    }
+
+    /// Queues `left` octets of a file, to be read as the peer takes them.
+    pub(crate) fn append_file(&mut self, pool: &mut Pool, file: File, offset: u64, left: u64) {
+        if left > 0 {
+            let queue = self.queue.get_or_insert_with(|| pool.take_queue());
+            queue.chunks.push_back(Chunk::File { file, offset, left });
+        }
+    }
+
+    /// Forgets everything, and gives the memory back.
+    pub(crate) fn clear(&mut self) {
+        self.queue = None;
+    }
+
+    /// Writes what the kernel takes, within the budget, and counts it. `scratch` is where files
+    /// are read to.
+    pub(crate) fn flush(
+        &mut self,
+        stream: &Stream,
+        scratch: &mut [u8],
+        pool: &mut Pool,
+        counter: &mut u64,
+    ) -> io::Result<Flushed> {
+        let Some(queue) = &mut self.queue else { return Ok(Flushed::All) };
+        let flushed = queue.flush(stream, scratch, pool, counter);
+        if matches!(flushed, Ok(Flushed::All)) {
+            self.give_back(pool);
+        }
+        flushed
+    }
+
+    fn give_back(&mut self, pool: &mut Pool) {
+        if let Some(queue) = self.queue.take() {
+            pool.give_queue(queue);
+        }
+    }
+}
+
+impl Queue {
+    /// Whether it is worth keeping: what was long once is not.
+    pub(crate) fn is_small(&self) -> bool {
+        self.chunks.capacity() <= MAX_SLICES
+    }
+
+    fn append(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
         let room = |chunk: &Chunk| matches!(chunk, Chunk::Own(octets) if octets.len() < CHUNK);
         if !self.chunks.back().is_some_and(room) {
             self.chunks.push_back(Chunk::Own(pool.take(0)));
@@ -82,27 +155,7 @@ impl Outbox {
         }
     }
 
-    /// Queues octets that other connections are sent too.
-    pub(crate) fn append_shared(&mut self, octets: &Rc<[u8]>) {
-        self.len += octets.len();
-        self.chunks.push_back(Chunk::Shared(Rc::clone(octets)));
-    }
-
-    /// Queues `left` octets of a file, to be read as the peer takes them.
-    pub(crate) fn append_file(&mut self, file: File, offset: u64, left: u64) {
-        if left > 0 {
-            self.chunks.push_back(Chunk::File { file, offset, left });
-        }
-    }
-
-    /// Forgets everything, and gives the memory back.
-    pub(crate) fn clear(&mut self) {
-        *self = Outbox::default();
-    }
-
-    /// Writes what the kernel takes, within the budget, and counts it. `scratch` is where files
-    /// are read to.
-    pub(crate) fn flush(
+    fn flush(
         &mut self,
         stream: &Stream,
         scratch: &mut [u8],
@@ -110,7 +163,7 @@ impl Outbox {
         counter: &mut u64,
     ) -> io::Result<Flushed> {
         let mut total = 0;
-        while !self.is_empty() {
+        while !self.chunks.is_empty() {
             if total >= WRITE_BUDGET {
                 return Ok(Flushed::Budget);
             }
@@ -128,7 +181,6 @@ impl Outbox {
                 return Ok(Flushed::Blocked { progress: total > 0 });
             }
         }
-        self.chunks = VecDeque::new();
         Ok(Flushed::All)
     }
 
@@ -207,10 +259,13 @@ mod tests {
         outbox.append(&mut pool, |out| out.extend_from_slice(b"ab"));
         outbox.append(&mut pool, |out| out.extend_from_slice(b"cd"));
         outbox.append(&mut pool, |_| {});
-        assert_eq!((outbox.chunks.len(), outbox.len()), (1, 4));
+        assert_eq!(
+            outbox.queue.as_ref().map(|queue| (queue.chunks.len(), queue.len)),
+            Some((1, 4))
+        );
         let (stream, mut peer) = pair();
         assert_eq!(flush(&mut outbox, &stream), Flushed::All);
-        assert_eq!(outbox.chunks.capacity(), 0);
+        assert!(outbox.is_empty());
         let mut got = [0; 4];
         peer.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"abcd");
@@ -227,8 +282,8 @@ mod tests {
         let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
         let shared: Rc<[u8]> = vec![b's'; 400_000].into();
         outbox.append(&mut pool, |out| out.extend_from_slice(b"head"));
-        outbox.append_shared(&shared);
-        outbox.append_file(file, 100_000, 200_000);
+        outbox.append_shared(&mut pool, &shared);
+        outbox.append_file(&mut pool, file, 100_000, 200_000);
         outbox.append(&mut pool, |out| out.extend_from_slice(b"tail"));
         assert_eq!(outbox.len(), 400_008);
 
@@ -252,7 +307,7 @@ mod tests {
     #[test]
     fn a_file_that_shrinks_is_an_error() {
         let (mut outbox, (stream, _peer)) = (Outbox::default(), pair());
-        outbox.append_file(File::open("/dev/null").unwrap(), 0, 1);
+        outbox.append_file(&mut Pool::default(), File::open("/dev/null").unwrap(), 0, 1);
         let error = outbox.flush(&stream, &mut [0; 10], &mut Pool::default(), &mut 0).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }

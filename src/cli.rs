@@ -7,7 +7,9 @@ use std::time::Duration;
 use lexopt::Arg;
 use lexopt::prelude::*;
 use log::LevelFilter;
-use wsloop::handlers::{Broadcast, Echo, Hello, Mirror, Monitor, Plot, Stocks};
+use wsloop::handlers::{
+    Broadcast, Chat, Echo, Hello, Mirror, Monitor, Plot, Stocks, Sync, Tracker,
+};
 use wsloop::{Config, OriginRule, Server};
 
 pub const HELP: &str = "\
@@ -23,9 +25,9 @@ Where and what
                              system choose; may be repeated      [default: 127.0.0.1:8080]
   -r, --root DIR             serve the files of this folder       [default: the demo site]
       --route PATH=HANDLER   serve one more path; HANDLER is mirror, echo, broadcast, websocket,
-                             hello, plot, stocks or stats; PATH * is every other path; may be
-                             repeated     [default: each at the path of its name, and
-                             broadcast at /]
+                             hello, chat, tracker, sync, plot, stocks or stats; PATH * is every
+                             other path; may be repeated
+                             [default: each at the path of its name, and broadcast at /]
       --feed ADDR=PATH       hand the lines that come in on this address to everyone on PATH;
                              ADDR as for --listen, or - for standard input; may be repeated
                              [default: 127.0.0.1:9876=/plot if there is none of --listen,
@@ -87,6 +89,9 @@ pub enum BuiltIn {
     Broadcast,
     WebSocket,
     Hello,
+    Chat,
+    Tracker,
+    Sync,
     Plot,
     Stocks,
     Monitor,
@@ -100,6 +105,9 @@ const BUILT_IN_PATHS: &[(&str, BuiltIn)] = &[
     ("/broadcast", BuiltIn::Broadcast),
     ("/websocket", BuiltIn::WebSocket),
     ("/hello", BuiltIn::Hello),
+    ("/chat", BuiltIn::Chat),
+    ("/tracker", BuiltIn::Tracker),
+    ("/sync", BuiltIn::Sync),
     ("/plot", BuiltIn::Plot),
     ("/stocks", BuiltIn::Stocks),
     ("/stats", BuiltIn::Monitor),
@@ -113,6 +121,9 @@ impl BuiltIn {
             "broadcast" => Some(BuiltIn::Broadcast),
             "websocket" => Some(BuiltIn::WebSocket),
             "hello" => Some(BuiltIn::Hello),
+            "chat" => Some(BuiltIn::Chat),
+            "tracker" => Some(BuiltIn::Tracker),
+            "sync" => Some(BuiltIn::Sync),
             "plot" => Some(BuiltIn::Plot),
             "stocks" => Some(BuiltIn::Stocks),
             "stats" => Some(BuiltIn::Monitor),
@@ -127,6 +138,9 @@ impl BuiltIn {
             BuiltIn::Broadcast => server.route(path, Broadcast),
             BuiltIn::WebSocket => server.route(path, Echo::new("Server echoed: ")),
             BuiltIn::Hello => server.route(path, Hello),
+            BuiltIn::Chat => server.route(path, Chat::default()),
+            BuiltIn::Tracker => server.route(path, Tracker::default()),
+            BuiltIn::Sync => server.route(path, Sync::default()),
             BuiltIn::Plot => server.route(path, Plot::default()),
             BuiltIn::Stocks => {
                 let stocks = Stocks::default();
@@ -267,7 +281,7 @@ fn route(word: &str) -> Result<(String, BuiltIn), String> {
     let handler = BuiltIn::named(name).ok_or_else(|| {
         format!(
             "--route: no handler '{name}'; there are mirror, echo, broadcast, websocket, hello, \
-             plot, stocks, stats"
+             chat, tracker, sync, plot, stocks, stats"
         )
     })?;
     Ok((path.to_string(), handler))

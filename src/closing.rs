@@ -4,10 +4,10 @@
 use log::warn;
 
 use crate::connection::{Ending, Inbox, ReadyState};
-use crate::engine::{ConnId, Engine};
-use crate::http::{Body, Response};
+use crate::engine::{ConnId, Engine, find};
 use crate::proto::close::{self, code, truncate_reason};
 use crate::proto::{self, Violation};
+use crate::response::{Body, Response};
 
 impl Engine {
     /// Starts the closing handshake (RFC 6455 section 7.1.2). False if there is nothing to close,
@@ -98,11 +98,11 @@ impl Engine {
     /// is queued has been written.
     pub(crate) fn end(&mut self, id: ConnId, code: u16, reason: &str) {
         let Some(conn) = self.get_mut(id) else { return };
-        if conn.ending.is_none() {
-            conn.ending = Some(Box::new(Ending { code, reason: reason.to_string() }));
+        if !conn.is_ending() {
+            conn.rare_mut().ending = Some(Ending { code, reason: reason.to_string() });
         }
         conn.inbox = Inbox::Discard;
-        conn.held = Vec::new();
+        conn.rare_mut().held = Vec::new();
         conn.paused = false;
         conn.last_words = true;
         self.mark_dirty(id);
@@ -135,7 +135,7 @@ impl Engine {
             // An error here is the peer's end, which the next read tells as well.
             let _ = conn.stream.shutdown_write();
         }
-        if conn.ending.is_none() {
+        if !conn.is_ending() {
             return;
         }
         if conn.ready_state != ReadyState::Closed {
@@ -187,8 +187,8 @@ impl Engine {
             _ if head_only => {}
             Body::Bytes(octets) => self.append(id, |out| out.extend_from_slice(&octets)),
             Body::File { file, offset, len } => {
-                if let Some(conn) = self.get_mut(id) {
-                    conn.outbox.append_file(file, offset, len);
+                if let Some(conn) = find(&mut self.conns, id) {
+                    conn.outbox.append_file(&mut self.pool, file, offset, len);
                 }
             }
         }

@@ -9,7 +9,7 @@ use mio::{Registry, Token};
 use slab::Slab;
 
 use crate::buffer::Flushed;
-use crate::config::Config;
+use crate::config::{Config, Times};
 use crate::connection::{Connection, Inbox, Overdue, ReadyState};
 use crate::pool::Pool;
 use crate::proto::close::code;
@@ -57,6 +57,7 @@ pub(crate) type RouteId = u16;
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) config: Config,
+    times: Times,
     pub(crate) clock: Clock,
     pub(crate) conns: Slab<Connection>,
     /// The open connections on each route.
@@ -75,9 +76,15 @@ pub(crate) struct Engine {
     serial: u32,
 }
 
+/// The connection of this name, if it is still there. For where the rest of the engine is in use.
+pub(crate) fn find(conns: &mut Slab<Connection>, id: ConnId) -> Option<&mut Connection> {
+    conns.get_mut(id.slot as usize).filter(|conn| conn.id == id)
+}
+
 impl Engine {
     pub(crate) fn new(config: Config) -> Engine {
         Engine {
+            times: Times::of(&config),
             config,
             clock: Clock::new(),
             conns: Slab::new(),
@@ -99,7 +106,7 @@ impl Engine {
     }
 
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
-        self.conns.get_mut(id.slot as usize).filter(|conn| conn.id == id)
+        find(&mut self.conns, id)
     }
 
     /// Whose event this is; nobody's if the connection is gone.
@@ -185,7 +192,7 @@ impl Engine {
     /// The handshake is done: the connection is one of its route's.
     pub(crate) fn open(&mut self, id: ConnId) {
         let now = self.clock.now();
-        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|conn| conn.id == id) else {
+        let Some(conn) = find(&mut self.conns, id) else {
             return;
         };
         conn.ready_state = ReadyState::Open;
@@ -206,7 +213,7 @@ impl Engine {
     pub(crate) fn wake_reader(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id)
             && !conn.is_holding()
-            && (conn.readable || !conn.held.is_empty())
+            && (conn.readable || conn.has_held())
             && !std::mem::replace(&mut conn.ready, true)
         {
             self.ready.push(id);
@@ -238,8 +245,8 @@ impl Engine {
 
     /// What was read before and may be looked at now.
     pub(crate) fn take_held(&mut self, id: ConnId) -> Option<Vec<u8>> {
-        let conn = self.get_mut(id).filter(|conn| !conn.is_holding() && !conn.held.is_empty())?;
-        Some(std::mem::take(&mut conn.held))
+        let conn = self.get_mut(id).filter(|conn| !conn.is_holding() && conn.has_held())?;
+        Some(std::mem::take(&mut conn.rare_mut().held))
     }
 
     // Writing.
@@ -268,8 +275,7 @@ impl Engine {
     /// Writes what waits. True if the handler is owed `on_drain`.
     pub(crate) fn flush(&mut self, id: ConnId, scratch: &mut [u8]) -> bool {
         let now = self.clock.now();
-        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|c| c.id == id && !c.gone)
-        else {
+        let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
             return false;
         };
         let mut drained = false;
@@ -317,11 +323,10 @@ impl Engine {
 
     /// Sees to it that the connection is looked at when its next deadline falls due.
     pub(crate) fn arm(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|c| c.id == id && !c.gone)
-        else {
+        let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
             return;
         };
-        let (at, _) = conn.deadline(&self.config);
+        let (at, _) = conn.deadline(&self.times);
         if at < conn.armed {
             conn.armed = at;
             self.deadlines.push(at, id);
@@ -332,15 +337,14 @@ impl Engine {
     pub(crate) fn next_overdue(&mut self) -> Option<(ConnId, Overdue)> {
         let now = self.clock.now();
         while let Some((at, id)) = self.deadlines.pop_due(now) {
-            let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|c| c.id == id && !c.gone)
-            else {
+            let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
                 continue;
             };
             if conn.armed != at {
                 continue;
             }
             conn.armed = Millis::MAX;
-            let (at, overdue) = conn.deadline(&self.config);
+            let (at, overdue) = conn.deadline(&self.times);
             if at <= now {
                 return Some((id, overdue));
             }

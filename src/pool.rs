@@ -3,11 +3,15 @@
 //! What is queued during a turn is mostly written at its end, and a message that came in pieces is
 //! delivered once it is whole; so a few buffers serve many connections, and an idle one holds none.
 
+use crate::buffer::Queue;
+
 /// A few empty buffers of two sizes; together they hold no more than 5 MiB.
 #[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "a queue moves as a pointer, between here and a connection")]
 pub(crate) struct Pool {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
+    queues: Vec<Box<Queue>>,
 }
 
 const SMALL: usize = 16 * 1024;
@@ -20,6 +24,18 @@ impl Pool {
     pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
         let spare = if len <= SMALL { &mut self.small } else { &mut self.large };
         spare.pop().unwrap_or_default()
+    }
+
+    /// An empty queue.
+    pub(crate) fn take_queue(&mut self) -> Box<Queue> {
+        self.queues.pop().unwrap_or_default()
+    }
+
+    /// Takes an empty queue back, or frees it.
+    pub(crate) fn give_queue(&mut self, queue: Box<Queue>) {
+        if self.queues.len() < MOST_SMALL && queue.is_small() {
+            self.queues.push(queue);
+        }
     }
 
     /// Takes a buffer back, or frees it.

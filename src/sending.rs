@@ -6,7 +6,7 @@ use log::debug;
 
 use crate::config::OnFull;
 use crate::connection::Connection;
-use crate::engine::{ConnId, Engine, RouteId};
+use crate::engine::{ConnId, Engine, RouteId, find};
 use crate::proto::close::code;
 use crate::proto::{self, Framing, Message};
 
@@ -32,8 +32,7 @@ const SHARE_FROM: usize = 4 * 1024;
 
 impl Engine {
     pub(crate) fn send(&mut self, id: ConnId, message: Message<'_>) -> SendStatus {
-        let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|c| c.id == id && c.is_open())
-        else {
+        let Some(conn) = find(&mut self.conns, id).filter(|c| c.is_open()) else {
             return SendStatus::Dropped;
         };
         let Some(wrapping) = conn.framing().wrap(message) else {
@@ -45,7 +44,9 @@ impl Engine {
             return self.full(id);
         }
         let parts = [wrapping.head(), payload, wrapping.tail];
-        let taken = if payload.len() >= OFFER_FROM { conn.offer(parts) } else { 0 };
+        // Once a turn: what follows waits for the flush, and its budget.
+        let offer = payload.len() >= OFFER_FROM && !conn.dirty;
+        let taken = if offer { conn.offer(parts) } else { 0 };
         self.stats.bytes_out += taken as u64;
         conn.outbox.append(&mut self.pool, |out| append_behind(taken, parts, out));
         self.queued(id)
@@ -76,13 +77,13 @@ impl Engine {
     }
 
     fn send_encoded(&mut self, id: ConnId, octets: &Rc<[u8]>) {
-        let Some(conn) = self.conns.get_mut(id.slot as usize) else { return };
+        let Some(conn) = find(&mut self.conns, id) else { return };
         if conn.outbox.len() + octets.len() > self.config.max_backlog {
             self.full(id);
             return;
         }
         if octets.len() >= SHARE_FROM {
-            conn.outbox.append_shared(octets);
+            conn.outbox.append_shared(&mut self.pool, octets);
         } else {
             conn.outbox.append(&mut self.pool, |out| out.extend_from_slice(octets));
         }
@@ -91,7 +92,7 @@ impl Engine {
 
     /// Queues octets that are no message: heads, control frames.
     pub(crate) fn append(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(conn) = self.conns.get_mut(id.slot as usize).filter(|conn| conn.id == id) {
+        if let Some(conn) = find(&mut self.conns, id) {
             conn.outbox.append(&mut self.pool, write);
             self.mark_dirty(id);
         }

@@ -138,7 +138,7 @@ impl Server {
     /// if standard input cannot be watched.
     pub fn feed_stdin(&mut self, path: &str) -> io::Result<()> {
         let route = self.named_route(path)?;
-        let stdin = Stream::Stdin(io::stdin());
+        let stdin = Stream::Stdin;
         self.engine.admit_source(self.poll.registry(), stdin, None, route)?;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, IoSlice, Read, Stdin};
+use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
@@ -14,6 +14,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendAncillaryBuffer, SendFlags};
+use rustix::stdio::stdin;
 
 /// Clients the kernel holds ready between two turns; mio asks for 128, which bursts overflow.
 const BACKLOG: i32 = 4096;
@@ -127,7 +128,7 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Stdin(Stdin),
+    Stdin,
 }
 
 impl Stream {
@@ -135,7 +136,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => (&mut &*stream).read(buf),
             Stream::Unix(stream) => (&mut &*stream).read(buf),
-            Stream::Stdin(stdin) => read_ready(stdin, buf),
+            Stream::Stdin => read_stdin(buf),
         }
     }
 
@@ -156,13 +157,13 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Stdin(_) => Ok(()),
+            Stream::Stdin => Ok(()),
         }
     }
 
     /// Whether the other side can be answered.
     pub(crate) fn is_writable(&self) -> bool {
-        !matches!(self, Stream::Stdin(_))
+        !matches!(self, Stream::Stdin)
     }
 
     /// Has both directions announced. Registered once; edge-triggered, that is all the kernel ever
@@ -172,8 +173,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => registry.register(stream, token, both),
             Stream::Unix(stream) => registry.register(stream, token, both),
-            Stream::Stdin(stdin) => {
-                let fd = stdin.as_fd().as_raw_fd();
+            Stream::Stdin => {
+                let fd = stdin().as_raw_fd();
                 match registry.register(&mut SourceFd(&fd), token, Interest::READABLE) {
                     // A regular file, which is always ready.
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
@@ -186,12 +187,12 @@ impl Stream {
 
 /// Reads if there is something to read. Standard input is shared with other programs, which may
 /// not expect it to be non-blocking; so it stays as it is, and is asked first.
-fn read_ready(stdin: &Stdin, buf: &mut [u8]) -> io::Result<usize> {
-    let mut fds = [PollFd::new(stdin, PollFlags::IN)];
+fn read_stdin(buf: &mut [u8]) -> io::Result<usize> {
+    let mut fds = [PollFd::from_borrowed_fd(stdin(), PollFlags::IN)];
     if poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0 {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    Ok(rustix::io::read(stdin, buf)?)
+    Ok(rustix::io::read(stdin(), buf)?)
 }
 
 #[cfg(not(target_vendor = "apple"))]
@@ -205,7 +206,7 @@ impl AsFd for Stream {
         match self {
             Stream::Tcp(stream) => stream.as_fd(),
             Stream::Unix(stream) => stream.as_fd(),
-            Stream::Stdin(stdin) => stdin.as_fd(),
+            Stream::Stdin => stdin(),
         }
     }
 }

@@ -11,9 +11,9 @@ use crate::connection::{Fresh, Overdue, ReadyState};
 use crate::context::Context;
 use crate::engine::ConnId;
 use crate::handler::Handler;
-use crate::http::Response;
 use crate::proto::close::code;
 use crate::remote::Command;
+use crate::response::Response;
 use crate::server::{LISTENERS, MAX_LISTENERS, Server, WAKER};
 #[cfg(feature = "cli")]
 use crate::{server::SIGNALS, signals::Signals};
@@ -233,7 +233,7 @@ impl Server {
     fn report(&mut self, id: ConnId) {
         let Some(conn) = self.engine.get_mut(id) else { return };
         let (opened, source) = (std::mem::take(&mut conn.opened), std::mem::take(&mut conn.source));
-        let (gone, ending) = (conn.gone, conn.ending.take());
+        let (gone, ending) = (conn.gone, conn.rare_mut().ending.take());
         if let Some(ending) = ending.filter(|_| opened) {
             let (version, route) = (conn.version, conn.route);
             self.engine.stats.closed += 1;

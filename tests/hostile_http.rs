@@ -279,7 +279,6 @@ fn request_lines() {
         ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
         ("GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
-        // The preface of HTTP/2 without TLS.
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
         ("GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "malformed"),
         ("GET /\u{1} HTTP/1.1\r\nHost: a\r\n\r\n", 400, "malformed"),

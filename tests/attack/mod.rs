@@ -68,6 +68,8 @@ pub fn refused(addr: SocketAddr, octets: &[u8], status: u16, words: &str) -> Ans
     if !octets.starts_with(b"HEAD ") {
         assert!(answer.text().contains(words), "{shown}\n{:?}", answer.text());
     }
+    // One line of our own: nothing that was asked, by this client or another, is repeated in it.
+    assert!(answer.body.len() < 100 && !answer.text().contains("smuggled"), "{:?}", answer.text());
     let connection = answer.field("Connection").unwrap_or_default();
     assert!(connection.ends_with("close"), "{shown}\n{}", answer.head);
     let behind = client.read_to_end();
@@ -132,13 +134,21 @@ impl Bystander {
         Bystander(Client::open(addr, Version::Rfc6455, "/mirror"))
     }
 
+    /// One that says no origin, so that no rule keeps it out.
+    pub fn absent_from(addr: SocketAddr) -> Bystander {
+        let mut client = Client::connect(addr);
+        client.send(&upgrade(Version::Rfc6455, "/mirror", "a", None));
+        client.read_answer();
+        Bystander(client)
+    }
+
     /// Served on the connection there is, and on a new one.
     pub fn is_served(&mut self) {
         self.0.text("are you there?");
         assert_eq!(self.0.read_text(), "are you there?");
         let addr = self.0.stream.peer_addr().unwrap();
         let answer = ask(addr, b"GET /page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        assert!(matches!(answer.status, 200 | 404), "{}", answer.head);
+        assert!(matches!(answer.status, 200 | 404 | 426), "{}", answer.head);
     }
 }
 

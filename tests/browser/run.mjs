@@ -4,10 +4,14 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { checkPeople, peoplePictures } from './people.mjs';
 
 const [base, shots] = process.argv.slice(2);
 const executablePath = process.env.CHROMIUM || '/usr/bin/chromium';
-const PAGES = ['index', 'echo', 'broadcast', 'hello', 'plotter', 'stocks', 'monitor'];
+const PAGES = [
+  'index', 'echo', 'broadcast', 'hello', 'tracker', 'chat', 'websock', 'sync',
+  'plotter', 'stocks', 'monitor',
+];
 const TIMEOUT = 10_000; // for any one thing to happen
 
 function giveUp(why) {
@@ -228,6 +232,8 @@ await check('a browser without WebSocket is told so', async (context) => {
   }
 });
 
+await checkPeople({ check, open, address, state, line, lines, keepSockets });
+
 if (shots) {
   mkdirSync(shots, { recursive: true });
   const looks = {
@@ -248,6 +254,7 @@ if (shots) {
             await line(page, 'received', prefix + text);
           }
         }
+        if (peoplePictures[name]) await peoplePictures[name](page, context);
         await page.screenshot({ path: join(shots, `${name}-${look}.png`), fullPage: true, animations: 'disabled' });
       }, options);
     }

@@ -22,4 +22,5 @@ export WSLOOP_FEED=${BASH_REMATCH[1]}
 failed=0
 node "$work/browser/run.mjs" "http://$address" "${@:2}" || failed=1
 stop_server || failed=1
+node "$work/browser/restart.mjs" "$(realpath "$1")" || failed=1
 exit "$failed"

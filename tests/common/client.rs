@@ -71,6 +71,26 @@ pub fn request(version: Version, path: &str, fields: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// An answer of plain HTTP.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// The value of a field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields.filter(|(known, _)| *known == name).map(|(_, value)| value).next()
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
 /// One client.
 #[derive(Debug)]
 pub struct Client {
@@ -156,6 +176,24 @@ impl Client {
             head.extend(self.read(1));
         }
         String::from_utf8(head).unwrap()
+    }
+
+    /// Asks for something by plain HTTP, with further fields, each ended by CR LF.
+    pub fn http(&mut self, method: &str, target: &str, fields: &str) -> Reply {
+        self.send(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes());
+        self.read_reply(method == "HEAD")
+    }
+
+    /// Reads one answer of plain HTTP, and nothing behind it.
+    pub fn read_reply(&mut self, head_only: bool) -> Reply {
+        let head = self.read_head();
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect(&head);
+        let mut reply = Reply { status, head, body: Vec::new() };
+        let len = reply.field("Content-Length").map_or(0, |len| len.parse().unwrap());
+        if !head_only {
+            reply.body = self.read(len);
+        }
+        reply
     }
 
     /// A frame of the HyBi versions: its first octet and its payload.
@@ -244,8 +282,8 @@ impl Client {
         self.stream.set_nonblocking(false).unwrap();
         total
     }
-
-    /// Takes in a small part of what is sent from now on, so that the server soon cannot write.
+    /// A WebSocket whose receive buffer is small, so that the server soon cannot write. Good for
+    /// not reading: what goes through it, crawls.
     pub fn with_small_window(addr: SocketAddr, version: Version, path: &str) -> Client {
         let mut client = Client::connect(addr);
         rustix::net::sockopt::set_socket_recv_buffer_size(&client.stream, 4096).unwrap();

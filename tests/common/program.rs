@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -107,6 +107,18 @@ impl Program {
             let line = line.unwrap_or_else(|_| panic!("{words:?} was not logged"));
             if line.contains(words) {
                 return line;
+            }
+        }
+    }
+
+    /// Everything on standard error until the program's end, but for what was looked at before.
+    pub fn all_logged(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            match self.stderr.recv_timeout(PATIENCE) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => return lines,
+                Err(RecvTimeoutError::Timeout) => panic!("the program does not end"),
             }
         }
     }
