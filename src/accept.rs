@@ -54,7 +54,7 @@ pub(crate) struct Acceptor {
     ports: Vec<Port>,
     max_connections: usize,
     hold: Hold,
-    /// Said in the log that there are no descriptors, since the last time there were.
+    /// Said in the log that there are no descriptors, and clients wait since.
     complained: bool,
 }
 
@@ -147,13 +147,15 @@ impl Acceptor {
         let port = &mut self.ports[place];
         match port.listener.accept() {
             Ok((stream, addr)) => {
-                self.recover();
                 let purpose = self.ports[place].purpose;
                 if let Err(error) = self.admit(purpose, stream, addr, registry, engine) {
                     warn!("a client cannot be watched: {error}");
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => port.waiting = false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                port.waiting = false;
+                self.recover();
+            }
             Err(error) if is_exhaustion(&error) => self.exhausted(&error, engine.clock.now()),
             // The client's trouble, not ours: it was gone before it was taken in.
             Err(error) => debug!("accept: {error}"),
@@ -195,8 +197,11 @@ impl Acceptor {
         }
     }
 
+    /// Nobody waits at one of the ports. Said once nobody does at any of them: while the queue is
+    /// long, each client that goes makes room for one, and that is no news.
     fn recover(&mut self) {
-        if std::mem::take(&mut self.complained) {
+        let nobody_waits = !self.ports.iter().any(|port| port.waiting);
+        if nobody_waits && std::mem::take(&mut self.complained) {
             info!("clients are accepted again");
         }
     }

@@ -3,8 +3,10 @@
 //! this file can call one; the server does, when all borrows have ended.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
+use log::warn;
 use mio::{Registry, Token};
 use slab::Slab;
 
@@ -291,7 +293,13 @@ impl Engine {
                 }
                 conn.blocked = true;
             }
-            Err(error) => self.drop_now(id, code::ABNORMAL, &error.to_string()),
+            Err(error) => {
+                // The peer's going is no news; a file that shrank is.
+                if error.kind() == ErrorKind::UnexpectedEof {
+                    warn!("#{} cut short: {error}", id.serial());
+                }
+                self.drop_now(id, code::ABNORMAL, &error.to_string());
+            }
         }
         self.arm(id);
         false

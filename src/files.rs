@@ -152,9 +152,13 @@ fn refusal(error: &io::Error, path: &Path) -> Response {
         // A socket, or a device nobody drives.
         Some(Errno::NXIO | Errno::NODEV | Errno::OPNOTSUPP) => not_found(),
         Some(Errno::ACCESS | Errno::PERM) => Response::text(403, "forbidden\n"),
-        _ => {
+        errno => {
             log::warn!("cannot serve {path:?}: {error}");
-            Response::text(500, "this file cannot be read\n")
+            match errno {
+                // This passes.
+                Some(Errno::MFILE | Errno::NFILE) => Response::text(503, "too many open files\n"),
+                _ => Response::text(500, "this file cannot be read\n"),
+            }
         }
     }
 }

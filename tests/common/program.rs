@@ -37,7 +37,12 @@ impl Program {
 
     /// Starts it on these addresses, and waits until it listens on all of them.
     pub fn start_on(addrs: &[&str], args: &[&str]) -> Program {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wsloop"))
+        Program::start_by(&mut Command::new(env!("CARGO_BIN_EXE_wsloop")), addrs, args)
+    }
+
+    /// The same by way of a command of the test's own, which passes the arguments on.
+    pub fn start_by(command: &mut Command, addrs: &[&str], args: &[&str]) -> Program {
+        let mut child = command
             .args(addrs.iter().flat_map(|addr| ["--listen", addr]))
             .args(args)
             .stdin(Stdio::null())
@@ -121,6 +126,22 @@ impl Program {
                 Err(RecvTimeoutError::Timeout) => panic!("the program does not end"),
             }
         }
+    }
+
+    /// The descriptors it has.
+    pub fn descriptors(&self) -> Vec<usize> {
+        let path = format!("/proc/{}/fd", self.pid.as_raw_nonzero());
+        let names = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.to_str().unwrap().parse().unwrap()).collect()
+    }
+
+    /// The processor time it has taken, in hundredths of a second.
+    pub fn cpu_time(&self) -> u64 {
+        let path = format!("/proc/{}/stat", self.pid.as_raw_nonzero());
+        let stat = std::fs::read_to_string(path).unwrap();
+        let (_, behind_name) = stat.rsplit_once(") ").unwrap();
+        // utime and stime; the state is the first behind the name.
+        behind_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
     /// Its resident memory, in KiB.
