@@ -103,10 +103,8 @@ fn no_descriptors_are_left() {
     let scratch = Scratch::new();
     scratch.write("page", "content");
     let root = scratch.path().to_str().unwrap().to_string();
-    let mut program = starved(
-        64,
-        &["--max-connections", "1000", "--handshake-timeout", "600", "--root", &root],
-    );
+    let mut program =
+        starved(64, &["--max-connections", "1000", "--handshake-timeout", "600", "--root", &root]);
     let taken = || program.descriptors().iter().filter(|number| **number < 64).count();
     let before = taken();
     let mut browser = Client::connect(program.addr());
@@ -306,9 +304,8 @@ fn connections_end_in_any_order() {
     let program = Program::start(&[]);
     let addr = program.addr();
     let mut speaker = Client::open(addr, Version::Rfc6455, "/broadcast");
-    let mut members: Vec<Client> = (0..40)
-        .map(|place| Client::open(addr, VERSIONS[place % 5], "/broadcast"))
-        .collect();
+    let mut members: Vec<Client> =
+        (0..40).map(|place| Client::open(addr, VERSIONS[place % 5], "/broadcast")).collect();
     let mut round = 0;
     while !members.is_empty() {
         let text = format!("round {round}");
@@ -621,11 +618,8 @@ fn keep_sending(mut stream: std::net::TcpStream, version: Version, credit: &Rece
     let mut n = 0;
     while credit.recv().is_ok() {
         let text = numbered(n);
-        let octets = if version.is_hixie() {
-            echoed(version, &text)
-        } else {
-            masked(0x81, text.as_bytes())
-        };
+        let octets =
+            if version.is_hixie() { echoed(version, &text) } else { masked(0x81, text.as_bytes()) };
         if stream.write_all(&octets).is_err() {
             return;
         }
