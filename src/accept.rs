@@ -8,7 +8,7 @@ use mio::{Interest, Registry, Token};
 
 use crate::config::Config;
 use crate::engine::{Engine, MAX_SLOTS, RouteId};
-use crate::http::Response;
+use crate::response::Response;
 use crate::timer::Millis;
 use crate::transport::{ListenAddr, Listener, Stream};
 

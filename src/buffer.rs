@@ -13,6 +13,8 @@ use crate::transport::Stream;
 const MAX_SLICES: usize = 16;
 /// A chunk of own octets grows no further than this; what comes then begins another.
 const CHUNK: usize = 64 * 1024;
+/// Pipelined requests are answered until so much waits, and then after it is written.
+const BUSY: usize = 16 * 1024;
 /// Most octets written to one peer in a turn, so that a fast reader starves nobody.
 const WRITE_BUDGET: usize = 1024 * 1024;
 
@@ -69,6 +71,14 @@ impl Outbox {
     /// Whether nothing waits, neither in memory nor in a file.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_none()
+    }
+
+    /// Whether so much waits that answers to further requests should not be put behind it.
+    pub(crate) fn is_busy(&self) -> bool {
+        let file = |chunk: &Chunk| matches!(chunk, Chunk::File { .. });
+        self.queue
+            .as_ref()
+            .is_some_and(|queue| queue.len >= BUSY || queue.chunks.back().is_some_and(file))
     }
 
     /// Queues what `write` appends.

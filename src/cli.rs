@@ -7,7 +7,9 @@ use std::time::Duration;
 use lexopt::Arg;
 use lexopt::prelude::*;
 use log::LevelFilter;
-use wsloop::handlers::{Broadcast, Echo, Hello, Mirror};
+use wsloop::handlers::{
+    Broadcast, Chat, Echo, Hello, Mirror, Monitor, Plot, Stocks, Sync, Tracker,
+};
 use wsloop::{Config, OriginRule, Server};
 
 pub const HELP: &str = "\
@@ -15,18 +17,21 @@ wsloop serves WebSockets, and the pages that use them, from one thread.
 
 Usage: wsloop [OPTION]...
 
-Without any it serves its demo site on http://127.0.0.1:8080/.
+Without any it serves its demo site on http://127.0.0.1:8080/, where /plotter.html plots the lines
+that come in on 127.0.0.1:9876.
 
 Where and what
   -l, --listen ADDR          listen on HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 lets the
                              system choose; may be repeated      [default: 127.0.0.1:8080]
   -r, --root DIR             serve the files of this folder       [default: the demo site]
-      --route PATH=HANDLER   serve one more path; HANDLER is mirror, echo, broadcast, websocket
-                             or hello; PATH * is every other path; may be repeated
-                             [default: /mirror /echo /broadcast /websocket /hello, and
-                             broadcast at /]
+      --route PATH=HANDLER   serve one more path; HANDLER is mirror, echo, broadcast, websocket,
+                             hello, chat, tracker, sync, plot, stocks or stats; PATH * is every
+                             other path; may be repeated
+                             [default: each at the path of its name, and broadcast at /]
       --feed ADDR=PATH       hand the lines that come in on this address to everyone on PATH;
                              ADDR as for --listen, or - for standard input; may be repeated
+                             [default: 127.0.0.1:9876=/plot if there is none of --listen,
+                             --root and --feed]
 
 Who may connect
       --origin ORIGIN        let pages of this origin connect: https://example.com, self (scheme,
@@ -84,16 +89,28 @@ pub enum BuiltIn {
     Broadcast,
     WebSocket,
     Hello,
+    Chat,
+    Tracker,
+    Sync,
+    Plot,
+    Stocks,
+    Monitor,
 }
 
 /// The paths that are always served, unless `--route` gives them another handler.
-const BUILT_IN_PATHS: [(&str, BuiltIn); 6] = [
+const BUILT_IN_PATHS: &[(&str, BuiltIn)] = &[
     ("/", BuiltIn::Broadcast),
     ("/mirror", BuiltIn::Mirror),
     ("/echo", BuiltIn::Echo),
     ("/broadcast", BuiltIn::Broadcast),
     ("/websocket", BuiltIn::WebSocket),
     ("/hello", BuiltIn::Hello),
+    ("/chat", BuiltIn::Chat),
+    ("/tracker", BuiltIn::Tracker),
+    ("/sync", BuiltIn::Sync),
+    ("/plot", BuiltIn::Plot),
+    ("/stocks", BuiltIn::Stocks),
+    ("/stats", BuiltIn::Monitor),
 ];
 
 impl BuiltIn {
@@ -104,6 +121,12 @@ impl BuiltIn {
             "broadcast" => Some(BuiltIn::Broadcast),
             "websocket" => Some(BuiltIn::WebSocket),
             "hello" => Some(BuiltIn::Hello),
+            "chat" => Some(BuiltIn::Chat),
+            "tracker" => Some(BuiltIn::Tracker),
+            "sync" => Some(BuiltIn::Sync),
+            "plot" => Some(BuiltIn::Plot),
+            "stocks" => Some(BuiltIn::Stocks),
+            "stats" => Some(BuiltIn::Monitor),
             _ => None,
         }
     }
@@ -115,11 +138,26 @@ impl BuiltIn {
             BuiltIn::Broadcast => server.route(path, Broadcast),
             BuiltIn::WebSocket => server.route(path, Echo::new("Server echoed: ")),
             BuiltIn::Hello => server.route(path, Hello),
+            BuiltIn::Chat => server.route(path, Chat::default()),
+            BuiltIn::Tracker => server.route(path, Tracker::default()),
+            BuiltIn::Sync => server.route(path, Sync::default()),
+            BuiltIn::Plot => server.route(path, Plot::default()),
+            BuiltIn::Stocks => {
+                let stocks = Stocks::default();
+                server.route("/quote", stocks.quote());
+                server.route(path, stocks);
+            }
+            BuiltIn::Monitor => server.route(path, Monitor::default()),
         }
     }
 }
 
 impl Options {
+    /// Whether what is served, where, and from what lines, was all left to the program.
+    pub fn is_demo(&self) -> bool {
+        self.listen.is_empty() && self.root.is_none() && self.feeds.is_empty()
+    }
+
     pub fn mount_routes(&self, server: &mut Server) {
         for (path, handler) in BUILT_IN_PATHS {
             handler.mount(server, path);
@@ -241,7 +279,10 @@ fn route(word: &str) -> Result<(String, BuiltIn), String> {
         .ok_or_else(|| format!("--route: '{word}' is not of the form PATH=HANDLER"))?;
     check_path("--route", path)?;
     let handler = BuiltIn::named(name).ok_or_else(|| {
-        format!("--route: no handler '{name}'; there are mirror, echo, broadcast, websocket, hello")
+        format!(
+            "--route: no handler '{name}'; there are mirror, echo, broadcast, websocket, hello, \
+             chat, tracker, sync, plot, stocks, stats"
+        )
     })?;
     Ok((path.to_string(), handler))
 }
@@ -275,7 +316,7 @@ mod tests {
     #[test]
     fn nothing_is_the_demo() {
         let options = options("").unwrap();
-        assert!(options.listen.is_empty() && options.root.is_none());
+        assert!(options.listen.is_empty() && options.root.is_none() && options.is_demo());
         assert_eq!(options.log, LevelFilter::Info);
     }
 

@@ -5,9 +5,9 @@ use log::warn;
 
 use crate::connection::{Ending, Inbox, ReadyState};
 use crate::engine::{ConnId, Engine, find};
-use crate::http::{Body, Response};
 use crate::proto::close::{self, code, truncate_reason};
 use crate::proto::{self, Violation};
+use crate::response::{Body, Response};
 
 impl Engine {
     /// Starts the closing handshake (RFC 6455 section 7.1.2). False if there is nothing to close,

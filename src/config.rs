@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::origin::OriginRule;
 use crate::proto::Limits;
+use crate::timer::{Millis, NEVER, millis};
 
 /// What a server allows its peers. All limits are finite.
 ///
@@ -92,15 +93,32 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How long queued octets may wait with none taken by the peer: as long as a silent peer is
-    /// kept, or the idle timeout if that is shorter.
-    pub(crate) fn stall_timeout(&self) -> Duration {
-        let silence = self.ping_interval.unwrap_or(self.pong_timeout) + self.pong_timeout;
-        self.idle_timeout.map_or(silence, |idle| idle.min(silence))
-    }
-
     pub(crate) fn limits(&self) -> Limits {
         Limits { message: self.max_message, fragments: self.max_fragments }
+    }
+}
+
+/// The times of a [`Config`] in milliseconds; [`NEVER`] where there is none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) handshake: Millis,
+    pub(crate) ping: Millis,
+    pub(crate) pong: Millis,
+    pub(crate) idle: Millis,
+    pub(crate) close: Millis,
+    /// How long queued octets may wait with none taken by the peer: as long as a silent peer is
+    /// kept, or the idle timeout if that is shorter.
+    pub(crate) stall: Millis,
+}
+
+impl Times {
+    pub(crate) fn of(config: &Config) -> Times {
+        let pong = millis(config.pong_timeout);
+        let ping = config.ping_interval.map_or(NEVER, millis);
+        let idle = config.idle_timeout.map_or(NEVER, millis);
+        let silence = config.ping_interval.map_or(pong, millis).saturating_add(pong);
+        let (handshake, close) = (millis(config.handshake_timeout), millis(config.close_timeout));
+        Times { handshake, ping, pong, idle, close, stall: idle.min(silence) }
     }
 }
 
@@ -110,11 +128,18 @@ mod tests {
 
     #[test]
     fn a_stalled_reader_is_kept_no_longer_than_a_silent_one() {
-        let mut config = Config::default();
-        assert_eq!(config.stall_timeout(), Duration::from_secs(50));
-        config.idle_timeout = Some(Duration::from_secs(7));
-        assert_eq!(config.stall_timeout(), Duration::from_secs(7));
-        config.idle_timeout = Some(Duration::from_secs(70));
-        assert_eq!(config.stall_timeout(), Duration::from_secs(50));
+        let stall = |idle: Option<u64>| {
+            let idle_timeout = idle.map(Duration::from_secs);
+            Times::of(&Config { idle_timeout, ..Config::default() }).stall
+        };
+        assert_eq!((stall(None), stall(Some(7)), stall(Some(70))), (50_000, 7_000, 50_000));
+    }
+
+    #[test]
+    fn times_beyond_all_bounds_are_no_trouble() {
+        let forever = Some(Duration::MAX);
+        let config =
+            Config { ping_interval: forever, pong_timeout: Duration::MAX, ..Config::default() };
+        assert!(Times::of(&config).stall >= NEVER / 2);
     }
 }

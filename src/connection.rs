@@ -5,12 +5,12 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
 use crate::buffer::Outbox;
-use crate::config::Config;
+use crate::config::Times;
 use crate::engine::{ConnId, RouteId};
 use crate::feed::Lines;
 use crate::peer_addr::PeerAddr;
 use crate::proto::{Decoder, Framing, Version};
-use crate::timer::{Millis, NEVER, millis};
+use crate::timer::{Millis, NEVER};
 use crate::transport::Stream;
 
 /// Where a connection stands, in the words of the browser's API.
@@ -73,7 +73,7 @@ pub(crate) enum Overdue {
 #[derive(Debug, Default)]
 pub(crate) struct Rare {
     /// Octets that were read but may not be looked at yet: the handler paused the connection, or
-    /// an HTTP response is still on its way.
+    /// HTTP responses are still on their way.
     pub(crate) held: Vec<u8>,
     /// The subprotocol chosen.
     pub(crate) protocol: Option<Box<str>>,
@@ -198,7 +198,7 @@ impl Connection {
 
     /// Whether octets that came in have to wait.
     pub(crate) fn is_holding(&self) -> bool {
-        self.paused || (matches!(self.inbox, Inbox::Head(_)) && !self.outbox.is_empty())
+        self.paused || (matches!(self.inbox, Inbox::Head(_)) && self.outbox.is_busy())
     }
 
     pub(crate) fn rare(&self) -> Option<&Rare> {
@@ -248,44 +248,28 @@ impl Connection {
     }
 
     /// The next deadline, computed from the state alone.
-    pub(crate) fn deadline(&self, config: &Config) -> (Millis, Overdue) {
-        let (taken, stall) = (self.taken, millis(config.stall_timeout()));
-        let stall = (if self.blocked { taken + stall } else { NEVER }, Overdue::Stall);
+    pub(crate) fn deadline(&self, times: &Times) -> (Millis, Overdue) {
+        let after = |start: Millis, time: Millis| start.saturating_add(time);
+        let stall = if self.blocked { after(self.taken, times.stall) } else { NEVER };
+        let stall = (stall, Overdue::Stall);
         match self.ready_state {
             // A response is on its way, or the refusal of a late request.
             ReadyState::Connecting if !self.outbox.is_empty() => stall,
-            ReadyState::Connecting => {
-                (self.since + millis(config.handshake_timeout), Overdue::Handshake)
-            }
-            // A sensor may be silent for days.
-            ReadyState::Open if self.source => stall,
+            ReadyState::Connecting => (after(self.since, times.handshake), Overdue::Handshake),
+            // A sensor may be silent for days. A paused peer cannot be heard: not its fault.
+            ReadyState::Open if self.source || self.paused => stall,
             ReadyState::Open => {
-                let silence = [self.ping_deadline(config), self.idle(config)];
-                silence.into_iter().fold(stall, |a, b| if b.0 < a.0 { b } else { a })
+                let ping = match self.awaiting_pong {
+                    true => (after(self.since, times.pong), Overdue::Pong),
+                    false if self.version.is_hixie() => (NEVER, Overdue::Ping),
+                    false => (after(self.heard, times.ping), Overdue::Ping),
+                };
+                let idle = (after(self.heard, times.idle), Overdue::Idle);
+                [ping, idle].into_iter().fold(stall, |a, b| if b.0 < a.0 { b } else { a })
             }
             ReadyState::Closing | ReadyState::Closed => {
-                (self.since + millis(config.close_timeout), Overdue::Close)
+                (after(self.since, times.close), Overdue::Close)
             }
-        }
-    }
-
-    fn ping_deadline(&self, config: &Config) -> (Millis, Overdue) {
-        match config.ping_interval {
-            Some(_) if self.awaiting_pong && !self.paused => {
-                (self.since + millis(config.pong_timeout), Overdue::Pong)
-            }
-            Some(interval) if !self.paused && !self.version.is_hixie() => {
-                (self.heard + millis(interval), Overdue::Ping)
-            }
-            _ => (NEVER, Overdue::Ping),
-        }
-    }
-
-    /// A paused peer cannot be heard: that is not its fault.
-    fn idle(&self, config: &Config) -> (Millis, Overdue) {
-        match config.idle_timeout {
-            Some(timeout) if !self.paused => (self.heard + millis(timeout), Overdue::Idle),
-            _ => (NEVER, Overdue::Idle),
         }
     }
 }

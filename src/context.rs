@@ -82,8 +82,8 @@ impl<'a> Context<'a> {
         self.engine.members.get(usize::from(self.route)).map_or(&[], Vec::as_slice)
     }
 
-    /// Queues a ping with up to 125 octets; what is over is left off. Dropped in the Hixie
-    /// versions, which have none.
+    /// Queues a ping with up to 125 octets; what is over is left off. The answer comes to
+    /// [`on_pong`](crate::Handler::on_pong). Dropped in the Hixie versions, which have none.
     pub fn ping(&mut self, payload: &[u8]) -> SendStatus {
         self.engine.ping(self.id, payload)
     }
@@ -96,13 +96,15 @@ impl<'a> Context<'a> {
         self.engine.close(self.id, code, reason)
     }
 
-    /// Ends the connection without a closing handshake, and drops what is queued.
+    /// Ends the connection without a closing handshake, and drops what is queued. Of a large
+    /// message (16 KiB and more) the kernel may have taken a part already.
     pub fn terminate(&mut self) {
         self.engine.drop_now(self.id, code::ABNORMAL, "terminated");
     }
 
     /// Stops reading from this connection, until [`resume`](Context::resume): TCP then slows the
-    /// peer down. It is neither pinged nor timed out meanwhile.
+    /// peer down. It is neither pinged nor timed out meanwhile, and its end is not noticed unless
+    /// something is sent to it.
     pub fn pause(&mut self) {
         if let Some(conn) = self.engine.get_mut(self.id).filter(|conn| conn.is_open()) {
             conn.paused = true;

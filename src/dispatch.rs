@@ -1,5 +1,8 @@
 //! What came in: heads become answers or WebSockets, frames become calls of handlers.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::net::{IpAddr, SocketAddr};
 
 use log::{error, info, warn};
@@ -8,10 +11,11 @@ use crate::connection::{Challenge, Inbox};
 use crate::context::Context;
 use crate::engine::{ConnId, RouteId};
 use crate::handler::Answer;
-use crate::http::{self, Request, Response};
+use crate::http::{self, Request};
 use crate::origin::admitted;
 use crate::proto::handshake::{self, Offer};
-use crate::proto::{Decoder, Event};
+use crate::proto::{Decoder, Event, take};
+use crate::response::Response;
 use crate::server::Server;
 
 impl Server {
@@ -25,25 +29,24 @@ impl Server {
                 conn.rare_mut().held.extend_from_slice(rest);
                 return;
             }
-            let used = match &conn.inbox {
+            rest = match &conn.inbox {
                 Inbox::Head(_) => self.take_head(id, rest),
                 Inbox::Challenge(_) => self.take_challenge(id, rest),
                 Inbox::Frames(_) => self.take_frames(id, rest),
-                Inbox::Lines(_) => self.take_lines(id, rest),
+                Inbox::Lines(_) => return self.take_lines(id, rest),
                 Inbox::Lent | Inbox::Discard => return,
             };
-            rest = rest.get_mut(used..).unwrap_or_default();
             if rest.is_empty() {
                 return;
             }
         }
     }
 
-    /// Looks for the end of a head; how many octets belong to it.
-    fn take_head(&mut self, id: ConnId, input: &[u8]) -> usize {
+    /// Looks for the end of a head. Gives back what lies behind it.
+    fn take_head<'i>(&mut self, id: ConnId, input: &'i mut [u8]) -> &'i mut [u8] {
         let max = self.engine.config.max_head;
-        let Some(conn) = self.engine.get_mut(id) else { return input.len() };
-        let Inbox::Head(kept) = &mut conn.inbox else { return input.len() };
+        let Some(conn) = self.engine.get_mut(id) else { return &mut [] };
+        let Inbox::Head(kept) = &mut conn.inbox else { return &mut [] };
         let mut kept = std::mem::take(kept);
         let before = kept.len();
         // One octet too many decides; what lies behind it must not, since it may come later.
@@ -55,8 +58,8 @@ impl Server {
         let head = if before > 0 { &kept[..] } else { fresh };
         match http::head_end(head, before, max) {
             Ok(Some(end)) => {
-                self.take_request(id, &head[..end]);
-                return end - before;
+                self.take_request(id, head.get(..end).unwrap_or(head));
+                return input.get_mut(end.saturating_sub(before)..).unwrap_or_default();
             }
             Ok(None) => {
                 let kept = if before > 0 { kept } else { input.to_vec() };
@@ -64,7 +67,7 @@ impl Server {
             }
             Err(response) => self.refuse(id, response, http::asks_head_only(head)),
         }
-        input.len()
+        &mut []
     }
 
     fn take_request(&mut self, id: ConnId, head: &[u8]) {
@@ -194,15 +197,15 @@ impl Server {
         }
     }
 
-    /// Takes the eight octets behind a Hixie-76 head; what follows them is frames.
-    fn take_challenge(&mut self, id: ConnId, input: &[u8]) -> usize {
-        let Some(conn) = self.engine.get_mut(id) else { return input.len() };
-        let Inbox::Challenge(challenge) = &mut conn.inbox else { return input.len() };
-        let used = input.len().min(8 - challenge.octets.len());
-        challenge.octets.extend_from_slice(&input[..used]);
-        let Ok(octets) = <[u8; 8]>::try_from(&challenge.octets[..]) else { return used };
+    /// Takes the eight octets behind a Hixie-76 head. Gives back what follows them: frames.
+    fn take_challenge<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
+        let Some(conn) = self.engine.get_mut(id) else { return &mut [] };
+        let Inbox::Challenge(challenge) = &mut conn.inbox else { return &mut [] };
+        let missing = 8usize.saturating_sub(challenge.octets.len());
+        challenge.octets.extend_from_slice(take(&mut input, missing));
+        let Ok(octets) = <[u8; 8]>::try_from(&challenge.octets[..]) else { return input };
         let Inbox::Challenge(challenge) = std::mem::replace(&mut conn.inbox, Inbox::Lent) else {
-            return used;
+            return input;
         };
         let digest = handshake::digest(challenge.parts, octets);
         self.engine.append(id, |out| out.extend_from_slice(&digest));
@@ -210,7 +213,7 @@ impl Server {
         if let Ok(request) = http::parse(&challenge.head, &mut slots) {
             self.open(id, &request);
         }
-        used
+        input
     }
 
     fn open(&mut self, id: ConnId, request: &Request<'_>) {
@@ -225,38 +228,43 @@ impl Server {
 
     /// Cuts frames out of the input and calls the handler for each message. The decoder is out of
     /// the connection meanwhile, so that the handler can reach every connection, this one too.
-    fn take_frames(&mut self, id: ConnId, input: &mut [u8]) -> usize {
+    /// Gives back what has to wait because the handler paused this one.
+    fn take_frames<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
         let limits = self.engine.config.limits();
-        let Some(conn) = self.engine.get_mut(id) else { return input.len() };
-        let route = conn.route;
+        let Some(conn) = self.engine.get_mut(id) else { return &mut [] };
         let Inbox::Frames(mut decoder) = std::mem::replace(&mut conn.inbox, Inbox::Lent) else {
-            return input.len();
+            return &mut [];
         };
-        let mut used = 0;
-        while let Some(event) = decoder.next(input, &mut used, &limits, &mut self.engine.pool) {
-            match event {
-                Event::Message(message) if self.engine.is_open(id) => {
-                    self.engine.stats.messages_in += 1;
-                    if let Some(handler) = self.routes.handler(route) {
-                        handler.on_message(&mut Context::new(&mut self.engine, id, route), message);
-                    }
-                }
-                // Sent before the peer saw our close: the browser drops such messages too.
-                Event::Message(_) | Event::Pong => {}
-                Event::Ping(payload) => self.engine.pong(id, payload),
-                Event::Close(close) => self.engine.close_received(id, close),
-                Event::Failed(violation) => self.engine.violated(id, violation),
-            }
+        while let Some(event) = decoder.next(&mut input, &limits, &mut self.engine.pool) {
+            self.take_frame(id, event);
             match self.engine.get(id) {
                 Some(conn) if conn.paused => break,
                 Some(conn) if matches!(conn.inbox, Inbox::Lent) => {}
-                _ => return input.len(),
+                _ => return &mut [],
             }
         }
         if let Some(conn) = self.engine.get_mut(id).filter(|c| matches!(c.inbox, Inbox::Lent)) {
             conn.inbox = Inbox::Frames(decoder);
         }
-        used
+        input
+    }
+
+    fn take_frame(&mut self, id: ConnId, event: Event<'_>) {
+        match event {
+            // What was sent before the peer saw our close is dropped, as the browser drops it.
+            Event::Message(_) | Event::Pong(_) if !self.engine.is_open(id) => {}
+            Event::Message(message) => {
+                let stats = &mut self.engine.stats;
+                stats.messages_in = stats.messages_in.saturating_add(1);
+                self.with_handler(id, |handler, ws| handler.on_message(ws, message));
+            }
+            Event::Pong(payload) => {
+                self.with_handler(id, |handler, ws| handler.on_pong(ws, payload))
+            }
+            Event::Ping(payload) => self.engine.pong(id, payload),
+            Event::Close(close) => self.engine.close_received(id, close),
+            Event::Failed(violation) => self.engine.violated(id, violation),
+        }
     }
 
     /// Answers a request that cannot be served, and ends the connection.

@@ -11,7 +11,7 @@ use mio::{Registry, Token};
 use slab::Slab;
 
 use crate::buffer::Flushed;
-use crate::config::Config;
+use crate::config::{Config, Times};
 use crate::connection::{Connection, Inbox, Overdue, ReadyState};
 use crate::pool::Pool;
 use crate::proto::close::code;
@@ -59,6 +59,7 @@ pub(crate) type RouteId = u16;
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) config: Config,
+    times: Times,
     pub(crate) clock: Clock,
     pub(crate) conns: Slab<Connection>,
     /// The open connections on each route.
@@ -85,6 +86,7 @@ pub(crate) fn find(conns: &mut Slab<Connection>, id: ConnId) -> Option<&mut Conn
 impl Engine {
     pub(crate) fn new(config: Config) -> Engine {
         Engine {
+            times: Times::of(&config),
             config,
             clock: Clock::new(),
             conns: Slab::new(),
@@ -278,10 +280,9 @@ impl Engine {
         let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
             return false;
         };
-        let mut drained = false;
         let counter = &mut self.stats.bytes_out;
         match conn.outbox.flush(&conn.stream, scratch, &mut self.pool, counter) {
-            Ok(Flushed::All) => drained = self.flushed_all(id),
+            Ok(Flushed::All) => return self.flushed_all(id),
             Ok(Flushed::Budget) => {
                 conn.taken = now;
                 conn.blocked = false;
@@ -301,7 +302,7 @@ impl Engine {
             }
         }
         self.arm(id);
-        drained
+        false
     }
 
     fn flushed_all(&mut self, id: ConnId) -> bool {
@@ -312,9 +313,12 @@ impl Engine {
             self.finish(id);
             return false;
         }
-        if conn.ready_state == ReadyState::Connecting && conn.served {
-            conn.since = now;
-            self.wake_reader(id);
+        if conn.ready_state == ReadyState::Connecting {
+            if conn.served {
+                conn.since = now;
+                self.wake_reader(id);
+            }
+            self.arm(id);
             return false;
         }
         conn.is_open() && std::mem::replace(&mut conn.pressed, false)
@@ -338,7 +342,7 @@ impl Engine {
         let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
             return;
         };
-        let (at, _) = conn.deadline(&self.config);
+        let (at, _) = conn.deadline(&self.times);
         if at < conn.armed {
             conn.armed = at;
             self.deadlines.push(at, id);
@@ -356,7 +360,7 @@ impl Engine {
                 continue;
             }
             conn.armed = Millis::MAX;
-            let (at, overdue) = conn.deadline(&self.config);
+            let (at, overdue) = conn.deadline(&self.times);
             if at <= now {
                 return Some((id, overdue));
             }

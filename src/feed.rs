@@ -1,6 +1,9 @@
 //! Lines from outside: a sensor, a log, a script that writes to a TCP port or to standard input,
 //! and has its lines handed to the handler of a route.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use log::{debug, info, warn};
 use memchr::memchr;
 
@@ -37,20 +40,14 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// The next line in `input[*used..]`, or `None` once all of it is taken in.
-    fn next<'a>(
-        &'a mut self,
-        input: &'a [u8],
-        used: &mut usize,
-    ) -> Option<Result<&'a str, BadLine>> {
+    /// Takes the next line from the front of `input`, or `None` once all of it is taken in.
+    fn next<'l, 'i: 'l>(&'l mut self, input: &mut &'i [u8]) -> Option<Result<&'l str, BadLine>> {
         if self.kept.last() == Some(&b'\n') {
             self.kept = Vec::new();
         }
-        let fresh = input.get(*used..).unwrap_or_default();
-        let end = memchr(b'\n', fresh).map(|place| place + 1);
-        let piece = &fresh[..end.unwrap_or(fresh.len())];
-        *used += piece.len();
-        if self.kept.len() + piece.len() > MAX_LINE + 2 {
+        let end = memchr(b'\n', input).map(|place| place.saturating_add(1));
+        let piece = input.split_off(..end.unwrap_or(input.len())).unwrap_or_default();
+        if self.kept.len().saturating_add(piece.len()) > MAX_LINE + 2 {
             self.kept = Vec::new();
             self.skipping = true;
         }
@@ -60,7 +57,7 @@ impl Lines {
             }
             return None;
         }
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         if std::mem::take(&mut self.skipping) {
             return Some(Err(BadLine::TooLong));
         }
@@ -76,7 +73,7 @@ impl Lines {
         if self.kept.last() == Some(&b'\n') || (self.kept.is_empty() && !self.skipping) {
             return None;
         }
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         Some(if self.skipping { Err(BadLine::TooLong) } else { check(&self.kept) })
     }
 }
@@ -94,15 +91,13 @@ fn check(line: &[u8]) -> Result<&str, BadLine> {
 impl Server {
     /// Hands a source's lines to the handler of its route. The buffer is out of the connection
     /// meanwhile, as with frames.
-    pub(crate) fn take_lines(&mut self, id: ConnId, input: &[u8]) -> usize {
-        let Some(mut lines) = self.lend_lines(id) else { return input.len() };
-        let mut used = 0;
-        while let Some(line) = lines.next(input, &mut used) {
+    pub(crate) fn take_lines(&mut self, id: ConnId, mut input: &[u8]) {
+        let Some(mut lines) = self.lend_lines(id) else { return };
+        while let Some(line) = lines.next(&mut input) {
             let outcome = self.hand_over(id, line);
             self.answer(id, lines.count, outcome);
         }
         self.return_lines(id, lines);
-        used
     }
 
     /// The source has ended: hands over what has come of its last line.
@@ -172,8 +167,8 @@ mod tests {
     fn cut(pieces: &[&[u8]]) -> Vec<Result<String, BadLine>> {
         let (mut lines, mut found) = (Lines::default(), Vec::new());
         for piece in pieces {
-            let mut used = 0;
-            while let Some(line) = lines.next(piece, &mut used) {
+            let mut piece = *piece;
+            while let Some(line) = lines.next(&mut piece) {
                 found.push(line.map(str::to_string));
             }
         }
@@ -215,7 +210,7 @@ mod tests {
     fn a_long_line_holds_no_memory() {
         let mut lines = Lines::default();
         for _ in 0..100 {
-            assert!(lines.next(&[b'x'; 10_000], &mut 0).is_none());
+            assert!(lines.next(&mut &[b'x'; 10_000][..]).is_none());
             assert!(lines.kept.len() <= MAX_LINE + 2);
         }
         assert_eq!(lines.kept.capacity(), 0);

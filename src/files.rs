@@ -20,7 +20,8 @@ use rustix::io::Errno;
 use sha1::{Digest, Sha1};
 
 use crate::content_type::content_type;
-use crate::http::{Request, Response, bad_request};
+use crate::http::Request;
+use crate::response::{Response, bad_request};
 
 /// What is served to plain GET and HEAD requests no handler answers.
 #[derive(Debug, Clone)]
@@ -371,7 +372,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::http::{Body, parse};
+    use crate::http::parse;
+    use crate::response::Body;
 
     /// A folder to serve and, beside it, what must not be served.
     struct Scratch(PathBuf);

@@ -2,8 +2,9 @@
 
 use crate::context::Context;
 use crate::feed::SourceId;
-use crate::http::{Request, Response};
+use crate::http::Request;
 use crate::proto::Message;
+use crate::response::Response;
 
 /// The callbacks of one route. There is one handler for all connections on it, and it is called
 /// by one thread: its state is plain fields.
@@ -47,6 +48,12 @@ pub trait Handler {
 
     /// One whole message. It is borrowed from the receive buffer: copy what must be kept.
     fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>);
+
+    /// A pong, with the payload of the ping it answers, 125 octets at most; those that answer the
+    /// server's own pings, which are empty, come here too. Pings are answered by the server.
+    fn on_pong(&mut self, ws: &mut Context<'_>, payload: &[u8]) {
+        let _ = (ws, payload);
+    }
 
     /// After [`SendStatus::Backpressure`](crate::SendStatus::Backpressure), or a message dropped
     /// because the backlog was full: everything that waited has been written.

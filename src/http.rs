@@ -1,14 +1,15 @@
-//! Request heads in, responses out (RFC 9112). Sans-I/O: no socket, no clock but the `Date` field.
+//! Request heads (RFC 9112), sans-I/O.
 //!
 //! `httparse` cuts the head into fields; everything it is lenient about is checked here first, so
 //! that no two readers of the same bytes (a proxy in front and us) can disagree about them.
 
-use std::borrow::Cow;
-use std::fs::File;
-use std::time::SystemTime;
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use httparse::Header;
-use memchr::memchr;
+use memchr::memchr_iter;
+
+use crate::response::{Response, bad_request};
 
 /// One request head, borrowed from the receive buffer; alive during
 /// [`on_request`](crate::Handler::on_request) and [`on_open`](crate::Handler::on_open).
@@ -118,17 +119,13 @@ pub(crate) enum HeadEnd {
 /// Looks for the empty line, from `searched` on: octets before that were looked through by an
 /// earlier call, so that a head sent octet by octet costs no more than one sent at once.
 pub(crate) fn find_head_end(buf: &[u8], searched: usize) -> HeadEnd {
-    let mut from = searched.min(buf.len());
-    while let Some(offset) = memchr(b'\n', &buf[from..]) {
-        let line_feed = from + offset;
-        let line = &buf[..line_feed];
-        if !line.ends_with(b"\r") {
-            return HeadEnd::BareLineFeed;
+    for line_feed in memchr_iter(b'\n', buf.get(searched..).unwrap_or_default()) {
+        let end = searched.saturating_add(line_feed).saturating_add(1);
+        match buf.get(..end).unwrap_or_default() {
+            [.., b'\r', b'\n', b'\r', b'\n'] => return HeadEnd::At(end),
+            [.., b'\r', b'\n'] => {}
+            _ => return HeadEnd::BareLineFeed,
         }
-        if line.ends_with(b"\r\n\r") {
-            return HeadEnd::At(line_feed + 1);
-        }
-        from = line_feed + 1;
     }
     HeadEnd::Missing
 }
@@ -249,155 +246,6 @@ fn is_host(value: &[u8]) -> bool {
         .all(|octet| octet.is_ascii_alphanumeric() || b"-._~%:[]!$&'()*+,;=".contains(octet))
 }
 
-/// 400 and one line that says why.
-pub(crate) fn bad_request(why: &str) -> Response {
-    Response::text(400, format!("{why}\n"))
-}
-
-/// What a plain HTTP request, or a refused upgrade, is answered with.
-///
-/// ```
-/// use wsloop::Response;
-///
-/// let quote = Response::new(200)
-///     .header("Content-Type", "application/json")
-///     .body(r#"{"ACME": 12.5}"#);
-/// let refusal = Response::text(403, "members only\n");
-/// # let _ = (quote, refusal);
-/// ```
-#[derive(Debug)]
-pub struct Response {
-    pub(crate) status: u16,
-    headers: Vec<(&'static str, String)>,
-    pub(crate) body: Body,
-}
-
-/// A response's body: what is small is bytes, what may be large is a file and read as the
-/// peer takes it.
-#[derive(Debug)]
-pub(crate) enum Body {
-    Bytes(Cow<'static, [u8]>),
-    File { file: File, offset: u64, len: u64 },
-}
-
-impl Response {
-    /// An empty response with this status code, 200 to 599; any other is sent as 500.
-    ///
-    /// `Date`, `Content-Length` and, where the connection ends with it, `Connection` are added
-    /// when it is sent.
-    pub fn new(status: u16) -> Response {
-        let status = if (200..=599).contains(&status) { status } else { 500 };
-        Response { status, headers: Vec::new(), body: Body::Bytes(Cow::Borrowed(b"")) }
-    }
-
-    /// A response with a body of plain text.
-    pub fn text(status: u16, text: impl Into<String>) -> Response {
-        Response::new(status)
-            .header("Content-Type", "text/plain; charset=utf-8")
-            .body(text.into().into_bytes())
-    }
-
-    /// Adds a header field. Octets that may not stand in a value (controls, so CR, LF and NUL
-    /// too) become `?`: nothing put in here can split the response.
-    #[must_use]
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Response {
-        let clean = |c: char| if c.is_control() && c != '\t' { '?' } else { c };
-        self.headers.push((name, value.into().chars().map(clean).collect()));
-        self
-    }
-
-    /// Sets the body, whole. It is queued at once: keep it small.
-    #[must_use]
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Response {
-        self.body = Body::Bytes(Cow::Owned(body.into()));
-        self
-    }
-
-    /// Sets a body that is part of the program.
-    #[must_use]
-    pub fn static_body(mut self, body: &'static [u8]) -> Response {
-        self.body = Body::Bytes(Cow::Borrowed(body));
-        self
-    }
-
-    /// Sets a body of `len` octets of an open file, from `offset` on.
-    #[must_use]
-    pub(crate) fn file(mut self, file: File, offset: u64, len: u64) -> Response {
-        self.body = Body::File { file, offset, len };
-        self
-    }
-
-    /// The length of the body in octets.
-    pub(crate) fn content_length(&self) -> u64 {
-        match &self.body {
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::File { len, .. } => *len,
-        }
-    }
-
-    /// Writes the head: status line, `Date`, the fields, `Content-Length`, and `Connection`
-    /// where this is the last response. 204 and 304 have no body and say no length
-    /// (RFC 9110 sections 15.3.5 and 15.4.5).
-    pub(crate) fn write_head(&self, keep_alive: bool, out: &mut Vec<u8>) {
-        let status_line = format!("HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status));
-        out.extend_from_slice(status_line.as_bytes());
-        let mut field = |name: &str, value: &str| {
-            for part in [name, ": ", value, "\r\n"] {
-                out.extend_from_slice(part.as_bytes());
-            }
-        };
-        field("Date", &httpdate::fmt_http_date(SystemTime::now()));
-        for (name, value) in &self.headers {
-            field(name, value);
-        }
-        if !matches!(self.status, 204 | 304) {
-            field("Content-Length", &self.content_length().to_string());
-        }
-        if !keep_alive && !self.headers.iter().any(|(name, _)| *name == "Connection") {
-            field("Connection", "close");
-        }
-        out.extend_from_slice(b"\r\n");
-    }
-}
-
-/// The phrases of RFC 9110 section 15 and RFC 6585, for the codes used here and by handlers.
-fn reason_phrase(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        201 => "Created",
-        202 => "Accepted",
-        204 => "No Content",
-        206 => "Partial Content",
-        301 => "Moved Permanently",
-        302 => "Found",
-        303 => "See Other",
-        304 => "Not Modified",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        410 => "Gone",
-        412 => "Precondition Failed",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        416 => "Range Not Satisfiable",
-        418 => "I'm a Teapot",
-        426 => "Upgrade Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        _ => "Status",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -485,23 +333,5 @@ mod tests {
         assert!(!request.has_token("Connection", "grade"));
         assert_eq!(request.protocols().collect::<Vec<_>>(), ["a", "b", "c"]);
         assert!(request.keeps_alive());
-    }
-
-    #[test]
-    fn a_response_cannot_be_split() {
-        let mut out = Vec::new();
-        Response::new(302).header("Location", "/a\r\nSet-Cookie: x").write_head(false, &mut out);
-        let text = String::from_utf8(out).unwrap();
-        assert!(text.starts_with("HTTP/1.1 302 Found\r\nDate: "), "{text}");
-        assert!(text.contains("\r\nLocation: /a??Set-Cookie: x\r\n"), "{text}");
-        assert!(text.ends_with("\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "{text}");
-    }
-
-    #[test]
-    fn not_modified_says_no_length() {
-        let mut out = Vec::new();
-        Response::new(304).write_head(true, &mut out);
-        let text = String::from_utf8(out).unwrap();
-        assert!(!text.contains("Content-Length") && !text.contains("Connection"), "{text}");
     }
 }

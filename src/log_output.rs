@@ -5,14 +5,15 @@ use std::io::{self, Write};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// A pipe that polls as writable takes this much without blocking (POSIX: PIPE_BUF is 512 at
-/// least, 4,096 on Linux).
-const AT_ONCE: usize = 512;
+/// A pipe that polls as writable takes this much without blocking: PIPE_BUF.
+const AT_ONCE: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
 /// Writes lines as long as they are taken, drops them while they are not, and says how many.
 #[derive(Default)]
 pub struct LogOutput {
     lost: u64,
+    /// The last line was not written to its end.
+    torn: bool,
 }
 
 impl Write for LogOutput {
@@ -34,11 +35,24 @@ impl Write for LogOutput {
 
 impl LogOutput {
     fn put(&mut self, line: &[u8]) {
-        let whole = line.chunks(AT_ONCE).all(|piece| {
-            is_writable() && rustix::io::write(io::stderr(), piece).is_ok_and(|n| n == piece.len())
-        });
-        self.lost += u64::from(!whole);
+        let mut written = 0;
+        for piece in line.chunks(AT_ONCE) {
+            if written == 0 && self.torn && put_at_once(b"\n") {
+                self.torn = false;
+            }
+            if self.torn || !put_at_once(piece) {
+                self.lost += 1;
+                self.torn |= written > 0;
+                return;
+            }
+            written += piece.len();
+        }
     }
+}
+
+/// Whether all of it was taken, without waiting.
+fn put_at_once(piece: &[u8]) -> bool {
+    is_writable() && rustix::io::write(io::stderr(), piece).is_ok_and(|n| n == piece.len())
 }
 
 fn is_writable() -> bool {

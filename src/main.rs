@@ -11,12 +11,13 @@ use std::process::ExitCode;
 
 use cli::{Command, Options};
 use env_logger::Target;
-use log::debug;
+use log::{debug, warn};
 use log_output::LogOutput;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wsloop::Server;
 
 const DEFAULT_ADDR: &str = "127.0.0.1:8080";
+const DEFAULT_FEED: (&str, &str) = ("127.0.0.1:9876", "/plot");
 
 fn main() -> ExitCode {
     let options = match cli::parse(std::env::args_os().skip(1)) {
@@ -67,8 +68,23 @@ fn serve(options: &Options) -> Result<(), String> {
         let from = bound.map_err(|error| format!("--feed {addr}={path}: {error}"))?;
         ready += &format!("lines from {from} go to {path}\n");
     }
+    if options.is_demo() {
+        ready += &default_feed(&mut server);
+    }
     print(&ready);
     server.run().map_err(|error| error.to_string())
+}
+
+/// Lines for the plotter. Nobody asked for them by name: the site is served without them too.
+fn default_feed(server: &mut Server) -> String {
+    let (addr, path) = DEFAULT_FEED;
+    match server.feed(addr, path) {
+        Ok(_) => format!("lines from tcp://{addr} go to {path}\n"),
+        Err(error) => {
+            warn!("no lines for {path}: {addr}: {error}");
+            String::new()
+        }
+    }
 }
 
 /// As many connections as the system allows, not only as many as it hands out unasked.

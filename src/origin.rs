@@ -3,6 +3,9 @@
 //! A page can open a WebSocket to any server, with the cookies its reader has there; only the
 //! `Origin` field tells the server whose page it is.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::str::FromStr;
 
 /// One rule; a connection is let in if any rule admits it. A request without `Origin` does not
@@ -89,7 +92,7 @@ impl Origin {
 
 /// Host and port; the colons of an IPv6 address stand in brackets.
 fn split_port(authority: &str) -> Option<(&str, &str)> {
-    let host_end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
+    let host_end = authority.rfind(']').map_or(0, |bracket| bracket.saturating_add(1));
     let (address, rest) = authority.split_at(host_end);
     if !address.is_empty() {
         return Some((address, if rest.is_empty() { "" } else { rest.strip_prefix(':')? }));

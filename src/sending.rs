@@ -44,7 +44,9 @@ impl Engine {
             return self.full(id);
         }
         let parts = [wrapping.head(), payload, wrapping.tail];
-        let taken = if payload.len() >= OFFER_FROM { conn.offer(parts) } else { 0 };
+        // Once a turn: what follows waits for the flush, and its budget.
+        let offer = payload.len() >= OFFER_FROM && !conn.dirty;
+        let taken = if offer { conn.offer(parts) } else { 0 };
         self.stats.bytes_out += taken as u64;
         conn.outbox.append(&mut self.pool, |out| append_behind(taken, parts, out));
         self.queued(id)

@@ -11,9 +11,9 @@ use crate::connection::{Fresh, Overdue, ReadyState};
 use crate::context::Context;
 use crate::engine::ConnId;
 use crate::handler::Handler;
-use crate::http::Response;
 use crate::proto::close::code;
 use crate::remote::Command;
+use crate::response::Response;
 use crate::server::{LISTENERS, MAX_LISTENERS, Server, WAKER};
 #[cfg(feature = "cli")]
 use crate::{server::SIGNALS, signals::Signals};

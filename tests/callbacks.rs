@@ -38,6 +38,35 @@ fn a_handler_ends_connections_as_they_open() {
     assert_eq!(log.rest(), []);
 }
 
+#[test]
+fn a_handler_pings_and_is_told_of_the_answer() {
+    for version in VERSIONS {
+        let (recorder, log) = record_with(|ws, what| {
+            if matches!(what, What::Text(_)) {
+                let expected = if ws.version().is_some_and(Version::is_hixie) {
+                    SendStatus::Dropped
+                } else {
+                    SendStatus::Queued
+                };
+                assert_eq!(ws.ping(b"are you there?"), expected);
+                ws.send("asked");
+            }
+        });
+        let server = serve(Config::default(), |server| server.route("/", recorder));
+        let mut client = Client::open(server.addr, version, "/");
+        let id = log.opened();
+        client.text("ping me");
+        assert_eq!(log.next().what, What::Text("ping me".into()));
+        if !version.is_hixie() {
+            assert_eq!(client.read_frame(), (0x89, b"are you there?".to_vec()));
+            client.send(&masked(0x8a, b"are you there?"));
+            let answer = log.next();
+            assert_eq!((answer.id, answer.what), (id, What::Pong(b"are you there?".to_vec())));
+        }
+        assert_eq!(client.read_text(), "asked");
+    }
+}
+
 /// Three connections on a route whose handler ends some of them in a call for one of them.
 #[test]
 fn one_connection_ends_others_and_itself() {

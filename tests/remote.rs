@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -157,9 +157,7 @@ fn nested(mut wait: impl FnMut(BorrowedFd<'_>, Option<Duration>)) {
         clients.into_iter().for_each(|client| client.join().unwrap());
     });
     while !server.is_stopped() {
-        #[expect(unsafe_code, reason = "the descriptor is the server's, which outlives the wait")]
-        let fd = unsafe { BorrowedFd::borrow_raw(server.fd()) };
-        wait(fd, server.poll_timeout());
+        wait(server.as_fd(), server.poll_timeout());
         server.turn(Some(Duration::ZERO)).unwrap();
         let more = server.poll_timeout() == Some(Duration::ZERO);
         left_behind.fetch_add(usize::from(more), Relaxed);

@@ -6,13 +6,15 @@
 //     onstate: function (state, words) { }    // "connecting", "open", "waiting" or "closed"
 //   });
 //   connection.send("text");                  // false if it could not be sent
+//   connection.close();                       // for good, until connection.connect()
 //
-// The state also shows, in words, in the page's element with the id "state".
+// The state also shows, in words, in the page's element with the id "state", or in that with the id
+// `handlers.stateId`. In place of a path there may be a whole address, "ws://…".
 //
 // The first browsers with WebSocket are from 2010, and these pages are for them too: hence `var`.
 
 function Connection(path, handlers) {
-  this.url = Connection.address(path);
+  this.url = /^wss?:/.test(path) ? path : Connection.address(path);
   this.handlers = handlers;
   this.failures = 0;
   this.connect();
@@ -31,6 +33,8 @@ Connection.prototype.connect = function () {
     this.show("closed", "This browser has no WebSocket, so this page can do nothing here.");
     return;
   }
+  clearTimeout(this.timer);
+  this.ended = false;
   this.show("connecting", "Connecting");
 
   var socket, openedAt;
@@ -43,14 +47,16 @@ Connection.prototype.connect = function () {
   this.socket = socket;
 
   socket.onopen = function () {
+    if (self.socket !== socket) return; // closed by the page, and another has taken its place
     openedAt = new Date().getTime();
     self.show("open", "Open");
     if (self.handlers.onopen) self.handlers.onopen();
   };
   socket.onmessage = function (event) {
-    if (self.handlers.onmessage) self.handlers.onmessage(event.data);
+    if (self.socket === socket && self.handlers.onmessage) self.handlers.onmessage(event.data);
   };
   socket.onclose = function (event) {
+    if (self.socket !== socket || self.ended) return;
     var words = "No connection";
     if (openedAt) {
       words = "Closed";
@@ -70,8 +76,16 @@ Connection.prototype.retry = function (words) {
   var self = this;
   var delay = Math.min(15000, 500 * Math.pow(2, this.failures)) * (0.5 + Math.random() / 2);
   this.failures += 1;
-  setTimeout(function () { self.connect(); }, delay);
+  this.timer = setTimeout(function () { self.connect(); }, delay);
   this.show("waiting", words + ", reconnecting in " + Math.ceil(delay / 1000) + " s");
+};
+
+// Ends it from here: no reconnection.
+Connection.prototype.close = function () {
+  clearTimeout(this.timer);
+  this.ended = true;
+  if (this.socket) this.socket.close();
+  this.show("closed", "Disconnected");
 };
 
 Connection.prototype.send = function (data) {
@@ -84,7 +98,7 @@ Connection.prototype.send = function (data) {
 };
 
 Connection.prototype.show = function (state, words) {
-  var element = document.getElementById("state");
+  var element = document.getElementById(this.handlers.stateId || "state");
   this.state = state;
   if (element) {
     element.setAttribute("data-state", state);

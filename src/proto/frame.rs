@@ -2,6 +2,7 @@
 //! check.
 
 use super::close::{self, Violation};
+use super::mask::unmask;
 use super::{Message, Version, Wrapping};
 
 pub(super) const CONTINUATION: u8 = 0x0;
@@ -19,16 +20,25 @@ pub(super) const MASKED: u8 = 0x80;
 pub(super) const MAX_HEAD: usize = 14;
 /// The longest payload of a control frame (section 5.5).
 const MAX_CONTROL: usize = 125;
+
 /// A frame's head, checked.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Head {
     pub(super) fin: bool,
     pub(super) opcode: u8,
+    /// Fits what is still to come of the payload.
     pub(super) key: [u8; 4],
+    /// Octets of the payload that are still to come.
     pub(super) len: u64,
 }
 
 impl Head {
+    /// Unmasks the next octets of the payload, and counts them off.
+    pub(super) fn unmask(&mut self, octets: &mut [u8]) {
+        unmask(octets, &mut self.key);
+        self.len = self.len.saturating_sub(octets.len() as u64);
+    }
+
     pub(super) fn is_control(self) -> bool {
         self.opcode >= CLOSE
     }
@@ -93,19 +103,13 @@ fn check_len(len: u64, short_len: u8, version: Version) -> Result<(), Violation>
 
 /// The head of a server's frame: unfragmented, not masked, in the shortest form.
 fn head(opcode: u8, len: usize) -> Wrapping {
-    let mut head = Wrapping::default();
+    let first = FIN | opcode;
+    let [a, b, c, d, e, f, g, h] = (len as u64).to_be_bytes();
     match len {
-        0..=125 => head.push(&[FIN | opcode, len as u8]),
-        126..=0xffff => {
-            head.push(&[FIN | opcode, 126]);
-            head.push(&(len as u16).to_be_bytes());
-        }
-        _ => {
-            head.push(&[FIN | opcode, 127]);
-            head.push(&(len as u64).to_be_bytes());
-        }
+        0..=125 => Wrapping::new([first, h]),
+        126..=0xffff => Wrapping::new([first, 126, g, h]),
+        _ => Wrapping::new([first, 127, a, b, c, d, e, f, g, h]),
     }
-    head
 }
 
 pub(super) fn wrap(message: Message<'_>) -> Wrapping {
@@ -115,7 +119,7 @@ pub(super) fn wrap(message: Message<'_>) -> Wrapping {
 
 /// Appends a control frame; what is over 125 octets of payload is left off.
 pub(super) fn encode_control(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
-    let payload = &payload[..payload.len().min(MAX_CONTROL)];
+    let payload = payload.get(..MAX_CONTROL).unwrap_or(payload);
     out.extend_from_slice(head(opcode, payload.len()).head());
     out.extend_from_slice(payload);
 }

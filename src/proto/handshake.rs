@@ -7,7 +7,8 @@ use md5::Md5;
 use sha1::{Digest, Sha1};
 
 use super::Version;
-use crate::http::{Request, Response, bad_request};
+use crate::http::Request;
+use crate::response::{Response, bad_request};
 
 /// RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -191,23 +192,11 @@ fn hixie_keys(request: &Request<'_>) -> Result<[u32; 2], Response> {
 /// Hixie-76 section 5.2, steps 4 to 7: the digits as a number, divided by the count of spaces. No
 /// space at all is the mark of a request that a page forged by other means.
 fn key_part(key: &[u8]) -> Option<u32> {
-    let mut number: Option<u64> = None;
-    let mut spaces = 0u64;
-    for octet in key {
-        match octet {
-            b'0'..=b'9' => {
-                let digit = u64::from(octet - b'0');
-                number = Some(number.unwrap_or(0).checked_mul(10)?.checked_add(digit)?);
-            }
-            b' ' => spaces += 1,
-            _ => {}
-        }
-    }
-    let number = number?;
-    if number.checked_rem(spaces)? != 0 {
-        return None;
-    }
-    u32::try_from(number / spaces).ok()
+    let digits = key.iter().filter(|octet| octet.is_ascii_digit());
+    let number: u64 = digits.map(|&digit| char::from(digit)).collect::<String>().parse().ok()?;
+    let spaces = key.iter().filter(|&&octet| octet == b' ').count() as u64;
+    let part = number.checked_div(spaces).filter(|_| number.is_multiple_of(spaces))?;
+    u32::try_from(part).ok()
 }
 
 /// What every browser of that version sent, to the letter; there is nothing else to know it by.

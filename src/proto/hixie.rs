@@ -4,7 +4,7 @@
 use memchr::memchr;
 
 use super::close::Violation;
-use super::{Event, Limits, Message, Version, Wrapping};
+use super::{Event, Limits, Message, Version, Wrapping, take};
 
 const TEXT: u8 = 0x00;
 const END: u8 = 0xff;
@@ -30,14 +30,11 @@ enum State {
 }
 
 /// What one step of the decoder came to.
-enum Step {
+enum Step<'i> {
     Starved,
     Onward,
-    /// A text frame is whole in `input[start..end]`.
-    Text {
-        start: usize,
-        end: usize,
-    },
+    /// A text frame is whole, and all of it was in the input.
+    Text(&'i [u8]),
     /// A text frame is whole in `self.text`.
     KeptText,
     Close,
@@ -67,27 +64,25 @@ impl Decoder {
     }
 
     /// See [`super::Decoder::next`].
-    pub(super) fn next<'a>(
-        &'a mut self,
-        input: &'a mut [u8],
-        used: &mut usize,
+    pub(super) fn next<'e, 'i: 'e>(
+        &'e mut self,
+        input: &mut &'i mut [u8],
         limits: &Limits,
-    ) -> Option<Event<'a>> {
+    ) -> Option<Event<'e>> {
         if std::mem::take(&mut self.lent) {
             self.text = Vec::new();
             self.mended = String::new();
         }
         loop {
-            match self.step(input, used, limits.message) {
+            match self.step(input, limits.message) {
                 Err(violation) => {
                     self.state = State::Done;
                     return Some(Event::Failed(violation));
                 }
                 Ok(Step::Starved) => return None,
                 Ok(Step::Onward) => {}
-                Ok(Step::Text { start, end }) => {
+                Ok(Step::Text(octets)) => {
                     self.lent = true;
-                    let octets = input.get(start..end)?;
                     return Some(Event::Message(mend(octets, &mut self.mended)));
                 }
                 Ok(Step::KeptText) => {
@@ -107,13 +102,11 @@ impl Decoder {
         self.text.capacity() + self.mended.capacity()
     }
 
-    fn step(&mut self, input: &[u8], used: &mut usize, limit: usize) -> Result<Step, Violation> {
-        let Some((&first, _)) = input.get(*used..).and_then(<[u8]>::split_first) else {
-            return Ok(Step::Starved);
-        };
+    fn step<'i>(&mut self, input: &mut &'i mut [u8], limit: usize) -> Result<Step<'i>, Violation> {
+        let Some(&first) = input.first() else { return Ok(Step::Starved) };
         match self.state {
             State::Type => {
-                *used += 1;
+                take(input, 1);
                 self.state = match first {
                     TEXT => State::Text,
                     WITH_LENGTH.. => State::Length { kind: first, value: 0, octets: 0 },
@@ -121,69 +114,63 @@ impl Decoder {
                 };
                 Ok(Step::Onward)
             }
-            State::Text => self.read_text(input, used, limit),
-            State::Unknown { seen } => self.discard(input, used, seen, limit),
+            State::Text => self.read_text(input, limit),
+            State::Unknown { seen } => self.discard(input, seen, limit),
             State::Length { kind, value, octets } => {
-                *used += 1;
+                take(input, 1);
                 let value = value.saturating_mul(128) | u64::from(first & 0x7f);
-                self.read_length(first, kind, value, octets + 1, limit)
+                self.read_length(first, kind, value, octets.saturating_add(1), limit)
             }
             State::Skip { left } => {
-                let rest = (input.len() - *used) as u64;
-                let skipped = left.min(rest);
-                *used += skipped as usize;
-                self.state = skip(left - skipped);
+                let skipped = take(input, usize::try_from(left).unwrap_or(usize::MAX));
+                self.state = skip(left.saturating_sub(skipped.len() as u64));
                 Ok(Step::Onward)
             }
             State::Done => {
-                *used = input.len();
+                *input = &mut [];
                 Ok(Step::Starved)
             }
         }
     }
 
     /// Takes text up to FF, or all there is. The limit holds before the FF has come.
-    fn read_text(
+    fn read_text<'i>(
         &mut self,
-        input: &[u8],
-        used: &mut usize,
+        input: &mut &'i mut [u8],
         limit: usize,
-    ) -> Result<Step, Violation> {
-        let start = *used;
-        let fresh = input.get(start..).unwrap_or_default();
-        let end = memchr(END, fresh);
-        let piece = &fresh[..end.unwrap_or(fresh.len())];
-        if piece.len() > limit.saturating_sub(self.text.len()) {
+    ) -> Result<Step<'i>, Violation> {
+        let end = memchr(END, input);
+        let len = end.unwrap_or(input.len());
+        if len > limit.saturating_sub(self.text.len()) {
             return Err(Violation::MessageTooBig);
         }
-        *used += piece.len();
+        let piece = take(input, len);
         if end.is_none() {
             self.text.extend_from_slice(piece);
             return Ok(Step::Starved);
         }
-        *used += 1;
+        take(input, 1);
         self.state = State::Type;
         if self.text.is_empty() {
-            return Ok(Step::Text { start, end: start + piece.len() });
+            return Ok(Step::Text(piece));
         }
         self.text.extend_from_slice(piece);
         Ok(Step::KeptText)
     }
 
-    fn discard(
+    fn discard<'i>(
         &mut self,
-        input: &[u8],
-        used: &mut usize,
+        input: &mut &'i mut [u8],
         seen: usize,
         limit: usize,
-    ) -> Result<Step, Violation> {
-        let fresh = input.get(*used..).unwrap_or_default();
-        let end = memchr(END, fresh);
-        let seen = seen + end.unwrap_or(fresh.len());
+    ) -> Result<Step<'i>, Violation> {
+        let end = memchr(END, input);
+        let len = end.unwrap_or(input.len());
+        let seen = seen.saturating_add(len);
         if seen > limit {
             return Err(Violation::MessageTooBig);
         }
-        *used += end.map_or(fresh.len(), |end| end + 1);
+        take(input, len.saturating_add(1));
         self.state = if end.is_some() { State::Type } else { State::Unknown { seen } };
         Ok(Step::Onward)
     }
@@ -196,7 +183,7 @@ impl Decoder {
         value: u64,
         octets: u8,
         limit: usize,
-    ) -> Result<Step, Violation> {
+    ) -> Result<Step<'static>, Violation> {
         if value > limit as u64 || octets > MAX_LENGTH_OCTETS {
             return Err(Violation::MessageTooBig);
         }
@@ -227,10 +214,7 @@ fn mend<'a>(octets: &'a [u8], mended: &'a mut String) -> Message<'a> {
 }
 
 pub(super) fn wrap() -> Wrapping {
-    let mut wrapping = Wrapping::default();
-    wrapping.push(&[TEXT]);
-    wrapping.tail = &[END];
-    wrapping
+    Wrapping { tail: &[END], ..Wrapping::new([TEXT]) }
 }
 
 #[cfg(test)]
@@ -389,7 +373,7 @@ mod tests {
     fn a_whole_text_is_lent_from_the_input() {
         let mut input = *b"\0hi\xff";
         let mut decoder = Decoder::new(Version::Hixie76);
-        let event = decoder.next(&mut input, &mut 0, &LIMITS);
+        let event = decoder.next(&mut &mut input[..], &LIMITS);
         assert_eq!(event, Some(Event::Message(Message::Text("hi"))));
         assert_eq!((decoder.text.capacity(), decoder.mended.capacity()), (0, 0));
     }
@@ -397,11 +381,12 @@ mod tests {
     #[test]
     fn a_text_in_pieces_is_lent_then_freed() {
         let (mut decoder, _) = after(Version::Hixie76, &LIMITS, &[b"\0a"]);
-        let (mut input, mut used) = (*b"\x80\xff", 0);
-        let event = decoder.next(&mut input, &mut used, &LIMITS);
+        let mut octets = *b"\x80\xff";
+        let mut input = &mut octets[..];
+        let event = decoder.next(&mut input, &LIMITS);
         assert_eq!(event, Some(Event::Message(Message::Text("a\u{fffd}"))));
         assert!(decoder.text.capacity() > 0 && decoder.mended.capacity() > 0);
-        assert_eq!(decoder.next(&mut input, &mut used, &LIMITS), None);
+        assert_eq!(decoder.next(&mut input, &LIMITS), None);
         assert_eq!((decoder.text.capacity(), decoder.mended.capacity()), (0, 0));
     }
 

@@ -1,12 +1,10 @@
 //! From frames to messages (RFC 6455 sections 5.4 to 5.6), for hybi-07 and -08 too.
 
-use std::ops::Range;
-
 use super::close::{self, Violation};
 use super::frame::{BINARY, CLOSE, CONTINUATION, Head, MAX_HEAD, PING, PONG, TEXT};
-use super::mask::unmask;
+use super::octets::Short;
 use super::utf8::Text;
-use super::{Event, Limits, Message, Version};
+use super::{Event, Limits, Message, Version, take};
 use crate::pool::Pool;
 
 /// An announced payload gets this much memory at once; more as it arrives.
@@ -41,7 +39,8 @@ impl Partial {
     /// Makes room for octets that are here and for some of those that are announced: no more than
     /// have come already, since an announcement costs the peer nothing.
     fn reserve(&mut self, here: usize, announced: usize) {
-        let room = here + announced.min(RESERVE_AT_ONCE.max(self.message_len() + here));
+        let come = self.message_len().saturating_add(here);
+        let room = here.saturating_add(announced.min(RESERVE_AT_ONCE.max(come)));
         if self.opcode == Some(TEXT) {
             self.text.reserve(room);
         } else {
@@ -50,7 +49,7 @@ impl Partial {
     }
 
     fn message_len(&self) -> usize {
-        self.text.len() + self.binary.len()
+        self.text.len().saturating_add(self.binary.len())
     }
 }
 
@@ -65,13 +64,13 @@ enum State {
 }
 
 /// What one step of the decoder came to.
-enum Step {
+enum Step<'i> {
     /// All input is taken in.
     Starved,
     /// Something, but no event.
     Onward,
-    /// A frame is whole and lies unmasked in the input.
-    Frame(Range<usize>),
+    /// A frame is whole: its payload, unmasked where it lay in the input.
+    Frame(&'i [u8]),
     /// A message is whole in `Partial`.
     Message,
     /// A control frame is whole in `Partial`.
@@ -84,9 +83,8 @@ pub(crate) struct Decoder {
     version: Version,
     state: State,
     /// The first octets of a head that came in pieces.
-    head_octets: [u8; MAX_HEAD],
-    head_len: u8,
-    /// The frame at hand; `len` counts down to what is still to come of it.
+    begun: Short<MAX_HEAD>,
+    /// The frame at hand.
     frame: Head,
     partial: Option<Box<Partial>>,
     /// The last event lent out what `partial` holds; it goes before the next.
@@ -104,8 +102,7 @@ impl Decoder {
         Decoder {
             version,
             state: State::Head,
-            head_octets: [0; MAX_HEAD],
-            head_len: 0,
+            begun: Short::default(),
             frame: Head::default(),
             partial: None,
             lent: None,
@@ -113,22 +110,19 @@ impl Decoder {
     }
 
     /// See [`super::Decoder::next`].
-    pub(super) fn next<'a>(
-        &'a mut self,
-        input: &'a mut [u8],
-        used: &mut usize,
+    pub(super) fn next<'e, 'i: 'e>(
+        &'e mut self,
+        input: &mut &'i mut [u8],
         limits: &Limits,
         pool: &mut Pool,
-    ) -> Option<Event<'a>> {
+    ) -> Option<Event<'e>> {
         self.take_back(pool);
         loop {
-            match self.step(input, used, limits, pool) {
+            match self.step(input, limits, pool) {
                 Err(violation) => return Some(self.fail(violation)),
                 Ok(Step::Starved) => return None,
                 Ok(Step::Onward) => {}
-                Ok(Step::Frame(range)) => {
-                    return Some(self.deliver(self.frame.opcode, input.get(range)?));
-                }
+                Ok(Step::Frame(payload)) => return Some(self.deliver(payload)),
                 Ok(Step::Message) => return Some(self.deliver_message()),
                 Ok(Step::Control) => return Some(self.deliver_control()),
             }
@@ -142,53 +136,46 @@ impl Decoder {
         })
     }
 
-    fn step(
+    fn step<'i>(
         &mut self,
-        input: &mut [u8],
-        used: &mut usize,
+        input: &mut &'i mut [u8],
         limits: &Limits,
         pool: &mut Pool,
-    ) -> Result<Step, Violation> {
+    ) -> Result<Step<'i>, Violation> {
         match self.state {
-            State::Head => self.read_head(input, used, limits),
-            State::Payload => self.read_payload(input, used, pool),
+            State::Head => self.read_head(input, limits),
+            State::Payload => self.read_payload(input, pool),
             State::Done => {
-                *used = input.len();
+                *input = &mut [];
                 Ok(Step::Starved)
             }
         }
     }
 
-    fn read_head(
+    fn read_head<'i>(
         &mut self,
-        input: &[u8],
-        used: &mut usize,
+        input: &mut &'i mut [u8],
         limits: &Limits,
-    ) -> Result<Step, Violation> {
-        let fresh = input.get(*used..).unwrap_or_default();
-        let kept = usize::from(self.head_len);
-        if kept == 0
-            && let Some((head, size)) = Head::parse(fresh, self.version)?
+    ) -> Result<Step<'i>, Violation> {
+        let before = self.begun.len();
+        if before == 0
+            && let Some((head, size)) = Head::parse(input, self.version)?
         {
-            *used += size;
+            take(input, size);
             return self.begin(head, limits);
         }
-        let room = &mut self.head_octets[kept..];
-        let taken = fresh.len().min(room.len());
-        room[..taken].copy_from_slice(&fresh[..taken]);
-        let Some((head, size)) = Head::parse(&self.head_octets[..kept + taken], self.version)?
-        else {
-            *used += taken;
-            self.head_len = (kept + taken) as u8;
+        let taken = input.iter().map_while(|&octet| self.begun.push(octet)).count();
+        let Some((head, size)) = Head::parse(self.begun.as_slice(), self.version)? else {
+            take(input, taken);
             return Ok(Step::Starved);
         };
-        *used += size - kept;
-        self.head_len = 0;
+        take(input, size.saturating_sub(before));
+        self.begun.clear();
         self.begin(head, limits)
     }
 
     /// Starts a frame, if the message at hand and the limits allow it.
-    fn begin(&mut self, head: Head, limits: &Limits) -> Result<Step, Violation> {
+    fn begin(&mut self, head: Head, limits: &Limits) -> Result<Step<'static>, Violation> {
         if !head.is_control() {
             self.check_message(head, limits)?;
         }
@@ -218,31 +205,25 @@ impl Decoder {
         Ok(())
     }
 
-    fn read_payload(
+    fn read_payload<'i>(
         &mut self,
-        input: &mut [u8],
-        used: &mut usize,
+        input: &mut &'i mut [u8],
         pool: &mut Pool,
-    ) -> Result<Step, Violation> {
-        let fresh = input.get_mut(*used..).unwrap_or_default();
-        let taken = self.to_come().min(fresh.len());
-        let piece = &mut fresh[..taken];
-        unmask(piece, &mut self.frame.key);
-        let range = *used..*used + taken;
-        *used += taken;
-        self.frame.len -= taken as u64;
+    ) -> Result<Step<'i>, Violation> {
+        let piece = take(input, self.to_come());
+        self.frame.unmask(piece);
         let ended = self.frame.len == 0;
         if ended {
             self.state = State::Head;
         }
         if self.frame.is_control() {
-            return Ok(self.read_control(piece, ended, range));
+            return Ok(self.read_control(piece, ended));
         }
         let fragmented = self.partial.as_ref().is_some_and(|partial| partial.opcode.is_some());
         if ended && self.frame.fin && !fragmented {
-            return Ok(Step::Frame(range));
+            return Ok(Step::Frame(piece));
         }
-        if taken == 0 && !ended {
+        if piece.is_empty() && !ended {
             return Ok(Step::Starved);
         }
         self.keep(piece, pool)?;
@@ -253,10 +234,10 @@ impl Decoder {
         })
     }
 
-    fn read_control(&mut self, piece: &[u8], ended: bool, range: Range<usize>) -> Step {
+    fn read_control<'i>(&mut self, piece: &'i [u8], ended: bool) -> Step<'i> {
         let kept = self.partial.as_ref().is_some_and(|partial| !partial.control.is_empty());
         if ended && !kept {
-            return Step::Frame(range);
+            return Step::Frame(piece);
         }
         if !piece.is_empty() {
             self.partial.get_or_insert_default().control.extend_from_slice(piece);
@@ -301,23 +282,25 @@ impl Decoder {
 
     /// So many octets were read directly. Gives back those behind the frame's end.
     pub(super) fn landed(&mut self, octets: usize) -> Vec<u8> {
-        let ours = octets.min(self.to_come());
+        let to_come = self.to_come();
         let Some(partial) = self.partial.as_deref_mut() else { return Vec::new() };
-        let start = partial.binary.len().saturating_sub(octets);
-        let behind = partial.binary.split_off(start + ours);
-        unmask(&mut partial.binary[start..], &mut self.frame.key);
-        self.frame.len -= ours as u64;
+        let before = partial.binary.len().saturating_sub(octets);
+        let mut fresh = partial.binary.get_mut(before..).unwrap_or_default();
+        self.frame.unmask(take(&mut fresh, to_come));
+        let behind = fresh.to_vec();
+        let ours = partial.binary.len().saturating_sub(behind.len());
+        partial.binary.truncate(ours);
         behind
     }
 
-    fn deliver<'a>(&mut self, opcode: u8, payload: &'a [u8]) -> Event<'a> {
-        match opcode {
+    fn deliver<'i>(&mut self, payload: &'i [u8]) -> Event<'i> {
+        match self.frame.opcode {
             TEXT => match str::from_utf8(payload) {
                 Ok(text) => Event::Message(Message::Text(text)),
                 Err(_) => self.fail(Violation::NotUtf8),
             },
             PING => Event::Ping(payload),
-            PONG => Event::Pong,
+            PONG => Event::Pong(payload),
             CLOSE => match close::parse(self.version, payload) {
                 Ok(close) => {
                     self.state = State::Done;
@@ -349,7 +332,7 @@ impl Decoder {
         let partial = self.partial.get_or_insert_default();
         match self.frame.opcode {
             PING => Event::Ping(&partial.control),
-            PONG => Event::Pong,
+            PONG => Event::Pong(&partial.control),
             _ => {
                 self.state = State::Done;
                 match close::parse(self.version, &partial.control) {
@@ -518,7 +501,7 @@ mod tests {
     fn messages_are_unmasked_where_they_lie() {
         let mut input = *b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
         let mut decoder = Decoder::new(Version::Rfc6455);
-        let event = decoder.next(&mut input, &mut 0, &LIMITS, &mut Pool::default());
+        let event = decoder.next(&mut &mut input[..], &LIMITS, &mut Pool::default());
         assert_eq!(event, Some(Event::Message(Message::Text("Hello"))));
         assert!(decoder.partial.is_none());
         assert_eq!(&input[6..], b"Hello");
@@ -535,7 +518,7 @@ mod tests {
             b"\x80\x82abcd\x0d\x0d",
             b"\x82\x81\0\0\0\0x",
         ];
-        let expected = [ping(b"p"), Seen::Pong, ping(b""), text("Hello"), binary(b"x")];
+        let expected = [ping(b"p"), Seen::Pong(Vec::new()), ping(b""), text("Hello"), binary(b"x")];
         assert_eq!(meaning(&octets.concat()), expected);
     }
 
@@ -734,11 +717,12 @@ mod tests {
             let mut reader = Reader::new(Version::Rfc6455, &LIMITS);
             reader.read(&masked(first, NO_KEY, b"a"));
             let (mut decoder, mut pool) = (hybi(reader.decoder), reader.pool);
-            let (mut input, mut used) = (*b"\x80\x81\0\0\0\0b", 0);
-            let event = decoder.next(&mut input, &mut used, &LIMITS, &mut pool);
+            let mut octets = *b"\x80\x81\0\0\0\0b";
+            let mut input = &mut octets[..];
+            let event = decoder.next(&mut input, &LIMITS, &mut pool);
             assert_eq!(event, Some(Event::Message(expected)));
             assert!(decoder.partial.is_some() && pool.take(2).capacity() == 0);
-            assert_eq!(decoder.next(&mut input, &mut used, &LIMITS, &mut pool), None);
+            assert_eq!(decoder.next(&mut input, &LIMITS, &mut pool), None);
             assert!(decoder.partial.is_none() && decoder.lent.is_none());
             let buffer = pool.take(2);
             assert!(buffer.is_empty() && buffer.capacity() > 0);
@@ -800,7 +784,7 @@ mod tests {
                 let (decoder, seen) = after(&LIMITS, &[first, second]);
                 assert!(!seen.is_empty());
                 assert!(decoder.partial.is_none(), "{octets:x?} cut at {cut}");
-                assert_eq!((decoder.state, decoder.head_len), (State::Head, 0));
+                assert_eq!((decoder.state, decoder.begun.len()), (State::Head, 0));
             }
         }
     }
@@ -821,7 +805,7 @@ mod tests {
             let (mut decoder, mut pool) = (Decoder::new(Version::Rfc6455), Pool::default());
             assert!(decoder.landing().is_none());
             let mut input = octets[..first].to_vec();
-            assert_eq!(decoder.next(&mut input, &mut 0, &LIMITS, &mut pool), None);
+            assert_eq!(decoder.next(&mut &mut input[..], &LIMITS, &mut pool), None);
             let mut rest = &octets[first..];
             let mut behind = Vec::new();
             while let Some(message) = decoder.landing() {
@@ -831,10 +815,10 @@ mod tests {
                 behind = decoder.landed(piece.len());
             }
             behind.extend_from_slice(rest);
-            let mut used = 0;
-            let event = decoder.next(&mut behind, &mut used, &LIMITS, &mut pool);
+            let mut behind = &mut behind[..];
+            let event = decoder.next(&mut behind, &LIMITS, &mut pool);
             assert_eq!(event, Some(Event::Message(Message::Binary(&payload))), "cut at {first}");
-            let event = decoder.next(&mut behind, &mut used, &LIMITS, &mut pool);
+            let event = decoder.next(&mut behind, &LIMITS, &mut pool);
             assert_eq!(event, Some(Event::Message(Message::Text("next"))), "cut at {first}");
         }
     }

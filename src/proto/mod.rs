@@ -3,17 +3,22 @@
 //! Nothing in this folder knows a socket, a clock or a log. `handshake` turns a request head into
 //! the opening of one of five versions; from then on a [`Decoder`] and [`encode`] are all there is.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 pub(crate) mod close;
 mod frame;
 pub(crate) mod handshake;
 mod hixie;
 mod hybi;
 mod mask;
+mod octets;
 mod utf8;
 
 use std::fmt;
 
 pub(crate) use close::Violation;
+pub(crate) use octets::take;
 
 use crate::pool::Pool;
 
@@ -100,7 +105,7 @@ impl<'a> From<&'a [u8]> for Message<'a> {
 pub(crate) enum Event<'a> {
     Message(Message<'a>),
     Ping(&'a [u8]),
-    Pong,
+    Pong(&'a [u8]),
     /// The peer's close: its code and reason, if it gave any.
     Close(Option<(u16, &'a str)>),
     /// The peer broke a rule. Nothing behind it is read.
@@ -133,18 +138,18 @@ impl Decoder {
         }
     }
 
-    /// The next event in `input[*used..]`, or `None` once all of it is taken in. Call again until
-    /// then; the octets may be cut anywhere between calls. Payloads are unmasked where they lie.
-    pub(crate) fn next<'a>(
-        &'a mut self,
-        input: &'a mut [u8],
-        used: &mut usize,
+    /// Takes the next event from the front of `input`, or `None` once all of it is taken in. Call
+    /// again until then; the octets may be cut anywhere between calls. Payloads are unmasked where
+    /// they lie.
+    pub(crate) fn next<'e, 'i: 'e>(
+        &'e mut self,
+        input: &mut &'i mut [u8],
         limits: &Limits,
         pool: &mut Pool,
-    ) -> Option<Event<'a>> {
+    ) -> Option<Event<'e>> {
         match self {
-            Decoder::Hixie(decoder) => decoder.next(input, used, limits),
-            Decoder::Hybi(decoder) => decoder.next(input, used, limits, pool),
+            Decoder::Hixie(decoder) => decoder.next(input, limits),
+            Decoder::Hybi(decoder) => decoder.next(input, limits, pool),
         }
     }
 
@@ -203,7 +208,7 @@ impl Framing {
     pub(crate) fn encode(self, message: Message<'_>, out: &mut Vec<u8>) -> bool {
         let Some(wrapping) = self.wrap(message) else { return false };
         let payload = message.as_bytes();
-        out.reserve_exact(wrapping.len() + payload.len());
+        out.reserve_exact(wrapping.len().saturating_add(payload.len()));
         for part in [wrapping.head(), payload, wrapping.tail] {
             out.extend_from_slice(part);
         }
@@ -213,7 +218,7 @@ impl Framing {
 
 /// What goes round a payload on the wire: a head before it, and in the Hixie versions an end
 /// behind it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Wrapping {
     head: [u8; 10],
     head_len: usize,
@@ -221,19 +226,23 @@ pub(crate) struct Wrapping {
 }
 
 impl Wrapping {
-    fn push(&mut self, octets: &[u8]) {
-        let end = self.head_len + octets.len();
-        self.head[self.head_len..end].copy_from_slice(octets);
-        self.head_len = end;
+    /// A head and no tail.
+    fn new<const N: usize>(octets: [u8; N]) -> Wrapping {
+        const { assert!(N <= 10) };
+        let mut head = [0; 10];
+        if let Some(front) = head.first_chunk_mut() {
+            *front = octets;
+        }
+        Wrapping { head, head_len: N, tail: &[] }
     }
 
     pub(crate) fn head(&self) -> &[u8] {
-        &self.head[..self.head_len]
+        self.head.get(..self.head_len).unwrap_or_default()
     }
 
     /// How many octets it adds.
     pub(crate) fn len(&self) -> usize {
-        self.head_len + self.tail.len()
+        self.head_len.saturating_add(self.tail.len())
     }
 }
 

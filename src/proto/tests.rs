@@ -14,7 +14,7 @@ pub(super) enum Seen {
     Text(String),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
-    Pong,
+    Pong(Vec<u8>),
     Close(Option<(u16, String)>),
     Failed(Violation),
 }
@@ -25,7 +25,7 @@ impl From<Event<'_>> for Seen {
             Event::Message(Message::Text(text)) => Seen::Text(text.to_string()),
             Event::Message(Message::Binary(octets)) => Seen::Binary(octets.to_vec()),
             Event::Ping(payload) => Seen::Ping(payload.to_vec()),
-            Event::Pong => Seen::Pong,
+            Event::Pong(payload) => Seen::Pong(payload.to_vec()),
             Event::Close(close) => Seen::Close(close.map(|(code, why)| (code, why.to_string()))),
             Event::Failed(violation) => Seen::Failed(violation),
         }
@@ -81,13 +81,11 @@ impl Reader {
     }
 
     fn take_in(&mut self, mut input: Vec<u8>) -> Vec<Seen> {
-        let (mut used, mut seen) = (0, Vec::new());
-        while let Some(event) =
-            self.decoder.next(&mut input, &mut used, &self.limits, &mut self.pool)
-        {
+        let (mut input, mut seen) = (&mut input[..], Vec::new());
+        while let Some(event) = self.decoder.next(&mut input, &self.limits, &mut self.pool) {
             seen.push(event.into());
         }
-        assert_eq!(used, input.len(), "octets left over behind {seen:?}");
+        assert!(input.is_empty(), "octets left over behind {seen:?}");
         seen
     }
 

@@ -1,5 +1,7 @@
 //! Text that arrives in pieces, checked as it comes (RFC 6455 section 8.1).
 
+use super::octets::Short;
+
 /// These octets cannot begin or continue any UTF-8 text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Invalid;
@@ -8,8 +10,7 @@ pub(super) struct Invalid;
 #[derive(Debug, Default)]
 pub(super) struct Text {
     whole: String,
-    started: [u8; 4],
-    started_len: usize,
+    started: Short<4>,
 }
 
 impl Text {
@@ -24,7 +25,7 @@ impl Text {
 
     /// Octets so far.
     pub(super) fn len(&self) -> usize {
-        self.whole.len() + self.started_len
+        self.whole.len().saturating_add(self.started.len())
     }
 
     #[cfg(fuzzing)]
@@ -38,7 +39,7 @@ impl Text {
 
     /// Appends a piece. Fails at the first octet that cannot be right, whatever follows it.
     pub(super) fn push(&mut self, mut piece: &[u8]) -> Result<(), Invalid> {
-        while self.started_len > 0 {
+        while !self.started.is_empty() {
             let Some((&octet, rest)) = piece.split_first() else { return Ok(()) };
             piece = rest;
             self.continue_character(octet)?;
@@ -59,17 +60,15 @@ impl Text {
 
     /// The text, if it does not end within a character.
     pub(super) fn finish(&self) -> Result<&str, Invalid> {
-        if self.started_len == 0 { Ok(&self.whole) } else { Err(Invalid) }
+        if self.started.is_empty() { Ok(&self.whole) } else { Err(Invalid) }
     }
 
     fn continue_character(&mut self, octet: u8) -> Result<(), Invalid> {
-        let place = self.started.get_mut(self.started_len).ok_or(Invalid)?;
-        *place = octet;
-        self.started_len += 1;
-        match str::from_utf8(&self.started[..self.started_len]) {
+        self.started.push(octet).ok_or(Invalid)?;
+        match str::from_utf8(self.started.as_slice()) {
             Ok(character) => {
                 self.whole.push_str(character);
-                self.started_len = 0;
+                self.started.clear();
                 Ok(())
             }
             Err(error) if error.error_len().is_some() => Err(Invalid),

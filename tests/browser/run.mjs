@@ -1,13 +1,17 @@
 // The demo site in a real browser: Chromium, driven by playwright-core (package.json).
-// Usage: node run.mjs BASE_URL [SCREENSHOT_DIR]      e.g. node run.mjs http://127.0.0.1:8080/
+// Usage: WSLOOP_FEED=HOST:PORT node run.mjs BASE_URL [SCREENSHOT_DIR]      e.g. node run.mjs http://127.0.0.1:8080/
 // Chromium is $CHROMIUM or /usr/bin/chromium. Exit code: 0 all passed, 1 not, 2 could not start.
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { checkPeople, peoplePictures } from './people.mjs';
 
 const [base, shots] = process.argv.slice(2);
 const executablePath = process.env.CHROMIUM || '/usr/bin/chromium';
-const PAGES = ['index', 'echo', 'broadcast', 'hello'];
+const PAGES = [
+  'index', 'echo', 'broadcast', 'hello', 'tracker', 'chat', 'websock', 'sync',
+  'plotter', 'stocks', 'monitor',
+];
 const TIMEOUT = 10_000; // for any one thing to happen
 
 function giveUp(why) {
@@ -228,6 +232,8 @@ await check('a browser without WebSocket is told so', async (context) => {
   }
 });
 
+await checkPeople({ check, open, address, state, line, lines, keepSockets });
+
 if (shots) {
   mkdirSync(shots, { recursive: true });
   const looks = {
@@ -248,11 +254,15 @@ if (shots) {
             await line(page, 'received', prefix + text);
           }
         }
+        if (peoplePictures[name]) await peoplePictures[name](page, context);
         await page.screenshot({ path: join(shots, `${name}-${look}.png`), fullPage: true, animations: 'disabled' });
       }, options);
     }
   }
 }
+
+const { default: dataDemos } = await import('./data.mjs');
+await dataDemos({ base, check, open, state, shots });
 
 await browser.close();
 console.log(`${passed} passed, ${failed} failed`);

@@ -15,8 +15,12 @@ npm ci --prefix "$work/browser" --no-audit --no-fund --loglevel=error
 CHROMIUM=${CHROMIUM:-$(command -v chromium || true)}
 export CHROMIUM
 
-start_server "$1"
+start_server "$1" --feed 127.0.0.1:0=/plot
+IFS= read -r -t 20 line <&"${WSLOOP[0]}" || line='(nothing)'
+[[ $line =~ ^lines\ from\ tcp://([^/]+:[0-9]+)\  ]] || { echo "run.sh: where do lines go? $line" >&2; exit 1; }
+export WSLOOP_FEED=${BASH_REMATCH[1]}
 failed=0
 node "$work/browser/run.mjs" "http://$address" "${@:2}" || failed=1
 stop_server || failed=1
+node "$work/browser/restart.mjs" "$(realpath "$1")" || failed=1
 exit "$failed"

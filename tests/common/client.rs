@@ -99,15 +99,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of which the kernel takes in little, so that the server soon cannot write.
-    pub fn with_small_window(addr: SocketAddr, version: Version, path: &str) -> Client {
-        let mut client = Client::connect(addr);
-        rustix::net::sockopt::set_socket_recv_buffer_size(&client.stream, 4096).unwrap();
-        client.ask(version, path);
-        client.read_answer();
-        client
-    }
-
     /// A connection on which nothing was sent yet.
     pub fn connect(addr: SocketAddr) -> Client {
         let stream = TcpStream::connect(addr).unwrap();
@@ -290,5 +281,14 @@ impl Client {
         }
         self.stream.set_nonblocking(false).unwrap();
         total
+    }
+    /// A WebSocket whose receive buffer is small, so that the server soon cannot write. Good for
+    /// not reading: what goes through it, crawls.
+    pub fn with_small_window(addr: SocketAddr, version: Version, path: &str) -> Client {
+        let mut client = Client::connect(addr);
+        rustix::net::sockopt::set_socket_recv_buffer_size(&client.stream, 4096).unwrap();
+        client.ask(version, path);
+        client.read_answer();
+        client
     }
 }

@@ -11,6 +11,8 @@ pub enum What {
     Open(String),
     Text(String),
     Binary(usize),
+    /// Of the handler's own pings: those of the server are empty.
+    Pong(Vec<u8>),
     Drain,
     Close(u16, String),
     Timer(u64),
@@ -64,6 +66,12 @@ impl<F: FnMut(&mut Context<'_>, &What)> Handler for Recorder<F> {
                 Message::Binary(octets) => What::Binary(octets.len()),
             },
         );
+    }
+
+    fn on_pong(&mut self, ws: &mut Context<'_>, payload: &[u8]) {
+        if !payload.is_empty() {
+            self.saw(ws, What::Pong(payload.to_vec()));
+        }
     }
 
     fn on_drain(&mut self, ws: &mut Context<'_>) {

@@ -101,7 +101,7 @@ fn is_expected(expected: &Value, seen: &Seen) -> bool {
         ("text_repeat", Seen::Text(text)) => *text == repeated_text(value),
         ("binary_repeat", Seen::Binary(octets)) => *octets == repeated_octets(value),
         ("ping_hex", Seen::Ping(payload)) => *payload == unhex(string(value)),
-        ("pong_hex", Seen::Pong) => true,
+        ("pong_hex", Seen::Pong(payload)) => *payload == unhex(string(value)),
         ("close", Seen::Close(None)) => *value == 1005 && expected["reason"] == "",
         ("close", Seen::Close(Some((code, why)))) => value == code && expected["reason"] == **why,
         ("fail", Seen::Failed(violation)) if value.is_u64() => *value == violation.code(),
@@ -123,7 +123,7 @@ fn replies(version: Version, events: &[Seen]) -> Vec<u8> {
             Seen::Failed(violation) => {
                 encode_close(version, Some((violation.code(), violation.reason())), &mut out);
             }
-            Seen::Text(_) | Seen::Binary(_) | Seen::Pong => {}
+            Seen::Text(_) | Seen::Binary(_) | Seen::Pong(_) => {}
         }
     }
     out

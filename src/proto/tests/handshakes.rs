@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::super::handshake::{self, Offer};
 use super::super::{Limits, Version};
 use super::{Seen, at_every_split, cut, text};
-use crate::http::{self, HeadEnd, Response, bad_request, find_head_end};
+use crate::http::{self, HeadEnd, find_head_end};
+use crate::response::{Response, bad_request};
 
 const HANDSHAKES: &str = include_str!("../../../tests/vectors/handshakes.json");
 

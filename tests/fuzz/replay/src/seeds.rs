@@ -79,19 +79,56 @@ fn frames(seeds: &mut Seeds) {
             }
         }
     }
+    large_frames(seeds);
     for text in ["Close", "Pause", "\u{20ac}uro"] {
-        let frame = |head: u8| {
-            let masked = text.bytes().zip([1, 2, 3, 4].into_iter().cycle()).map(|(o, k)| o ^ k);
-            let mut frame = vec![head, 0x80 | text.len() as u8, 1, 2, 3, 4];
-            frame.extend(masked);
-            frame
-        };
-        let hybi = [frame(0x81), frame(0x82), frame(0x89), frame(0x01), frame(0x80)].concat();
+        let heads = [0x81, 0x82, 0x89, 0x01, 0x80];
+        let hybi = heads.map(|head| masked(head, text.as_bytes())).concat();
         let one = [b"\x00", text.as_bytes(), b"\xff"].concat();
         for (opening, octets) in [(0, hybi), (3, one.repeat(3)), (4, one.repeat(3))] {
             in_pieces(seeds, "connection", &[opening], &octets);
         }
     }
+}
+
+/// Over the sizes from which the decoder does something else, and about the largest message.
+fn large_frames(seeds: &mut Seeds) {
+    let payload: Vec<u8> = (b'0'..=b'z').cycle().take(1025).collect();
+    let two =
+        |second: usize| [masked(0x02, &payload[..724]), masked(0x80, &payload[..second])].concat();
+    for octets in [
+        masked(0x82, &payload[..300]),
+        [masked(0x82, &payload[..300]), masked(0x81, &payload[..70]), vec![0x88]].concat(),
+        [masked(0x02, &payload[..90]), masked(0x89, b"ping"), masked(0x80, &payload[..500])]
+            .concat(),
+        masked(0x81, &payload[..1024]),
+        masked(0x82, &payload),
+        two(300),
+        two(301),
+        [masked(0x01, b"a"), masked(0x00, b"").repeat(62), masked(0x80, b"b")].concat(),
+        [masked(0x01, b"a"), masked(0x00, b"").repeat(63), masked(0x80, b"b")].concat(),
+    ] {
+        in_pieces(seeds, "hybi", &[0], &octets);
+        in_pieces(seeds, "connection", &[0], &octets);
+    }
+    for (kind, len) in [(0, 1024), (0, 1025), (1, 1024), (1, 1025)] {
+        in_pieces(seeds, "hixie", &[1], &[&[kind], &payload[..len], b"\xff\x00a\xff"].concat());
+    }
+}
+
+/// A client's frame: its first octet, the length, a key, the payload.
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let key = [1, 2, 3, 4];
+    let mut frame = vec![first];
+    match payload.len() {
+        len @ 0..=125 => frame.push(0x80 | len as u8),
+        len => {
+            frame.push(0x80 | 126);
+            frame.extend((len as u16).to_be_bytes());
+        }
+    }
+    frame.extend(key);
+    frame.extend(payload.iter().zip(key.into_iter().cycle()).map(|(octet, key)| octet ^ key));
+    frame
 }
 
 fn handshakes(seeds: &mut Seeds) {

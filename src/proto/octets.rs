@@ -1,0 +1,70 @@
+//! Octets, handled so that nothing can panic: taken from an input, and kept in place.
+
+/// Takes this many octets from the front of `input`, or all there are.
+pub(crate) fn take<'i>(input: &mut &'i mut [u8], octets: usize) -> &'i mut [u8] {
+    input.split_off_mut(..octets.min(input.len())).unwrap_or_default()
+}
+
+/// Up to `N` octets, kept in place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Short<const N: usize> {
+    octets: [u8; N],
+    len: u8,
+}
+
+impl<const N: usize> Short<N> {
+    /// Appends an octet, if there is room for it.
+    pub(super) fn push(&mut self, octet: u8) -> Option<()> {
+        *self.octets.get_mut(usize::from(self.len))? = octet;
+        self.len = self.len.saturating_add(1);
+        Some(())
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        self.octets.get(..self.len()).unwrap_or_default()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+    }
+}
+
+impl<const N: usize> Default for Short<N> {
+    fn default() -> Self {
+        const { assert!(N <= 255) };
+        Short { octets: [0; N], len: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_taken_than_there_is() {
+        let mut octets = *b"abc";
+        let mut input = &mut octets[..];
+        assert_eq!(take(&mut input, 2), b"ab");
+        assert_eq!(input, b"c");
+        assert_eq!(take(&mut input, usize::MAX), b"c");
+        assert_eq!(take(&mut input, 1), b"");
+    }
+
+    #[test]
+    fn no_more_is_kept_than_fits() {
+        let mut short = Short::<2>::default();
+        assert!(short.is_empty());
+        assert_eq!([1, 2, 3].map(|octet| short.push(octet)), [Some(()), Some(()), None]);
+        assert_eq!((short.as_slice(), short.len()), (&[1, 2][..], 2));
+        short.clear();
+        assert!(short.as_slice().is_empty());
+    }
+}
