@@ -333,7 +333,7 @@ impl Engine {
 
     /// Whether the peer has taken nothing for too long.
     pub(crate) fn is_stalled(&self, id: ConnId) -> bool {
-        let deadline = self.get(id).filter(|c| !c.gone).map(|conn| conn.deadline(&self.config));
+        let deadline = self.get(id).filter(|c| !c.gone).map(|conn| conn.deadline(&self.times));
         deadline.is_some_and(|(at, kind)| kind == Overdue::Stall && at <= self.clock.now())
     }
 

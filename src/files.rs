@@ -709,7 +709,7 @@ mod tests {
             assert_eq!(status(errno), 404, "{errno:?}");
         }
         assert_eq!((status(Errno::ACCESS), status(Errno::PERM)), (403, 403));
-        assert_eq!((status(Errno::IO), status(Errno::MFILE)), (500, 500));
+        assert_eq!((status(Errno::IO), status(Errno::MFILE)), (500, 503));
         assert_eq!(refusal(&io::ErrorKind::Other.into(), Path::new("a")).status, 500);
     }
 
