@@ -214,8 +214,7 @@ impl Engine {
     /// Has the connection read on in the next turn, if there may be anything to read.
     pub(crate) fn wake_reader(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id)
-            && !conn.is_holding()
-            && (conn.readable || conn.has_held())
+            && (conn.may_read() || (conn.has_held() && !conn.is_holding()))
             && !std::mem::replace(&mut conn.ready, true)
         {
             self.ready.push(id);

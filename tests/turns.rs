@@ -303,3 +303,22 @@ fn a_handler_that_refills_does_not_hold_the_turn() {
         client.take_what_is_there();
     }
 }
+
+#[test]
+fn a_client_that_has_said_all_and_reads_slowly_takes_no_idle_turns() {
+    let large: &'static [u8] = vec![b'x'; 16 * 1024 * 1024].leak();
+    let (mut server, _log) = server(Config::default(), |_, _| {});
+    server.serve_embedded(vec![("/large", large)].leak());
+    let mut client = Client::connect(tcp_addr(&server));
+    client.send(b"GET /large HTTP/1.0\r\n\r\n");
+    client.end();
+    turn_until(&mut server, "the response", |server| (server.stats().backlog > 0).then_some(()));
+    while server.stats().backlog > 0 {
+        // Room is announced, and the end of the stream with it, once more.
+        client.take_what_is_there();
+        let mut busy = || {
+            server.turn(Some(TICK)).unwrap() > 0 || server.poll_timeout() == Some(Duration::ZERO)
+        };
+        assert!((0..500).any(|_| !busy()), "turns without end");
+    }
+}
