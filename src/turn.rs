@@ -192,6 +192,7 @@ impl Server {
         if self.engine.is_stalled(id) {
             self.engine.cut(id, "takes nothing");
         }
+        self.engine.arm(id);
     }
 
     fn take_timers(&mut self) {

@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::HashSet;
+use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -321,4 +322,32 @@ fn a_client_that_has_said_all_and_reads_slowly_takes_no_idle_turns() {
         };
         assert!((0..500).any(|_| !busy()), "turns without end");
     }
+}
+
+/// A Unix socket announces room when three quarters of it are free; one message makes less.
+#[test]
+fn who_took_something_at_the_last_moment_has_deadlines_still() {
+    let scratch = Scratch::new();
+    let path = scratch.join("socket");
+    let (mut server, log) = server(
+        config(|c| {
+            c.ping_interval = None;
+            c.pong_timeout = Duration::from_millis(200);
+            c.idle_timeout = Some(Duration::from_millis(600));
+        }),
+        |_, _| {},
+    );
+    server.listen(&format!("unix:{}", path.display())).unwrap();
+    let mut client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    client.write_all(&request(Version::Rfc6455, "/", "")).unwrap();
+    let id = next(&mut server, &log).id;
+    let message = vec![b'm'; 4096];
+    while server.context("*").unwrap().to(id).buffered_amount() == 0 {
+        server.context("*").unwrap().send_to(id, &message[..]);
+        turn_while_busy(&mut server);
+    }
+    client.read_exact(&mut [0; 32 * 1024]).unwrap();
+    turn_until(&mut server, "the last write", |server| (server.stats().backlog == 0).then_some(()));
+    assert_eq!(log.try_next(), None);
+    assert_eq!(next(&mut server, &log).what, What::Close(1006, "idle".to_string()));
 }
