@@ -173,7 +173,7 @@ impl Engine {
 
     // Plain HTTP.
 
-    /// Queues a response, and its body unless the request was a HEAD.
+    /// Queues a response, and its body unless the request was a HEAD or the status has none.
     pub(crate) fn respond(
         &mut self,
         id: ConnId,
@@ -183,6 +183,7 @@ impl Engine {
     ) {
         self.stats.refused += u64::from(response.status >= 400);
         self.append(id, |out| response.write_head(keep_alive, out));
+        let head_only = head_only || response.is_bodiless();
         match response.body {
             _ if head_only => {}
             Body::Bytes(octets) => self.append(id, |out| out.extend_from_slice(&octets)),

@@ -94,6 +94,12 @@ impl Response {
         }
     }
 
+    /// Whether the head is all there is, whatever was set as a body: octets behind it would be taken
+    /// for the next response.
+    pub(crate) fn is_bodiless(&self) -> bool {
+        matches!(self.status, 204 | 304)
+    }
+
     /// Writes the head: status line, `Date`, the fields, `Content-Length`, and `Connection`
     /// where this is the last response. 204 and 304 have no body and say no length
     /// (RFC 9110 sections 15.3.5 and 15.4.5).
@@ -109,7 +115,7 @@ impl Response {
         for (name, value) in &self.headers {
             field(name, value);
         }
-        if !matches!(self.status, 204 | 304) {
+        if !self.is_bodiless() {
             field("Content-Length", &self.content_length().to_string());
         }
         if !keep_alive && !self.headers.iter().any(|(name, _)| *name == "Connection") {

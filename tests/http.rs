@@ -290,3 +290,23 @@ fn handlers_answer_and_refuse() {
         assert_eq!(client.read_text(), "in", "{version}");
     }
 }
+
+#[test]
+fn nothing_comes_behind_a_status_that_has_no_body() {
+    struct Bodiless;
+    impl Handler for Bodiless {
+        fn on_request(&mut self, _: &mut Context<'_>, request: &Request<'_>) -> Answer {
+            let status = request.query().parse().unwrap();
+            Answer::Respond(Response::text(status, "no part of the next response\n"))
+        }
+
+        fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
+    }
+    let server = serve(Config::default(), |server| server.route("/", Bodiless));
+    let mut client = Client::connect(server.addr);
+    for status in [204, 304] {
+        client.send(format!("GET /?{status} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        assert_eq!(client.read_reply(true).status, status);
+    }
+    assert_eq!(client.http("GET", "/?200", "").status, 200);
+}
