@@ -55,7 +55,6 @@ impl Engine {
         let (code, reason) = close.unwrap_or((code::NO_STATUS, ""));
         self.end(id, code, reason);
         if let Some(conn) = self.get_mut(id) {
-            conn.close_received = true;
             conn.linger = false;
         }
     }

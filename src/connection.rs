@@ -127,9 +127,8 @@ pub(crate) struct Connection {
     pub(crate) pressed: bool,
     /// The handler wants nothing read.
     pub(crate) paused: bool,
-    /// Our close frame is queued, or the peer's has come.
+    /// Our close frame is queued.
     pub(crate) close_sent: bool,
-    pub(crate) close_received: bool,
     /// Nothing will be queued behind what is: when it is written, the connection ends.
     pub(crate) last_words: bool,
     /// At its end, wait for the peer's before closing the socket: closing one that has unread
@@ -175,7 +174,6 @@ impl Connection {
             pressed: false,
             paused: false,
             close_sent: false,
-            close_received: false,
             last_words: false,
             linger: false,
             awaiting_pong: false,
