@@ -156,9 +156,9 @@ impl Acceptor {
                 port.waiting = false;
                 self.recover();
             }
-            Err(error) if is_exhaustion(&error) => self.exhausted(&error, engine.clock.now()),
             // The client's trouble, not ours: it was gone before it was taken in.
-            Err(error) => debug!("accept: {error}"),
+            Err(error) if is_passing(&error) => debug!("accept: {error}"),
+            Err(error) => self.exhausted(&error, engine.clock.now()),
         }
     }
 
@@ -193,7 +193,12 @@ impl Acceptor {
     fn exhausted(&mut self, cause: &io::Error, now: Millis) {
         self.hold = Hold::NoDescriptors { retry: now + RETRY };
         if !std::mem::replace(&mut self.complained, true) {
-            error!("clients have to wait, for {cause}: raise the limit of open files (ulimit -n)");
+            let hint = if is_exhaustion(cause) {
+                ": raise the limit of open files (ulimit -n)"
+            } else {
+                ""
+            };
+            error!("clients have to wait, for {cause}{hint}");
         }
     }
 
@@ -205,6 +210,12 @@ impl Acceptor {
             info!("clients are accepted again");
         }
     }
+}
+
+/// Whether the next client may fare better.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
 /// The system, or this process, has no room for another socket.

@@ -254,8 +254,10 @@ impl Connection {
             // A response is on its way, or the refusal of a late request.
             ReadyState::Connecting if !self.outbox.is_empty() => stall,
             ReadyState::Connecting => (after(self.since, times.handshake), Overdue::Handshake),
-            // A sensor may be silent for days. A paused peer cannot be heard: not its fault.
-            ReadyState::Open if self.source || self.paused => stall,
+            // A sensor may be silent for days, and need not read what it is answered.
+            ReadyState::Open if self.source => (NEVER, Overdue::Stall),
+            // A paused peer cannot be heard: that is not its fault.
+            ReadyState::Open if self.paused => stall,
             ReadyState::Open => {
                 let ping = match self.awaiting_pong {
                     true => (after(self.since, times.pong), Overdue::Pong),

@@ -34,7 +34,8 @@ impl<'a> Context<'a> {
 
     /// The same for another connection, whichever route it is on.
     pub fn to(&mut self, id: ConnId) -> Context<'_> {
-        let route = self.engine.get(id).map_or(self.route, |conn| conn.route);
+        let opened = self.engine.get(id).filter(|conn| conn.opened);
+        let route = opened.map_or(self.route, |conn| conn.route);
         Context::new(self.engine, id, route)
     }
 

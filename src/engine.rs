@@ -15,6 +15,7 @@ use crate::config::{Config, Times};
 use crate::connection::{Connection, Inbox, Overdue, ReadyState};
 use crate::pool::Pool;
 use crate::proto::close::code;
+use crate::sending::SendStatus;
 use crate::stats::Stats;
 use crate::timer::{Clock, Deadlines, Millis, Timers};
 use crate::transport::Stream;
@@ -371,10 +372,15 @@ impl Engine {
     /// Asks a silent peer for a sign of life.
     pub(crate) fn ping_silent(&mut self, id: ConnId) {
         let now = self.clock.now();
-        self.ping(id, b"");
-        if let Some(conn) = self.get_mut(id) {
-            conn.awaiting_pong = true;
-            conn.since = now;
+        let asked = self.ping(id, b"") != SendStatus::Dropped;
+        if let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open()) {
+            if asked {
+                conn.awaiting_pong = true;
+                conn.since = now;
+            } else {
+                // Too much waits for it to be asked; whether it takes that is watched otherwise.
+                conn.heard = now;
+            }
         }
         self.arm(id);
     }

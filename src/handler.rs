@@ -56,7 +56,8 @@ pub trait Handler {
     }
 
     /// After [`SendStatus::Backpressure`](crate::SendStatus::Backpressure), or a message dropped
-    /// because the backlog was full: everything that waited has been written.
+    /// because the backlog was full: everything that waited has been written. Where nothing
+    /// waited, for the message was over the limit by itself, this is called after the next one.
     fn on_drain(&mut self, ws: &mut Context<'_>) {
         let _ = ws;
     }

@@ -112,13 +112,19 @@ impl Response {
             }
         };
         field("Date", &httpdate::fmt_http_date(SystemTime::now()));
+        let mut said = keep_alive;
         for (name, value) in &self.headers {
-            field(name, value);
+            if !said && name.eq_ignore_ascii_case("Connection") {
+                field(name, &format!("{value}, close"));
+                said = true;
+            } else {
+                field(name, value);
+            }
         }
         if !self.is_bodiless() {
             field("Content-Length", &self.content_length().to_string());
         }
-        if !keep_alive && !self.headers.iter().any(|(name, _)| *name == "Connection") {
+        if !said {
             field("Connection", "close");
         }
         out.extend_from_slice(b"\r\n");

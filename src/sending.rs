@@ -10,7 +10,8 @@ use crate::engine::{ConnId, Engine, RouteId, find};
 use crate::proto::close::code;
 use crate::proto::{self, Framing, Message};
 
-/// What became of a message. It is written at the end of the turn: so never `Sent`.
+/// What became of a message. It is written by the end of the turn, of a large one a part at once:
+/// so never `Sent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendStatus {
     /// Queued, to be written when this turn ends.

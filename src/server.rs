@@ -144,6 +144,9 @@ impl Server {
     }
 
     fn open_port(&mut self, addr: &str, purpose: Purpose) -> io::Result<ListenAddr> {
+        if self.engine.stopping {
+            return Err(io::Error::other("the server is stopping"));
+        }
         if self.acceptor.len() >= MAX_LISTENERS {
             return Err(io::Error::other(format!("more than {MAX_LISTENERS} listeners")));
         }

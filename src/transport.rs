@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use mio::event::Source;
@@ -23,8 +23,11 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, PathBuf, Inode),
 }
+
+/// Which file a path led to: device and number.
+type Inode = (u64, u64);
 
 /// Where a server listens. Shown as the address of a WebSocket: `ws://127.0.0.1:8080`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +60,7 @@ impl Listener {
     pub(crate) fn local_addr(&self) -> io::Result<ListenAddr> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(ListenAddr::Tcp),
-            Listener::Unix(_, path) => Ok(ListenAddr::Unix(path.clone())),
+            Listener::Unix(_, path, _) => Ok(ListenAddr::Unix(path.clone())),
         }
     }
 
@@ -68,7 +71,7 @@ impl Listener {
             Listener::Tcp(listener) => {
                 listener.accept().map(|(stream, addr)| (Stream::Tcp(stream), Some(addr)))
             }
-            Listener::Unix(listener, _) => {
+            Listener::Unix(listener, ..) => {
                 listener.accept().map(|(stream, _)| (Stream::Unix(stream), None))
             }
         }
@@ -77,19 +80,25 @@ impl Listener {
     pub(crate) fn source(&mut self) -> &mut dyn Source {
         match self {
             Listener::Tcp(listener) => listener,
-            Listener::Unix(listener, _) => listener,
+            Listener::Unix(listener, ..) => listener,
         }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Listener::Unix(_, path) = self {
-            // Nobody can connect to what nobody listens on; another server may be here by now,
-            // and then there is nothing to do either.
-            let _ = fs::remove_file(path);
+        if let Listener::Unix(_, path, inode) = self {
+            // Nobody can connect to what nobody listens on; but another server may have put its
+            // own socket there by now.
+            if self::inode(path).is_ok_and(|now| now == *inode) {
+                let _ = fs::remove_file(path);
+            }
         }
     }
+}
+
+fn inode(path: &Path) -> io::Result<Inode> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 fn bind_tcp(addr: &str) -> io::Result<Listener> {
@@ -120,7 +129,7 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     }
     let listener = UnixListener::bind(path)?;
     rustix::net::listen(&listener, BACKLOG)?;
-    Ok(Listener::Unix(listener, path.to_owned()))
+    Ok(Listener::Unix(listener, path.to_owned(), inode(path)?))
 }
 
 /// One client's socket, or the program's standard input.

@@ -174,6 +174,9 @@ impl Server {
                 Overdue::Pong => self.engine.cut(id, "no answer to a ping"),
                 Overdue::Idle => self.engine.cut(id, "idle"),
                 Overdue::Stall => self.stalled(id),
+                Overdue::Close if self.engine.get(id).is_some_and(|conn| !conn.close_sent) => {
+                    self.engine.cut(id, "not done in time");
+                }
                 Overdue::Close => self.engine.cut(id, "no answer to the close"),
                 Overdue::Handshake if self.engine.owes_request(id) => {
                     self.refuse(id, Response::text(408, "no request came in time\n"), false);

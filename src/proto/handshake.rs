@@ -156,7 +156,7 @@ fn version_field(request: &Request<'_>) -> Result<Option<Version>, Response> {
         // Section 4.4; RFC 9110 section 15.5.22 wants Upgrade beside a 426.
         Some(_) => Err(Response::text(426, "the WebSocket versions spoken here are 13, 8 and 7\n")
             .header("Upgrade", "websocket")
-            .header("Connection", "Upgrade, close")
+            .header("Connection", "Upgrade")
             .header("Sec-WebSocket-Version", "13, 8, 7")),
     }
 }
