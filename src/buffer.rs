@@ -56,7 +56,9 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     chunks: VecDeque<Chunk>,
-    /// Octets of the first chunk that are written already.
+    /// Behind all chunks: what small messages are appended to.
+    tail: Vec<u8>,
+    /// Octets of the first chunk that are written already, or of the tail if there is none.
     written: usize,
     /// Octets queued and not written; those of files do not count, since they take no memory.
     len: usize,
@@ -75,17 +77,17 @@ impl Outbox {
 
     /// Whether so much waits that answers to further requests should not be put behind it.
     pub(crate) fn is_busy(&self) -> bool {
-        let file = |chunk: &Chunk| matches!(chunk, Chunk::File { .. });
-        self.queue
-            .as_ref()
-            .is_some_and(|queue| queue.len >= BUSY || queue.chunks.back().is_some_and(file))
+        self.queue.as_ref().is_some_and(|queue| queue.len >= BUSY || queue.ends_in_file())
     }
 
-    /// Queues what `write` appends.
-    pub(crate) fn append(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Queues what `write` appends: about `len` octets.
+    pub(crate) fn append(&mut self, pool: &mut Pool, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let queue = self.queue.get_or_insert_with(|| pool.take_queue());
-        queue.append(pool, write);
-        if queue.chunks.is_empty() {
+        queue.make_room(len, pool);
+        let before = queue.tail.len();
+        write(&mut queue.tail);
+        queue.len += queue.tail.len() - before;
+        if queue.is_empty() {
             self.give_back(pool);
         }
     }
@@ -93,6 +95,7 @@ impl Outbox {
     /// Queues octets that other connections are sent too.
     pub(crate) fn append_shared(&mut self, pool: &mut Pool, octets: &Rc<[u8]>) {
         let queue = self.queue.get_or_insert_with(|| pool.take_queue());
+        queue.end_tail();
         queue.len += octets.len();
         queue.chunks.push_back(Chunk::Shared(Rc::clone(octets)));
     }
@@ -101,6 +104,7 @@ impl Outbox {
     pub(crate) fn append_file(&mut self, pool: &mut Pool, file: File, offset: u64, left: u64) {
         if left > 0 {
             let queue = self.queue.get_or_insert_with(|| pool.take_queue());
+            queue.end_tail();
             queue.chunks.push_back(Chunk::File { file, offset, left });
         }
     }
@@ -140,18 +144,43 @@ impl Queue {
         self.chunks.capacity() <= MAX_SLICES
     }
 
-    fn append(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
-        let room = |chunk: &Chunk| matches!(chunk, Chunk::Own(octets) if octets.len() < CHUNK);
-        if !self.chunks.back().is_some_and(room) {
-            self.chunks.push_back(Chunk::Own(pool.take(0)));
+    /// The tail's buffer, if it is larger than this.
+    pub(crate) fn take_tail_over(&mut self, size: usize) -> Option<Vec<u8>> {
+        (self.tail.capacity() > size).then(|| std::mem::take(&mut self.tail))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.tail.is_empty()
+    }
+
+    fn ends_in_file(&self) -> bool {
+        self.tail.is_empty() && matches!(self.chunks.back(), Some(Chunk::File { .. }))
+    }
+
+    /// Has the tail hold so many octets more.
+    #[inline]
+    fn make_room(&mut self, len: usize, pool: &mut Pool) {
+        if self.tail.len() >= CHUNK || self.tail.capacity() - self.tail.len() < len {
+            self.grow(len, pool);
         }
-        if let Some(Chunk::Own(octets)) = self.chunks.back_mut() {
-            let before = octets.len();
-            write(octets);
-            self.len += octets.len() - before;
-            if octets.is_empty() {
-                self.chunks.pop_back();
-            }
+    }
+
+    #[cold]
+    fn grow(&mut self, len: usize, pool: &mut Pool) {
+        if self.tail.len() >= CHUNK {
+            self.end_tail();
+        }
+        if self.tail.capacity() < len && self.tail.is_empty() {
+            let larger = pool.take(len);
+            pool.give(std::mem::replace(&mut self.tail, larger));
+        }
+        self.tail.reserve(len);
+    }
+
+    /// What is in the tail becomes a chunk, since something else comes behind it.
+    fn end_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.chunks.push_back(Chunk::Own(std::mem::take(&mut self.tail)));
         }
     }
 
@@ -163,7 +192,7 @@ impl Queue {
         counter: &mut u64,
     ) -> io::Result<Flushed> {
         let mut total = 0;
-        while !self.chunks.is_empty() {
+        while !self.is_empty() {
             if total >= WRITE_BUDGET {
                 return Ok(Flushed::Budget);
             }
@@ -186,6 +215,10 @@ impl Queue {
 
     /// One system call: how many octets were offered, how many taken.
     fn write_some(&self, stream: &Stream, scratch: &mut [u8]) -> io::Result<(usize, usize)> {
+        if self.chunks.is_empty() {
+            let octets = self.tail.get(self.written..).unwrap_or_default();
+            return Ok((octets.len(), stream.write_one(octets)?));
+        }
         if let Some(Chunk::File { file, offset, left }) = self.chunks.front() {
             let want = scratch.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
             let read = file.read_at(&mut scratch[..want], *offset)?;
@@ -193,11 +226,14 @@ impl Queue {
                 let message = "the file ended before the length that was announced";
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
             }
-            return Ok((read, stream.write(&[IoSlice::new(&scratch[..read])])?));
+            return Ok((read, stream.write_one(&scratch[..read])?));
         }
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let (mut count, mut offered, mut skip) = (0, 0, self.written);
-        let octets = self.chunks.iter().map_while(Chunk::octets);
+        // The tail too, unless a file comes before it.
+        let tail =
+            self.chunks.iter().all(|chunk| chunk.octets().is_some()).then_some(&self.tail[..]);
+        let octets = self.chunks.iter().map_while(Chunk::octets).chain(tail);
         for (slice, octets) in slices.iter_mut().zip(octets) {
             let octets = octets.get(skip..).unwrap_or_default();
             *slice = IoSlice::new(octets);
@@ -211,9 +247,8 @@ impl Queue {
     /// Drops what was written from the front.
     fn advance(&mut self, mut taken: usize, pool: &mut Pool) {
         while taken > 0 {
-            let Some(chunk) = self.chunks.front_mut() else { return };
-            let left = match chunk {
-                Chunk::File { offset, left, .. } => {
+            let left = match self.chunks.front_mut() {
+                Some(Chunk::File { offset, left, .. }) => {
                     *offset += taken as u64;
                     *left -= taken as u64;
                     if *left == 0 {
@@ -221,8 +256,9 @@ impl Queue {
                     }
                     return;
                 }
-                Chunk::Own(octets) => octets.len() - self.written,
-                Chunk::Shared(octets) => octets.len() - self.written,
+                Some(Chunk::Own(octets)) => octets.len() - self.written,
+                Some(Chunk::Shared(octets)) => octets.len() - self.written,
+                None => self.tail.len() - self.written,
             };
             let gone = left.min(taken);
             taken -= gone;
@@ -230,8 +266,10 @@ impl Queue {
             self.written += gone;
             if gone == left {
                 self.written = 0;
-                if let Some(Chunk::Own(buffer)) = self.chunks.pop_front() {
-                    pool.give(buffer);
+                match self.chunks.pop_front() {
+                    Some(Chunk::Own(buffer)) => pool.give(buffer),
+                    Some(_) => {}
+                    None => self.tail.clear(),
                 }
             }
         }
@@ -256,13 +294,10 @@ mod tests {
     #[test]
     fn small_messages_lie_side_by_side_and_empty_ones_take_nothing() {
         let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
-        outbox.append(&mut pool, |out| out.extend_from_slice(b"ab"));
-        outbox.append(&mut pool, |out| out.extend_from_slice(b"cd"));
-        outbox.append(&mut pool, |_| {});
-        assert_eq!(
-            outbox.queue.as_ref().map(|queue| (queue.chunks.len(), queue.len)),
-            Some((1, 4))
-        );
+        outbox.append(&mut pool, 0, |out| out.extend_from_slice(b"ab"));
+        outbox.append(&mut pool, 0, |out| out.extend_from_slice(b"cd"));
+        outbox.append(&mut pool, 0, |_| {});
+        assert_eq!(outbox.queue.as_ref().map(|queue| (queue.tail.len(), queue.len)), Some((4, 4)));
         let (stream, mut peer) = pair();
         assert_eq!(flush(&mut outbox, &stream), Flushed::All);
         assert!(outbox.is_empty());
@@ -281,10 +316,10 @@ mod tests {
 
         let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
         let shared: Rc<[u8]> = vec![b's'; 400_000].into();
-        outbox.append(&mut pool, |out| out.extend_from_slice(b"head"));
+        outbox.append(&mut pool, 0, |out| out.extend_from_slice(b"head"));
         outbox.append_shared(&mut pool, &shared);
         outbox.append_file(&mut pool, file, 100_000, 200_000);
-        outbox.append(&mut pool, |out| out.extend_from_slice(b"tail"));
+        outbox.append(&mut pool, 0, |out| out.extend_from_slice(b"tail"));
         assert_eq!(outbox.len(), 400_008);
 
         let (stream, mut peer) = pair();

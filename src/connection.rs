@@ -1,6 +1,7 @@
 //! One peer: its socket, what it sent that is not whole yet, what waits to be sent to it, and
 //! where it stands between opening and closing.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
@@ -192,6 +193,13 @@ impl Connection {
 
     pub(crate) fn framing(&self) -> Framing {
         Framing::of(self.version)
+    }
+
+    /// Puts it on the list of those to be flushed when the turn ends.
+    pub(crate) fn mark_dirty(&mut self, dirty: &mut VecDeque<ConnId>) {
+        if !std::mem::replace(&mut self.dirty, true) {
+            dirty.push_back(self.id);
+        }
     }
 
     /// Whether octets that came in have to wait.

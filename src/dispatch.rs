@@ -9,8 +9,8 @@ use log::{error, info, warn};
 
 use crate::connection::{Challenge, Inbox};
 use crate::context::Context;
-use crate::engine::{ConnId, RouteId};
-use crate::handler::Answer;
+use crate::engine::{ConnId, Engine, RouteId};
+use crate::handler::{Answer, Handler};
 use crate::http::{self, Request};
 use crate::origin::admitted;
 use crate::proto::handshake::{self, Offer};
@@ -232,14 +232,19 @@ impl Server {
     fn take_frames<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
         let limits = self.engine.config.limits();
         let Some(conn) = self.engine.get_mut(id) else { return &mut [] };
+        let (route, mut open) = (conn.route, conn.is_open());
+        let Some(handler) = self.routes.handler(route) else { return &mut [] };
         let Inbox::Frames(mut decoder) = std::mem::replace(&mut conn.inbox, Inbox::Lent) else {
             return &mut [];
         };
         while let Some(event) = decoder.next(&mut input, &limits, &mut self.engine.pool) {
-            self.take_frame(id, event);
+            // What was sent before the peer saw our close is dropped, as the browser drops it.
+            if open || !matches!(event, Event::Message(_) | Event::Pong(_)) {
+                take_event(handler, &mut self.engine, id, route, event);
+            }
             match self.engine.get(id) {
                 Some(conn) if conn.paused => break,
-                Some(conn) if matches!(conn.inbox, Inbox::Lent) => {}
+                Some(conn) if matches!(conn.inbox, Inbox::Lent) => open = conn.is_open(),
                 _ => return &mut [],
             }
         }
@@ -249,30 +254,32 @@ impl Server {
         input
     }
 
-    fn take_frame(&mut self, id: ConnId, event: Event<'_>) {
-        match event {
-            // What was sent before the peer saw our close is dropped, as the browser drops it.
-            Event::Message(_) | Event::Pong(_) if !self.engine.is_open(id) => {}
-            Event::Message(message) => {
-                let stats = &mut self.engine.stats;
-                stats.messages_in = stats.messages_in.saturating_add(1);
-                self.with_handler(id, |handler, ws| handler.on_message(ws, message));
-            }
-            Event::Pong(payload) => {
-                self.with_handler(id, |handler, ws| handler.on_pong(ws, payload))
-            }
-            Event::Ping(payload) => self.engine.pong(id, payload),
-            Event::Close(close) => self.engine.close_received(id, close),
-            Event::Failed(violation) => self.engine.violated(id, violation),
-        }
-    }
-
     /// Answers a request that cannot be served, and ends the connection.
     pub(crate) fn refuse(&mut self, id: ConnId, response: Response, head_only: bool) {
         if response.status >= 400 {
             info!("#{} refused: {}", id.serial(), response.status);
         }
         self.engine.respond(id, response, head_only, false);
+    }
+}
+
+/// Hands over what a frame, or several, came to.
+fn take_event(
+    handler: &mut dyn Handler,
+    engine: &mut Engine,
+    id: ConnId,
+    route: RouteId,
+    event: Event<'_>,
+) {
+    match event {
+        Event::Message(message) => {
+            engine.stats.messages_in = engine.stats.messages_in.saturating_add(1);
+            handler.on_message(&mut Context::new(engine, id, route), message);
+        }
+        Event::Pong(payload) => handler.on_pong(&mut Context::new(engine, id, route), payload),
+        Event::Ping(payload) => engine.pong(id, payload),
+        Event::Close(close) => engine.close_received(id, close),
+        Event::Failed(violation) => engine.violated(id, violation),
     }
 }
 

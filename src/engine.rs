@@ -68,7 +68,7 @@ pub(crate) struct Engine {
     pub(crate) deadlines: Deadlines,
     pub(crate) timers: Timers,
     /// Connections with something to write, or to finish.
-    dirty: VecDeque<ConnId>,
+    pub(crate) dirty: VecDeque<ConnId>,
     /// Connections to read on, since their last read was cut short by the budget.
     pub(crate) ready: Vec<ConnId>,
     /// Connections that became Closed or gone, for the server to report and remove.
@@ -170,10 +170,8 @@ impl Engine {
     }
 
     pub(crate) fn mark_dirty(&mut self, id: ConnId) {
-        if let Some(conn) = self.get_mut(id)
-            && !std::mem::replace(&mut conn.dirty, true)
-        {
-            self.dirty.push_back(id);
+        if let Some(conn) = find(&mut self.conns, id) {
+            conn.mark_dirty(&mut self.dirty);
         }
     }
 

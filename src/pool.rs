@@ -5,7 +5,7 @@
 
 use crate::buffer::Queue;
 
-/// A few empty buffers of two sizes; together they hold no more than 5 MiB.
+/// A few empty buffers of two sizes; together they hold no more than 6 MiB.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "a queue moves as a pointer, between here and a connection")]
 pub(crate) struct Pool {
@@ -31,8 +31,11 @@ impl Pool {
         self.queues.pop().unwrap_or_default()
     }
 
-    /// Takes an empty queue back, or frees it.
-    pub(crate) fn give_queue(&mut self, queue: Box<Queue>) {
+    /// Takes an empty queue back, or frees it. A small buffer stays with it.
+    pub(crate) fn give_queue(&mut self, mut queue: Box<Queue>) {
+        if let Some(large) = queue.take_tail_over(SMALL) {
+            self.give(large);
+        }
         if self.queues.len() < MOST_SMALL && queue.is_small() {
             self.queues.push(queue);
         }

@@ -1,5 +1,6 @@
 //! Queueing: messages for one connection or for all of a route, and the octets between them.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use log::debug;
@@ -41,16 +42,20 @@ impl Engine {
             return SendStatus::Dropped;
         };
         let payload = message.as_bytes();
-        if conn.outbox.len() + wrapping.len() + payload.len() > self.config.max_backlog {
+        let len = wrapping.len() + payload.len();
+        if conn.outbox.len() + len > self.config.max_backlog {
             return self.full(id);
         }
-        let parts = [wrapping.head(), payload, wrapping.tail];
         // Once a turn: what follows waits for the flush, and its budget.
-        let offer = payload.len() >= OFFER_FROM && !conn.dirty;
-        let taken = if offer { conn.offer(parts) } else { 0 };
+        let taken = if payload.len() >= OFFER_FROM && !conn.dirty {
+            conn.offer([wrapping.head(), payload, wrapping.tail])
+        } else {
+            0
+        };
         self.stats.bytes_out += taken as u64;
-        conn.outbox.append(&mut self.pool, |out| append_behind(taken, parts, out));
-        self.queued(id)
+        conn.outbox.append(&mut self.pool, len - taken, |out| wrapping.put(payload, taken, out));
+        self.stats.messages_out += 1;
+        queued(conn, &mut self.dirty)
     }
 
     /// Sends to everyone on the route but `except`. The octets are made once for each of the two
@@ -86,28 +91,18 @@ impl Engine {
         if octets.len() >= SHARE_FROM {
             conn.outbox.append_shared(&mut self.pool, octets);
         } else {
-            conn.outbox.append(&mut self.pool, |out| out.extend_from_slice(octets));
+            let len = octets.len();
+            conn.outbox.append(&mut self.pool, len, |out| out.extend_from_slice(octets));
         }
-        self.queued(id);
+        self.stats.messages_out += 1;
+        queued(conn, &mut self.dirty);
     }
 
     /// Queues octets that are no message: heads, control frames.
     pub(crate) fn append(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(conn) = find(&mut self.conns, id) {
-            conn.outbox.append(&mut self.pool, write);
+            conn.outbox.append(&mut self.pool, 0, write);
             self.mark_dirty(id);
-        }
-    }
-
-    fn queued(&mut self, id: ConnId) -> SendStatus {
-        self.stats.messages_out += 1;
-        self.mark_dirty(id);
-        match self.get_mut(id) {
-            Some(conn) if conn.outbox.len() > PRESSURE => {
-                conn.pressed = true;
-                SendStatus::Backpressure
-            }
-            _ => SendStatus::Queued,
         }
     }
 
@@ -148,18 +143,21 @@ impl Engine {
     }
 }
 
+/// A message was queued: it is written when the turn ends.
+fn queued(conn: &mut Connection, dirty: &mut VecDeque<ConnId>) -> SendStatus {
+    conn.mark_dirty(dirty);
+    if conn.outbox.len() > PRESSURE {
+        conn.pressed = true;
+        SendStatus::Backpressure
+    } else {
+        SendStatus::Queued
+    }
+}
+
 /// The octets of a message, to be shared.
 fn encode(framing: Framing, message: Message<'_>) -> Option<Rc<[u8]>> {
     let mut octets = Vec::new();
     framing.encode(message, &mut octets).then(|| octets.into())
-}
-
-/// Appends what lies behind the first `taken` octets of these parts.
-fn append_behind(mut taken: usize, parts: [&[u8]; 3], out: &mut Vec<u8>) {
-    for part in parts {
-        out.extend_from_slice(part.get(taken..).unwrap_or_default());
-        taken = taken.saturating_sub(part.len());
-    }
 }
 
 /// The framing that a broadcast's octets were made for is their index.

@@ -117,16 +117,42 @@ impl Decoder {
         pool: &mut Pool,
     ) -> Option<Event<'e>> {
         self.take_back(pool);
+        if self.state == State::Head
+            && self.begun.is_empty()
+            && self.partial.is_none()
+            && let Some(event) = self.whole_frame(input, limits)
+        {
+            return Some(event);
+        }
         loop {
             match self.step(input, limits, pool) {
                 Err(violation) => return Some(self.fail(violation)),
                 Ok(Step::Starved) => return None,
                 Ok(Step::Onward) => {}
-                Ok(Step::Frame(payload)) => return Some(self.deliver(payload)),
+                Ok(Step::Frame(payload)) => {
+                    return Some(self.deliver(self.frame.opcode, payload));
+                }
                 Ok(Step::Message) => return Some(self.deliver_message()),
                 Ok(Step::Control) => return Some(self.deliver_control()),
             }
         }
+    }
+
+    /// What nearly all frames are: a message or a control frame that lies whole in the input. It
+    /// leaves no trace in the decoder. Everything else, broken rules too, is left to the steps.
+    fn whole_frame<'i>(&mut self, input: &mut &'i mut [u8], limits: &Limits) -> Option<Event<'i>> {
+        let (mut head, size) = Head::parse(input, self.version).ok()??;
+        let end = size.checked_add(usize::try_from(head.len).ok()?)?;
+        if !head.fin
+            || head.opcode == CONTINUATION
+            || head.len > limits.message as u64
+            || end > input.len()
+        {
+            return None;
+        }
+        let payload = take(input, end).get_mut(size..)?;
+        head.unmask(payload);
+        Some(self.deliver(head.opcode, payload))
     }
 
     #[cfg(fuzzing)]
@@ -293,8 +319,8 @@ impl Decoder {
         behind
     }
 
-    fn deliver<'i>(&mut self, payload: &'i [u8]) -> Event<'i> {
-        match self.frame.opcode {
+    fn deliver<'i>(&mut self, opcode: u8, payload: &'i [u8]) -> Event<'i> {
+        match opcode {
             TEXT => match str::from_utf8(payload) {
                 Ok(text) => Event::Message(Message::Text(text)),
                 Err(_) => self.fail(Violation::NotUtf8),

@@ -2,17 +2,35 @@
 
 /// XORs `octets` with the key, and turns the key so that it fits the octets that follow.
 pub(super) fn unmask(octets: &mut [u8], key: &mut [u8; 4]) {
-    let [a, b, c, d] = *key;
     // The same octets in memory order on either endianness.
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (words, rest) = octets.as_chunks_mut::<8>();
-    for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    let word = u32::from_ne_bytes(*key);
+    let wide = u64::from(word).wrapping_mul(0x1_0000_0001);
+    let (blocks, rest) = octets.as_chunks_mut::<32>();
+    for block in blocks {
+        xor(block, wide);
     }
-    for (octet, key) in rest.iter_mut().zip([a, b, c, d, a, b, c, d]) {
+    let (words, rest) = rest.as_chunks_mut::<8>();
+    for octets in words {
+        *octets = (u64::from_ne_bytes(*octets) ^ wide).to_ne_bytes();
+    }
+    let (words, rest) = rest.as_chunks_mut::<4>();
+    for octets in words {
+        *octets = (u32::from_ne_bytes(*octets) ^ word).to_ne_bytes();
+    }
+    for (octet, key) in rest.iter_mut().zip(*key) {
         *octet ^= key;
     }
-    key.rotate_left(octets.len() % 4);
+    // By whole octets, to the left as they lie in memory.
+    let turn = (rest.len() as u32).wrapping_mul(8);
+    *key = u32::from_le_bytes(*key).rotate_right(turn).to_le_bytes();
+}
+
+/// A block of a fixed size, which the compiler makes vectors of.
+fn xor(block: &mut [u8; 32], wide: u64) {
+    let (words, _) = block.as_chunks_mut::<8>();
+    for octets in words {
+        *octets = (u64::from_ne_bytes(*octets) ^ wide).to_ne_bytes();
+    }
 }
 
 #[cfg(test)]
@@ -29,7 +47,7 @@ mod tests {
     #[test]
     fn any_length_in_any_two_pieces_equals_one_octet_at_a_time() {
         let key = [1, 20, 40, 255];
-        for len in 0..40 {
+        for len in 0..150 {
             let plain: Vec<u8> = (0..len as u8).collect();
             let expected: Vec<u8> = plain.iter().enumerate().map(|(i, o)| o ^ key[i % 4]).collect();
             for cut in 0..=len {

@@ -209,9 +209,7 @@ impl Framing {
         let Some(wrapping) = self.wrap(message) else { return false };
         let payload = message.as_bytes();
         out.reserve_exact(wrapping.len().saturating_add(payload.len()));
-        for part in [wrapping.head(), payload, wrapping.tail] {
-            out.extend_from_slice(part);
-        }
+        wrapping.put(payload, 0, out);
         true
     }
 }
@@ -238,6 +236,23 @@ impl Wrapping {
 
     pub(crate) fn head(&self) -> &[u8] {
         self.head.get(..self.head_len).unwrap_or_default()
+    }
+
+    /// Appends the payload with what goes round it, but for the first `taken` octets of all that.
+    #[inline(always)]
+    pub(crate) fn put(&self, payload: &[u8], mut taken: usize, out: &mut Vec<u8>) {
+        if taken == 0 && self.tail.is_empty() {
+            // A fixed size is copied without a call; what is over goes again.
+            let head_end = out.len().saturating_add(self.head_len);
+            out.extend_from_slice(&self.head);
+            out.truncate(head_end);
+            out.extend_from_slice(payload);
+            return;
+        }
+        for part in [self.head(), payload, self.tail] {
+            out.extend_from_slice(part.get(taken..).unwrap_or_default());
+            taken = taken.saturating_sub(part.len());
+        }
     }
 
     /// How many octets it adds.
