@@ -6,7 +6,6 @@
 static wsloop_server *server;
 
 static void on_signal(int number) { (void)number, wsloop_stop(server); }
-
 static void on_message(wsloop_server *s, wsloop_conn c, int kind, const void *data, size_t len,
                        void *user) {
   (void)user;
