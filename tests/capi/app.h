@@ -40,7 +40,7 @@ static void start(uint32_t flags) {
   config.size = sizeof config;
   config.flags = flags;
   config.max_events = 4;
-  config.read_budget = 2048;
+  config.read_budget = 256;
   check(wsloop_new(&config, &server));
   check(wsloop_route(server, "/mirror", &handler, NULL));
   printf("listening on port %d\n", check(wsloop_listen(server, "127.0.0.1:0")));
