@@ -3,9 +3,9 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::ffi::{CString, c_char, c_int};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::Once;
+use std::sync::OnceLock;
 
 use super::error::{Error, Outcome, WSLOOP_ERR_ARGUMENT};
 use super::wsloop_server;
@@ -82,13 +82,15 @@ fn message(panic: Box<dyn Any + Send>) -> String {
 /// Standard error is the program's: what a panic has to say goes to the log, if it is one of ours.
 /// The hook belongs to this library's own copy of the Rust runtime, where it is built for C.
 pub(super) fn keep_panics_quiet() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
+    type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
+    static BEFORE: OnceLock<Hook> = OnceLock::new();
+    BEFORE.get_or_init(|| {
         let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| match DEPTH.get() {
-            0 => before(panic),
+        std::panic::set_hook(Box::new(|panic| match BEFORE.get() {
+            Some(before) if DEPTH.get() == 0 => before(panic),
             _ => log::error!("{panic}"),
         }));
+        before
     });
 }
 

@@ -16,6 +16,8 @@ mod lifecycle;
 mod log;
 mod remote;
 mod request;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::cell::{Cell, RefCell};
