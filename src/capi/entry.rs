@@ -69,14 +69,18 @@ pub(super) fn guard<T>(body: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 fn message(panic: Box<dyn Any + Send>) -> String {
-    let text = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text.to_string(),
-        (_, Some(text)) => text.clone(),
-        _ => "a panic".to_string(),
+    let panic = match panic.downcast::<&str>() {
+        Ok(text) => return text.to_string(),
+        Err(panic) => panic,
     };
-    // What it carries may panic when it is dropped.
-    std::mem::forget(panic);
-    text
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => {
+            // Dropping it might panic again.
+            std::mem::forget(panic);
+            "a panic without words".to_string()
+        }
+    }
 }
 
 /// Standard error is the program's: what a panic has to say goes to the log, if it is one of ours.

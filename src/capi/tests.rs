@@ -2,8 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::IntoRawFd;
-use std::os::unix::net::UnixStream;
+use std::net::{TcpListener, TcpStream};
 use std::ptr::{null, null_mut};
 
 use super::connections::*;
@@ -18,6 +17,7 @@ use super::wsloop_server;
 use crate::context::Context;
 use crate::engine::ConnId;
 use crate::proto::Message;
+use crate::transport::Stream;
 
 const REQUEST: &[u8] = b"GET /?ada HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -130,28 +130,39 @@ fn handler() -> wsloop_handler {
 
 fn server(user: *mut c_void) -> *mut wsloop_server {
     let mut server = null_mut();
+    // Miri knows no limit of open files to ask for.
+    // SAFETY: all zeros are a value of it.
+    let defaults: wsloop_config = unsafe { std::mem::zeroed() };
+    let size = size_of::<wsloop_config>();
+    let config = wsloop_config { size, max_connections: 10, ..defaults };
     // SAFETY: the arguments are what they have to be.
     unsafe {
-        assert_eq!(wsloop_new(null(), &raw mut server), WSLOOP_OK);
+        assert_eq!(wsloop_new(&config, &raw mut server), WSLOOP_OK);
         assert_eq!(wsloop_route(server, c"/".as_ptr(), &handler(), user), 0);
     }
     server
 }
 
 /// A peer that has sent a request.
-fn peer(server: *mut wsloop_server, request: &[u8]) -> UnixStream {
-    let (theirs, ours) = UnixStream::pair().unwrap();
+fn peer(server: *mut wsloop_server, request: &[u8]) -> TcpStream {
+    // Not by `wsloop_listen` and `wsloop_adopt_fd`: Miri cannot do all that they ask of a socket.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (theirs, _) = listener.accept().unwrap();
+    theirs.set_nonblocking(true).unwrap();
     ours.set_nonblocking(true).unwrap();
-    // SAFETY: the arguments are what they have to be.
-    let adopted = unsafe {
-        wsloop_adopt_fd(server, theirs.into_raw_fd(), request.as_ptr().cast(), request.len())
-    };
-    assert_eq!(adopted, WSLOOP_OK);
+    let theirs = Stream::Tcp(mio::net::TcpStream::from_std(theirs));
+    // SAFETY: the server is there.
+    let admitted = unsafe { &*server }.with_server(|inner| {
+        Ok(inner.engine.admit(inner.poll.registry(), theirs, None).map(|_| ())?)
+    });
+    admitted.unwrap();
+    ours.write_all(request).unwrap();
     ours
 }
 
 /// Turns until the peer has something to read, or all of it.
-fn hear(server: *mut wsloop_server, mut peer: &UnixStream) -> Vec<u8> {
+fn hear(server: *mut wsloop_server, mut peer: &TcpStream) -> Vec<u8> {
     let mut heard = vec![0; 1000];
     loop {
         match peer.read(&mut heard) {
@@ -291,7 +302,7 @@ fn four_threads_reach_it_at_once() {
     while heard < 4 * EACH * 3 {
         heard += hear(server, &peer).len();
     }
-    threads.map(|thread| thread.join().unwrap());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(heard, 4 * EACH * 3);
     // SAFETY: both are there, and then they are not.
     unsafe {
