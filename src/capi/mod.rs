@@ -16,6 +16,7 @@ mod lifecycle;
 mod log;
 mod remote;
 mod request;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -17,6 +17,7 @@ use super::wsloop_server;
 use crate::context::Context;
 use crate::engine::ConnId;
 use crate::proto::Message;
+use crate::server::Server;
 use crate::transport::Stream;
 
 const REQUEST: &[u8] = b"GET /?ada HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n\
@@ -230,7 +231,11 @@ fn a_panic_is_caught_in_a_turn() {
     // SAFETY: the server is there.
     unsafe {
         let this = &*server;
-        this.with_server(|inner| Ok(inner.route("/boom", boom))).unwrap();
+        let mount = |inner: &mut Server| {
+            inner.route("/boom", boom);
+            Ok(())
+        };
+        this.with_server(mount).unwrap();
         let request = [b"GET /boom", &REQUEST[5..]].concat();
         let mut other = peer(server, &request);
         hear(server, &other);
