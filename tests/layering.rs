@@ -52,7 +52,7 @@ fn collect(folder: &Path, prefix: &str, sources: &mut Vec<Source>) {
         if stem == "tests" {
         } else if path.is_dir() {
             collect(&path, &format!("{name}/"), sources);
-        } else {
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
             sources.push(Source { text: fs::read_to_string(&path).unwrap(), name });
         }
     }
