@@ -74,14 +74,13 @@ impl Acceptor {
         self.ports.len()
     }
 
-    pub(crate) fn listen(
+    pub(crate) fn add(
         &mut self,
-        addr: &str,
+        mut listener: Listener,
         purpose: Purpose,
         registry: &Registry,
         token: Token,
     ) -> io::Result<ListenAddr> {
-        let mut listener = Listener::bind(addr)?;
         registry.register(listener.source(), token, Interest::READABLE)?;
         let addr = listener.local_addr()?;
         self.ports.push(Port { listener, purpose, waiting: true });
@@ -179,13 +178,27 @@ impl Acceptor {
                 let from = addr.map_or("a Unix socket".to_string(), |addr| addr.to_string());
                 info!("#{} source from {from}", id.serial());
             }
-            Purpose::Clients => {
-                let id = engine.admit(registry, stream, addr)?;
-                if crowded {
-                    debug!("#{} refused: {} connections", id.serial(), self.max_connections);
-                    engine.respond_last(id, Response::text(503, "too many connections\n"));
-                }
-            }
+            Purpose::Clients => self.adopt(stream, addr, b"", registry, engine)?,
+        }
+        Ok(())
+    }
+
+    /// Takes in a client. Of what it sent, `read` was read already.
+    pub(crate) fn adopt(
+        &self,
+        stream: Stream,
+        addr: Option<SocketAddr>,
+        read: &[u8],
+        registry: &Registry,
+        engine: &mut Engine,
+    ) -> io::Result<()> {
+        let crowded = engine.conns.len() >= self.max_connections;
+        let id = engine.admit(registry, stream, addr)?;
+        if crowded {
+            debug!("#{} refused: {} connections", id.serial(), self.max_connections);
+            engine.respond_last(id, Response::text(503, "too many connections\n"));
+        } else if !read.is_empty() {
+            engine.hold(id, read);
         }
         Ok(())
     }

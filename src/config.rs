@@ -52,6 +52,17 @@ pub struct Config {
     /// Most connections. `None`: what the limit of open descriptors leaves, less a reserve of 32.
     /// Exceeded: 503, closed.
     pub max_connections: Option<usize>,
+    /// Most events taken from the kernel in one turn; the rest come in the next. Default 1,024.
+    pub max_events: usize,
+    /// Most octets read from one connection in a turn, so that a busy peer starves nobody; what is
+    /// left is read in the next. A large message, which is read straight to where it will lie,
+    /// may take more. Default 256 KiB, which is also the most.
+    pub read_budget: usize,
+    /// Has [`fd`](crate::Server::fd) become readable for deadlines and for work that is left over,
+    /// too: a loop round it then needs no timeout. It costs one more descriptor, and a system call
+    /// where the next deadline comes closer. Linux only; elsewhere
+    /// [`Server::new`](crate::Server::new) refuses it. Default off.
+    pub fd_only: bool,
     /// Which pages may connect. Default: those of the same host, on any port.
     pub origins: Vec<OriginRule>,
     /// TLS ends at a proxy in front: the Hixie answers say `wss`.
@@ -85,6 +96,9 @@ impl Default for Config {
             idle_timeout: None,
             close_timeout: Duration::from_secs(5),
             max_connections: None,
+            max_events: 1024,
+            read_budget: 256 * 1024,
+            fd_only: false,
             origins: vec![OriginRule::SameHost],
             secure_proxy: false,
             trust_proxy: false,

@@ -80,6 +80,8 @@ pub(crate) struct Rare {
     pub(crate) protocol: Option<Box<str>>,
     /// Set once it is known how the connection ends.
     pub(crate) ending: Option<Ending>,
+    /// What the program keeps with the connection.
+    pub(crate) data: usize,
 }
 
 /// What one read brought.

@@ -45,6 +45,24 @@ impl<'a> Context<'a> {
         Context::new(self.engine, ConnId::NONE, self.route)
     }
 
+    /// The same for any connection and any route.
+    #[cfg(feature = "capi")]
+    pub(crate) fn at(&mut self, id: ConnId, route: RouteId) -> Context<'_> {
+        Context::new(self.engine, id, route)
+    }
+
+    /// Whether the connection is there still, be it at its end.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_known(&self) -> bool {
+        self.engine.get(self.id).is_some()
+    }
+
+    /// How many routes there are.
+    #[cfg(feature = "capi")]
+    pub(crate) fn routes(&self) -> RouteId {
+        self.engine.members.len() as RouteId
+    }
+
     /// What the server counts about itself.
     pub fn stats(&self) -> Stats {
         self.engine.stats()
@@ -132,6 +150,18 @@ impl<'a> Context<'a> {
     /// Octets that are queued for this connection and not yet taken by the kernel.
     pub fn buffered_amount(&self) -> usize {
         self.engine.get(self.id).map_or(0, |conn| conn.outbox.len())
+    }
+
+    /// The value that the program keeps with this connection, an index or a key of its own; 0 if it
+    /// has set none. Still there in [`on_close`](crate::Handler::on_close).
+    pub fn data(&self) -> usize {
+        self.engine.get(self.id).and_then(|conn| conn.rare()).map_or(0, |rare| rare.data)
+    }
+
+    /// Keeps a value with this connection, for [`data`](Context::data). False if it has gone.
+    pub fn set_data(&mut self, data: usize) -> bool {
+        let conn = self.engine.get_mut(self.id);
+        conn.map(|conn| conn.rare_mut().data = data).is_some()
     }
 
     /// Where the connection stands; [`ReadyState::Closed`] if it has gone.

@@ -243,6 +243,14 @@ impl Engine {
         }
     }
 
+    /// Has octets that were read by somebody else looked at in the next turn.
+    pub(crate) fn hold(&mut self, id: ConnId, octets: &[u8]) {
+        if let Some(conn) = self.get_mut(id) {
+            conn.rare_mut().held = octets.to_vec();
+        }
+        self.wake_reader(id);
+    }
+
     /// What was read before and may be looked at now.
     pub(crate) fn take_held(&mut self, id: ConnId) -> Option<Vec<u8>> {
         let conn = self.get_mut(id).filter(|conn| !conn.is_holding() && conn.has_held())?;

@@ -19,7 +19,7 @@ const MAX_ANSWERS: usize = 64 * 1024;
 
 /// Names one source of lines, for as long as the server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SourceId(ConnId);
+pub struct SourceId(pub(crate) ConnId);
 
 /// What is wrong with a line.
 #[derive(Debug, PartialEq, Eq)]

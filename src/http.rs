@@ -105,6 +105,16 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Whether this may be the name of a field: a token (RFC 9110 section 5.6.2).
+#[cfg(feature = "capi")]
+pub(crate) fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(is_token_octet)
+}
+
+fn is_token_octet(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
+}
+
 /// Where the head at the front of a buffer ends.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HeadEnd {
@@ -151,7 +161,7 @@ pub(crate) fn head_end(buf: &[u8], searched: usize, max: usize) -> Result<Option
 fn may_begin(head: &[u8]) -> bool {
     match head.strip_prefix(b"\r\n").unwrap_or(head) {
         [] | [b'\r'] | [b'\r', b'\n', ..] => true,
-        [first, ..] => first.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(first),
+        [first, ..] => is_token_octet(*first),
     }
 }
 

@@ -27,7 +27,11 @@
 //! are in [`Config`]. Other threads have a [`Remote`].
 
 mod accept;
+mod alarm;
 mod buffer;
+#[cfg(feature = "capi")]
+#[allow(unsafe_code)]
+mod capi;
 mod closing;
 mod config;
 mod connection;

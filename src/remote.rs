@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use mio::Waker;
 
-use crate::engine::ConnId;
+use crate::engine::{ConnId, RouteId};
 use crate::proto::Message;
 
 /// Most messages waiting for the loop at a time.
@@ -85,6 +85,12 @@ struct Shared {
 pub(crate) enum Command {
     Send(ConnId, MessageBuf),
     Broadcast(String, MessageBuf),
+    /// The same for a route named by its number.
+    #[cfg_attr(
+        not(feature = "capi"),
+        expect(dead_code, reason = "for C, where routes are numbers")
+    )]
+    Route(RouteId, MessageBuf),
 }
 
 /// The loop's end.
@@ -132,11 +138,17 @@ impl Remote {
     }
 
     fn command(&self, command: Command) -> Result<(), MessageBuf> {
-        let result = self.commands.try_send(command).map_err(|error| match error {
+        self.queue(command).map_err(|error| match error {
             TrySendError::Full(command) | TrySendError::Disconnected(command) => match command {
-                Command::Send(_, message) | Command::Broadcast(_, message) => message,
+                Command::Send(_, message)
+                | Command::Broadcast(_, message)
+                | Command::Route(_, message) => message,
             },
-        });
+        })
+    }
+
+    pub(crate) fn queue(&self, command: Command) -> Result<(), TrySendError<Command>> {
+        let result = self.commands.try_send(command);
         self.rouse();
         result
     }

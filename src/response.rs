@@ -27,7 +27,7 @@ pub(crate) fn bad_request(why: &str) -> Response {
 #[derive(Debug)]
 pub struct Response {
     pub(crate) status: u16,
-    headers: Vec<(&'static str, String)>,
+    headers: Vec<(Cow<'static, str>, String)>,
     pub(crate) body: Body,
 }
 
@@ -60,9 +60,14 @@ impl Response {
     /// too) become `?`: nothing put in here can split the response.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Response {
-        let clean = |c: char| if c.is_control() && c != '\t' { '?' } else { c };
-        self.headers.push((name, value.into().chars().map(clean).collect()));
+        self.add_header(Cow::Borrowed(name), value.into());
         self
+    }
+
+    /// The same, for a name that must be a token: it is not looked at.
+    pub(crate) fn add_header(&mut self, name: Cow<'static, str>, value: String) {
+        let clean = |c: char| if c.is_control() && c != '\t' { '?' } else { c };
+        self.headers.push((name, value.chars().map(clean).collect()));
     }
 
     /// Sets the body, whole. It is queued at once: keep it small.

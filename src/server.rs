@@ -1,7 +1,7 @@
 //! The loop: one poll, and the turn.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use log::info;
 use mio::{Events, Poll, Token, Waker};
 
 use crate::accept::{Acceptor, Purpose};
+use crate::alarm::Alarm;
 use crate::config::Config;
 use crate::context::Context;
 use crate::engine::{ConnId, Engine, RouteId};
@@ -20,18 +21,18 @@ use crate::routes::Routes;
 #[cfg(feature = "cli")]
 use crate::signals::Signals;
 use crate::stats::Stats;
-use crate::transport::{ListenAddr, Stream};
+use crate::timer::Millis;
+use crate::transport::{ListenAddr, Listener, Stream};
 
 pub(crate) const WAKER: Token = Token(usize::MAX);
 #[cfg(feature = "cli")]
 pub(crate) const SIGNALS: Token = Token(usize::MAX - 1);
+pub(crate) const ALARM: Token = Token(usize::MAX - 2);
 /// The first listener's token; the others' lie below it.
-pub(crate) const LISTENERS: Token = Token(usize::MAX - 2);
+pub(crate) const LISTENERS: Token = Token(usize::MAX - 3);
 /// How many listeners there may be: as many as have tokens above those of the connections.
 pub(crate) const MAX_LISTENERS: usize = 256;
 
-/// Most events taken from the kernel in one turn.
-const EVENTS: usize = 1024;
 /// The receive buffer, shared by all connections; also what files are read through.
 const RECEIVE: usize = 64 * 1024;
 
@@ -55,7 +56,8 @@ const RECEIVE: usize = 64 * 1024;
 /// waits no longer than [`poll_timeout`](Server::poll_timeout), and then calls
 /// [`turn`](Server::turn) with a timeout of zero, whether the wait ended by readiness or by time.
 /// All three are needed: after a turn there may be work that the descriptor does not announce,
-/// and a loop that ignores the timeout would leave it lying for good.
+/// and a loop that ignores the timeout would leave it lying for good. On Linux,
+/// [`Config::fd_only`] has the descriptor announce that work too; then it alone is enough.
 pub struct Server {
     pub(crate) poll: Poll,
     pub(crate) events: Events,
@@ -64,6 +66,8 @@ pub struct Server {
     pub(crate) routes: Routes,
     pub(crate) site: Site,
     pub(crate) receive: Box<[u8]>,
+    /// Only with [`Config::fd_only`].
+    alarm: Option<Alarm>,
     remote: Remote,
     pub(crate) inlet: Inlet,
     /// Other threads' messages that the budget left for the next turn.
@@ -86,18 +90,21 @@ impl Server {
     /// A server that listens nowhere yet.
     ///
     /// # Errors
-    /// If the system has no descriptors left for the poll.
+    /// If the system has no descriptors left for the poll;
+    /// [`Unsupported`](io::ErrorKind::Unsupported) for [`Config::fd_only`] where it cannot be had.
     pub fn new(config: Config) -> io::Result<Server> {
         let poll = Poll::new()?;
+        let alarm = if config.fd_only { Some(Alarm::new(poll.registry(), ALARM)?) } else { None };
         let (remote, inlet) = remote(Waker::new(poll.registry(), WAKER)?);
         Ok(Server {
             poll,
-            events: Events::with_capacity(EVENTS),
+            events: Events::with_capacity(config.max_events.max(1)),
             acceptor: Acceptor::new(&config),
             engine: Engine::new(config),
             routes: Routes::default(),
             site: Site::None,
             receive: vec![0; RECEIVE].into(),
+            alarm,
             remote,
             inlet,
             inlet_waits: false,
@@ -140,10 +147,41 @@ impl Server {
         let route = self.named_route(path)?;
         let stdin = Stream::Stdin;
         self.engine.admit_source(self.poll.registry(), stdin, None, route)?;
+        self.set_alarm();
+        Ok(())
+    }
+
+    /// Takes over a socket that listens already: one that systemd or a parent process hands down,
+    /// or whose options the program has set. TCP or Unix, a stream. It is made non-blocking, which
+    /// everybody sees who shares it; the path of a Unix socket is not removed in the end.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is no such socket.
+    pub fn listen_fd(&mut self, fd: OwnedFd) -> io::Result<ListenAddr> {
+        self.add_port(Listener::from_fd(fd)?, Purpose::Clients)
+    }
+
+    /// Takes over a socket that is connected to a client: TCP or Unix, a stream. `read` is what
+    /// the program has read from it, the beginning of a request; there may be none. The socket
+    /// is made non-blocking, which everybody sees who shares it.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is no such socket.
+    pub fn adopt(&mut self, fd: OwnedFd, read: &[u8]) -> io::Result<()> {
+        if self.engine.stopping {
+            return Err(io::Error::other("the server is stopping"));
+        }
+        let (stream, addr) = Stream::from_fd(fd)?;
+        self.acceptor.adopt(stream, addr, read, self.poll.registry(), &mut self.engine)?;
+        self.set_alarm();
         Ok(())
     }
 
     fn open_port(&mut self, addr: &str, purpose: Purpose) -> io::Result<ListenAddr> {
+        self.add_port(Listener::bind(addr)?, purpose)
+    }
+
+    fn add_port(&mut self, listener: Listener, purpose: Purpose) -> io::Result<ListenAddr> {
         if self.engine.stopping {
             return Err(io::Error::other("the server is stopping"));
         }
@@ -151,7 +189,9 @@ impl Server {
             return Err(io::Error::other(format!("more than {MAX_LISTENERS} listeners")));
         }
         let token = Token(LISTENERS.0 - self.acceptor.len());
-        self.acceptor.listen(addr, purpose, self.poll.registry(), token)
+        let addr = self.acceptor.add(listener, purpose, self.poll.registry(), token)?;
+        self.set_alarm();
+        Ok(addr)
     }
 
     fn named_route(&self, path: &str) -> io::Result<RouteId> {
@@ -209,6 +249,10 @@ impl Server {
     /// was added. What is sent through it is written in the next turn.
     pub fn context(&mut self, path: &str) -> Option<Context<'_>> {
         let route = self.routes.named(path)?;
+        // Whatever will be done through it is done before anybody asks again.
+        if let Some(alarm) = &mut self.alarm {
+            alarm.set(0, &self.engine.clock);
+        }
         Some(Context::new(&mut self.engine, ConnId::NONE, route))
     }
 
@@ -246,12 +290,31 @@ impl Server {
     /// How long the next turn may wait: zero if there is work that no event will announce, `None`
     /// if nothing is due at any time.
     pub fn poll_timeout(&self) -> Option<Duration> {
+        self.due().map(|at| self.engine.clock.until(at))
+    }
+
+    /// When the next turn must come, be there an event or not; 0 if it is time.
+    fn due(&self) -> Option<Millis> {
         let engine = &self.engine;
         if !engine.ready.is_empty() || engine.has_dirty() || self.inlet_waits {
-            return Some(Duration::ZERO);
+            return Some(0);
         }
         let due = [engine.deadlines.next(), engine.timers.next(), self.acceptor.due()];
-        due.into_iter().flatten().min().map(|at| engine.clock.until(at))
+        due.into_iter().flatten().min()
+    }
+
+    /// Has the descriptor tell when the next turn must come, if it is to.
+    pub(crate) fn set_alarm(&mut self) {
+        let due = self.due();
+        if let (Some(alarm), Some(at)) = (&mut self.alarm, due) {
+            alarm.set(at, &self.engine.clock);
+        }
+    }
+
+    pub(crate) fn alarm_went_off(&mut self) {
+        if let Some(alarm) = &mut self.alarm {
+            alarm.went_off();
+        }
     }
 
     /// The poll's descriptor, for a loop of another kind; see [Inside another
@@ -274,6 +337,7 @@ impl Server {
         for id in ids {
             self.engine.stop(id);
         }
+        self.set_alarm();
     }
 
     /// Whether the server was stopped and all its connections have ended.

@@ -88,6 +88,17 @@ pub struct TimerId {
     sequence: u64,
 }
 
+#[cfg(feature = "capi")]
+impl TimerId {
+    pub(crate) fn to_words(self) -> [u64; 2] {
+        [self.at, self.sequence]
+    }
+
+    pub(crate) fn from_words([at, sequence]: [u64; 2]) -> TimerId {
+        TimerId { at, sequence }
+    }
+}
+
 /// What to call when a timer fires.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timer {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,8 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{SendAncillaryBuffer, SendFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendAncillaryBuffer, SendFlags, SocketType, sockopt};
 use rustix::stdio::stdin;
 
 /// Clients the kernel holds ready between two turns; mio asks for 128, which bursts overflow.
@@ -23,7 +24,8 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf, Inode),
+    /// With its path, and which file that is if it is ours to remove.
+    Unix(UnixListener, PathBuf, Option<Inode>),
 }
 
 /// Which file a path led to: device and number.
@@ -57,6 +59,22 @@ impl Listener {
         }
     }
 
+    /// A socket that listens already. Its path, if it has one, is somebody else's to remove.
+    pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
+        match inspect(&fd, true)? {
+            Family::Tcp => {
+                sockopt::set_tcp_nodelay(&fd, true)?;
+                Ok(Listener::Tcp(TcpListener::from_std(fd.into())))
+            }
+            Family::Unix => {
+                let listener = UnixListener::from_std(fd.into());
+                let addr = listener.local_addr()?;
+                let path = addr.as_pathname().unwrap_or(Path::new("")).to_owned();
+                Ok(Listener::Unix(listener, path, None))
+            }
+        }
+    }
+
     pub(crate) fn local_addr(&self) -> io::Result<ListenAddr> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(ListenAddr::Tcp),
@@ -87,7 +105,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Listener::Unix(_, path, inode) = self {
+        if let Listener::Unix(_, path, Some(inode)) = self {
             // Nobody can connect to what nobody listens on; but another server may have put its
             // own socket there by now.
             if self::inode(path).is_ok_and(|now| now == *inode) {
@@ -108,7 +126,7 @@ fn bind_tcp(addr: &str) -> io::Result<Listener> {
             Ok(listener) => {
                 rustix::net::listen(&listener, BACKLOG)?;
                 // Inherited by what is accepted: one call instead of one for each client.
-                rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
+                sockopt::set_tcp_nodelay(&listener, true)?;
                 return Ok(Listener::Tcp(listener));
             }
             Err(error) => failure = error,
@@ -129,7 +147,35 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     }
     let listener = UnixListener::bind(path)?;
     rustix::net::listen(&listener, BACKLOG)?;
-    Ok(Listener::Unix(listener, path.to_owned(), inode(path)?))
+    Ok(Listener::Unix(listener, path.to_owned(), Some(inode(path)?)))
+}
+
+/// Whose addresses a stream socket has.
+enum Family {
+    Tcp,
+    Unix,
+}
+
+/// Looks at a socket that somebody else made, and makes it non-blocking.
+fn inspect(fd: &OwnedFd, listening: bool) -> io::Result<Family> {
+    let wrong = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    let not_ours = |error: Errno| match error {
+        Errno::NOTSOCK => io::Error::new(io::ErrorKind::InvalidInput, "not a socket"),
+        error => error.into(),
+    };
+    if sockopt::socket_type(fd).map_err(not_ours)? != SocketType::STREAM {
+        return wrong("not a stream socket");
+    }
+    if sockopt::socket_acceptconn(fd)? != listening {
+        return wrong(if listening { "it does not listen" } else { "it listens" });
+    }
+    let family = match sockopt::socket_domain(fd)? {
+        AddressFamily::INET | AddressFamily::INET6 => Family::Tcp,
+        AddressFamily::UNIX => Family::Unix,
+        _ => return wrong("neither TCP nor a Unix socket"),
+    };
+    rustix::io::ioctl_fionbio(fd, true)?;
+    Ok(family)
 }
 
 /// One client's socket, or the program's standard input.
@@ -141,6 +187,19 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    /// A socket that is connected already, and the peer's address where it has one.
+    pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match inspect(&fd, false)? {
+            Family::Tcp => {
+                sockopt::set_tcp_nodelay(&fd, true)?;
+                let stream = TcpStream::from_std(fd.into());
+                let addr = stream.peer_addr()?;
+                Ok((Stream::Tcp(stream), Some(addr)))
+            }
+            Family::Unix => Ok((Stream::Unix(UnixStream::from_std(fd.into())), None)),
+        }
+    }
+
     pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => (&mut &*stream).read(buf),
@@ -157,6 +216,11 @@ impl Stream {
     /// Writes what the kernel takes of these parts. By sendmsg, since writev(2) would end a
     /// program that leaves SIGPIPE at its default when the peer has gone.
     pub(crate) fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        if cfg!(miri) {
+            // Which has no sendmsg.
+            let octets: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+            return Ok(rustix::net::send(self.as_fd(), &octets, NO_SIGPIPE)?);
+        }
         let mut no_control = SendAncillaryBuffer::default();
         Ok(rustix::net::sendmsg(self.as_fd(), parts, &mut no_control, NO_SIGPIPE)?)
     }

@@ -14,11 +14,12 @@ use crate::handler::Handler;
 use crate::proto::close::code;
 use crate::remote::Command;
 use crate::response::Response;
-use crate::server::{LISTENERS, MAX_LISTENERS, Server, WAKER};
+use crate::server::{ALARM, LISTENERS, MAX_LISTENERS, Server, WAKER};
 #[cfg(feature = "cli")]
 use crate::{server::SIGNALS, signals::Signals};
 
-/// Most reads from one connection in a turn, so that a busy peer starves nobody.
+/// Most reads from one connection in a turn, so that a busy peer starves nobody. They share
+/// [`Config::read_budget`](crate::Config::read_budget).
 const READS_PER_TURN: usize = 4;
 /// Most messages taken from other threads in a turn.
 const COMMANDS_PER_TURN: usize = 256;
@@ -53,12 +54,14 @@ impl Server {
         self.take_overdue();
         self.take_timers();
         self.settle();
+        self.set_alarm();
         Ok(count)
     }
 
     fn take_event(&mut self, event: &Event) {
         match event.token() {
             WAKER => self.take_commands(),
+            ALARM => self.alarm_went_off(),
             #[cfg(feature = "cli")]
             SIGNALS => self.take_signals(),
             Token(token) if LISTENERS.0 - token.min(LISTENERS.0) < MAX_LISTENERS => {
@@ -86,8 +89,9 @@ impl Server {
         if let Some(mut held) = self.engine.take_held(id) {
             self.take_in(id, &mut held);
         }
+        let most = self.engine.config.read_budget.div_ceil(READS_PER_TURN).clamp(1, receive.len());
         for _ in 0..READS_PER_TURN {
-            if !self.read_once(id, &mut receive) {
+            if !self.read_once(id, &mut receive[..most]) {
                 break;
             }
         }
@@ -151,6 +155,9 @@ impl Server {
                 }
                 Some(Command::Send(id, message)) => {
                     self.engine.send(id, message.as_message());
+                }
+                Some(Command::Route(route, message)) => {
+                    self.engine.broadcast(route, message.as_message(), ConnId::NONE);
                 }
                 Some(Command::Broadcast(path, message)) => match self.routes.named(&path) {
                     Some(route) => self.engine.broadcast(route, message.as_message(), ConnId::NONE),

@@ -52,7 +52,7 @@ fn collect(folder: &Path, prefix: &str, sources: &mut Vec<Source>) {
         if stem == "tests" {
         } else if path.is_dir() {
             collect(&path, &format!("{name}/"), sources);
-        } else {
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
             sources.push(Source { text: fs::read_to_string(&path).unwrap(), name });
         }
     }
@@ -73,7 +73,7 @@ fn who_names(words: &[&str]) -> Vec<String> {
 fn few_know_the_poll() {
     assert_eq!(
         who_names(&["mio"]),
-        ["accept", "engine", "remote", "server", "signals", "transport", "turn"]
+        ["accept", "alarm", "engine", "remote", "server", "signals", "transport", "turn"]
     );
 }
 
@@ -126,8 +126,14 @@ fn nobody_is_called_from_further_right() {
 #[test]
 fn nothing_is_unsafe_or_unfinished() {
     for source in sources() {
+        // But in the C API, where each block says why it is safe.
+        let may_be_unsafe = source.name.starts_with("capi/");
         for word in ["unsafe", "todo!", "unimplemented!", "dbg!", "println!", "eprintln!"] {
-            assert!(!source.names(word), "{}: {word}", source.name);
+            let allowed = may_be_unsafe && word == "unsafe";
+            assert!(allowed || !source.names(word), "{}: {word}", source.name);
+        }
+        if may_be_unsafe {
+            continue;
         }
         // In the tests neither; there, of all places, it would go unseen.
         assert!(!source.text.lines().any(|line| holds(line, "unsafe {")), "{}", source.name);

@@ -1,0 +1,169 @@
+//! The handler that calls C.
+
+use std::ffi::{CStr, c_int, c_void};
+
+use super::input::{number, source_number};
+use super::request::wsloop_request;
+use super::types::{WSLOOP_BINARY, WSLOOP_TEXT, wsloop_handler};
+use super::wsloop_server;
+use crate::context::Context;
+use crate::feed::SourceId;
+use crate::handler::{Answer, Handler};
+use crate::http::Request;
+use crate::proto::Message;
+use crate::response::Response;
+
+/// A route's functions in C.
+pub(super) struct Callbacks {
+    /// The server that this handler is part of. It is there for as long as this is.
+    pub(super) server: *mut wsloop_server,
+    pub(super) functions: wsloop_handler,
+    pub(super) user: *mut c_void,
+}
+
+impl Callbacks {
+    /// Calls C, unless a bug was met meanwhile or C wants no such calls.
+    fn call<F: Copy, T>(
+        &self,
+        ws: &mut Context<'_>,
+        function: Option<F>,
+        call: impl FnOnce(F, *mut wsloop_server, *mut c_void) -> T,
+    ) -> Option<T> {
+        let function = function?;
+        // SAFETY: see the field; whoever else borrows it does so shared, too.
+        let server = unsafe { &*self.server };
+        if server.dead.get() {
+            return None;
+        }
+        Some(server.lend(ws, || call(function, self.server, self.user)))
+    }
+}
+
+/// `data` and `len` of what C is given.
+fn parts(octets: &[u8]) -> (*const c_void, usize) {
+    (octets.as_ptr().cast(), octets.len())
+}
+
+impl Handler for Callbacks {
+    fn on_request(&mut self, ws: &mut Context<'_>, request: &Request<'_>) -> Answer {
+        let conn = number(ws.id());
+        let mut given = wsloop_request::new(request);
+        let place = &raw mut given;
+        let status = self.call(ws, self.functions.on_request, |function, server, user| {
+            // SAFETY: a function of this type, which is C's promise; the request lives until it
+            // returns.
+            unsafe { function(server, conn, place, user) }
+        });
+        answer(status.unwrap_or(0), given)
+    }
+
+    fn on_open(&mut self, ws: &mut Context<'_>, request: &Request<'_>) {
+        let conn = number(ws.id());
+        let given = wsloop_request::new(request);
+        self.call(ws, self.functions.on_open, |function, server, user| {
+            // SAFETY: a function of this type, which is C's promise; the request lives until it
+            // returns.
+            unsafe { function(server, conn, &raw const given, user) }
+        });
+    }
+
+    fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>) {
+        let conn = number(ws.id());
+        let kind = match message {
+            Message::Text(_) => WSLOOP_TEXT,
+            Message::Binary(_) => WSLOOP_BINARY,
+        };
+        let (data, len) = parts(message.as_bytes());
+        self.call(ws, self.functions.on_message, |function, server, user| {
+            // SAFETY: a function of this type, which is C's promise; so many octets are there.
+            unsafe { function(server, conn, kind, data, len, user) }
+        });
+    }
+
+    fn on_pong(&mut self, ws: &mut Context<'_>, payload: &[u8]) {
+        let conn = number(ws.id());
+        let (data, len) = parts(payload);
+        self.call(ws, self.functions.on_pong, |function, server, user| {
+            // SAFETY: a function of this type, which is C's promise; so many octets are there.
+            unsafe { function(server, conn, data, len, user) }
+        });
+    }
+
+    fn on_drain(&mut self, ws: &mut Context<'_>) {
+        let conn = number(ws.id());
+        self.call(ws, self.functions.on_drain, |function, server, user| {
+            // SAFETY: a function of this type, which is C's promise.
+            unsafe { function(server, conn, user) }
+        });
+    }
+
+    fn on_close(&mut self, ws: &mut Context<'_>, code: u16, reason: &str) {
+        let conn = number(ws.id());
+        let (data, len) = parts(reason.as_bytes());
+        self.call(ws, self.functions.on_close, |function, server, user| {
+            // SAFETY: a function of this type, which is C's promise; so many octets are there.
+            unsafe { function(server, conn, code, data.cast(), len, user) }
+        });
+    }
+
+    fn on_timer(&mut self, ws: &mut Context<'_>, tag: u64) {
+        let conn = number(ws.id());
+        self.call(ws, self.functions.on_timer, |function, server, user| {
+            // SAFETY: a function of this type, which is C's promise.
+            unsafe { function(server, conn, tag, user) }
+        });
+    }
+
+    fn on_line(
+        &mut self,
+        ws: &mut Context<'_>,
+        source: SourceId,
+        line: &str,
+    ) -> Result<(), String> {
+        if self.functions.on_line.is_none() {
+            ws.broadcast(line);
+            return Ok(());
+        }
+        let (data, len) = parts(line.as_bytes());
+        let complaint = self.call(ws, self.functions.on_line, |function, server, user| {
+            // SAFETY: a function of this type, which is C's promise; so many octets are there.
+            unsafe { function(server, source_number(source.0), data.cast(), len, user) }
+        });
+        match complaint {
+            Some(text) if !text.is_null() => {
+                // SAFETY: text that ends in NUL and is still there, which is C's promise.
+                Err(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn on_source_end(&mut self, ws: &mut Context<'_>, source: SourceId) {
+        self.call(ws, self.functions.on_source_end, |function, server, user| {
+            // SAFETY: a function of this type, which is C's promise.
+            unsafe { function(server, source_number(source.0), user) }
+        });
+    }
+
+    fn on_wake(&mut self, ws: &mut Context<'_>) {
+        self.call(ws, self.functions.on_wake, |function, server, user| {
+            // SAFETY: a function of this type, which is C's promise.
+            unsafe { function(server, user) }
+        });
+    }
+}
+
+/// What becomes of a request, by what C returned and what it did with the request before.
+fn answer(status: c_int, request: wsloop_request) -> Answer {
+    let (protocol, response) = request.decided();
+    match (status, response, protocol) {
+        (_, Some(response), _) => Answer::Respond(response),
+        (0, None, Some(protocol)) => Answer::Protocol(protocol),
+        (0, None, None) => Answer::Proceed,
+        (200..=599, None, _) => Answer::Respond(Response::text(status as u16, "refused\n")),
+        _ => {
+            log::error!("on_request returned {status}, which is no status");
+            Answer::Respond(Response::text(500, "the server made a mistake\n"))
+        }
+    }
+}

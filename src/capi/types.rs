@@ -1,0 +1,259 @@
+//! The structs and numbers of the header, as they lie in memory. Fields are only ever
+//! appended, and so that there is no padding between them on 64 bits.
+
+#![allow(non_camel_case_types, reason = "the names in C")]
+
+use std::ffi::{c_char, c_int, c_void};
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::time::Duration;
+
+use super::error::{Error, Outcome};
+use super::input::name;
+use super::request::wsloop_request;
+use super::wsloop_server;
+use crate::config::{Config, OnFull};
+
+pub const WSLOOP_TEXT: c_int = 1;
+pub const WSLOOP_BINARY: c_int = 2;
+
+pub const WSLOOP_F_FD_ONLY: u32 = 1;
+pub const WSLOOP_F_DROP_WHEN_FULL: u32 = 2;
+pub const WSLOOP_F_SECURE_PROXY: u32 = 4;
+pub const WSLOOP_F_TRUST_PROXY: u32 = 8;
+const ALL_FLAGS: u32 = 15;
+
+pub const WSLOOP_NEVER: u32 = u32::MAX;
+
+/// The largest `size` that is believed: more means that nobody has set it.
+const MAX_SIZE: usize = 4096;
+/// The least `size`, and what each is a multiple of.
+const WORD: usize = size_of::<usize>();
+
+pub type wsloop_conn = u64;
+pub type wsloop_source = u64;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wsloop_str {
+    pub ptr: *const c_char,
+    pub len: usize,
+}
+
+impl wsloop_str {
+    pub(super) const NONE: wsloop_str = wsloop_str { ptr: ptr::null(), len: 0 };
+
+    pub(super) fn of(octets: &[u8]) -> wsloop_str {
+        wsloop_str { ptr: octets.as_ptr().cast(), len: octets.len() }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wsloop_timer {
+    pub opaque: [u64; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wsloop_config {
+    pub size: usize,
+    pub flags: u32,
+    pub max_connections: u32,
+    pub max_head: usize,
+    pub max_message: usize,
+    pub max_backlog: usize,
+    pub max_headers: u32,
+    pub max_fragments: u32,
+    pub handshake_timeout_ms: u32,
+    pub ping_interval_ms: u32,
+    pub pong_timeout_ms: u32,
+    pub idle_timeout_ms: u32,
+    pub close_timeout_ms: u32,
+    pub max_events: u32,
+    pub read_budget: usize,
+    pub origins: *const *const c_char,
+    pub origin_count: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[rustfmt::skip]
+pub struct wsloop_handler {
+    pub size: usize,
+    pub on_request: Option<unsafe extern "C" fn(server: *mut wsloop_server, conn: wsloop_conn, request: *mut wsloop_request, user: *mut c_void) -> c_int>,
+    pub on_open: Option<unsafe extern "C" fn(server: *mut wsloop_server, conn: wsloop_conn, request: *const wsloop_request, user: *mut c_void)>,
+    pub on_message: Option<unsafe extern "C" fn(server: *mut wsloop_server, conn: wsloop_conn, kind: c_int, data: *const c_void, len: usize, user: *mut c_void)>,
+    pub on_pong: Option<unsafe extern "C" fn(server: *mut wsloop_server, conn: wsloop_conn, data: *const c_void, len: usize, user: *mut c_void)>,
+    pub on_drain: Option<unsafe extern "C" fn(server: *mut wsloop_server, conn: wsloop_conn, user: *mut c_void)>,
+    pub on_close: Option<unsafe extern "C" fn(server: *mut wsloop_server, conn: wsloop_conn, code: u16, reason: *const c_char, len: usize, user: *mut c_void)>,
+    pub on_timer: Option<unsafe extern "C" fn(server: *mut wsloop_server, conn: wsloop_conn, tag: u64, user: *mut c_void)>,
+    pub on_line: Option<unsafe extern "C" fn(server: *mut wsloop_server, source: wsloop_source, line: *const c_char, len: usize, user: *mut c_void) -> *const c_char>,
+    pub on_source_end: Option<unsafe extern "C" fn(server: *mut wsloop_server, source: wsloop_source, user: *mut c_void)>,
+    pub on_wake: Option<unsafe extern "C" fn(server: *mut wsloop_server, user: *mut c_void)>,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wsloop_stats {
+    pub size: usize,
+    pub uptime_ms: u64,
+    pub accepted: u64,
+    pub refused: u64,
+    pub opened: u64,
+    pub closed: u64,
+    pub open: [u64; 5],
+    pub messages_in: u64,
+    pub messages_out: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub backlog: u64,
+}
+
+/// A struct that begins with its size and that all zeros are a value of.
+///
+/// # Safety
+/// Implemented for such structs only.
+pub(super) unsafe trait Versioned {}
+
+// SAFETY: its first field is its size; integers and pointers may be 0.
+unsafe impl Versioned for wsloop_config {}
+// SAFETY: its first field is its size; functions that are optional may be 0.
+unsafe impl Versioned for wsloop_handler {}
+// SAFETY: its first field is its size; integers may be 0.
+unsafe impl Versioned for wsloop_stats {}
+
+/// How large the caller's struct is: what its header knew of it.
+///
+/// # Safety
+/// `given` is null or points to a size.
+pub(super) unsafe fn size_of_given<T: Versioned>(given: *const T) -> Outcome<usize> {
+    if given.is_null() {
+        return Err(Error::Argument("a struct is NULL"));
+    }
+    // SAFETY: it is not null, and begins with its size.
+    match unsafe { given.cast::<usize>().read() } {
+        size @ WORD..=MAX_SIZE if size % WORD == 0 => Ok(size),
+        _ => Err(Error::Argument("the struct's size is not set")),
+    }
+}
+
+/// Copies a struct of the caller's, of an older and shorter version or a newer and longer one.
+/// What the caller does not know is zero; what we do not know must be.
+///
+/// # Safety
+/// `given` is null, or points to a struct of the size that it begins with.
+pub(super) unsafe fn copy_in<T: Versioned>(given: *const T) -> Outcome<T> {
+    // SAFETY: what the caller promises.
+    let size = unsafe { size_of_given(given) }?;
+    // SAFETY: so many octets are there; they may be padding, so that they are only copied.
+    let octets = unsafe { std::slice::from_raw_parts(given.cast::<MaybeUninit<u8>>(), size) };
+    let (known, unknown) = octets.split_at(size.min(size_of::<T>()));
+    // SAFETY: fields of a later version, in which there is no padding.
+    if unknown.iter().any(|octet| unsafe { octet.assume_init() } != 0) {
+        return Err(Error::Unsupported("a field of a later version is set"));
+    }
+    let mut copy = MaybeUninit::<T>::zeroed();
+    // SAFETY: as many octets as both have; all zero is a value, and so is what the caller has set.
+    unsafe {
+        copy.as_mut_ptr()
+            .cast::<MaybeUninit<u8>>()
+            .copy_from_nonoverlapping(known.as_ptr(), known.len());
+        Ok(copy.assume_init())
+    }
+}
+
+/// Copies a struct out to the caller, as much as it knows of. The size stays as it is.
+///
+/// # Safety
+/// `out` is null, or points to a struct of the size that it begins with.
+pub(super) unsafe fn copy_to<T: Versioned>(value: &T, out: *mut T) -> Outcome {
+    // SAFETY: what the caller promises.
+    let size = unsafe { size_of_given(out) }?.min(size_of::<T>());
+    // SAFETY: both have so many octets.
+    unsafe {
+        let from = ptr::from_ref(value).cast::<u8>().add(WORD);
+        out.cast::<u8>().add(WORD).copy_from_nonoverlapping(from, size - WORD);
+    }
+    Ok(0)
+}
+
+impl wsloop_config {
+    /// What the library makes of it: 0 is the default everywhere.
+    ///
+    /// # Safety
+    /// The origins are as the header says.
+    pub(super) unsafe fn read(&self) -> Outcome<Config> {
+        if self.flags & !ALL_FLAGS != 0 {
+            return Err(Error::Unsupported("a flag of a later version is set"));
+        }
+        let mut config = Config::default();
+        set(&mut config.max_head, self.max_head);
+        set(&mut config.max_message, self.max_message);
+        set(&mut config.max_backlog, self.max_backlog);
+        set(&mut config.read_budget, self.read_budget);
+        set(&mut config.max_headers, self.max_headers as usize);
+        set(&mut config.max_events, self.max_events as usize);
+        if self.max_fragments != 0 {
+            config.max_fragments = self.max_fragments;
+        }
+        if self.max_connections != 0 {
+            config.max_connections = Some(self.max_connections as usize);
+        }
+        set_time(&mut config.handshake_timeout, self.handshake_timeout_ms);
+        set_time(&mut config.pong_timeout, self.pong_timeout_ms);
+        set_time(&mut config.close_timeout, self.close_timeout_ms);
+        set_interval(&mut config.ping_interval, self.ping_interval_ms);
+        set_interval(&mut config.idle_timeout, self.idle_timeout_ms);
+        config.fd_only = self.flags & WSLOOP_F_FD_ONLY != 0;
+        config.secure_proxy = self.flags & WSLOOP_F_SECURE_PROXY != 0;
+        config.trust_proxy = self.flags & WSLOOP_F_TRUST_PROXY != 0;
+        if self.flags & WSLOOP_F_DROP_WHEN_FULL != 0 {
+            config.on_full = OnFull::Drop;
+        }
+        // SAFETY: what the caller promises.
+        unsafe { self.read_origins(&mut config) }?;
+        Ok(config)
+    }
+
+    /// # Safety
+    /// As [`read`](wsloop_config::read).
+    unsafe fn read_origins(&self, config: &mut Config) -> Outcome<()> {
+        if self.origin_count == 0 {
+            return Ok(());
+        }
+        if self.origins.is_null() {
+            return Err(Error::Argument("the origins are NULL, but their count is not 0"));
+        }
+        config.origins.clear();
+        for place in 0..self.origin_count {
+            // SAFETY: there are so many, each of them a name.
+            let origin = unsafe { name(self.origins.add(place).read()) }?;
+            let rule = origin.parse().map_err(|_| Error::Argument("malformed origin"))?;
+            config.origins.push(rule);
+        }
+        Ok(())
+    }
+}
+
+fn set(field: &mut usize, value: usize) {
+    if value != 0 {
+        *field = value;
+    }
+}
+
+fn set_time(field: &mut Duration, ms: u32) {
+    match ms {
+        0 => {}
+        WSLOOP_NEVER => *field = Duration::MAX,
+        ms => *field = Duration::from_millis(ms.into()),
+    }
+}
+
+fn set_interval(field: &mut Option<Duration>, ms: u32) {
+    match ms {
+        0 => {}
+        WSLOOP_NEVER => *field = None,
+        ms => *field = Some(Duration::from_millis(ms.into())),
+    }
+}

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# The C API: installed as README says, and used by C programs.
+# Usage: run.sh      (needs gcc, clang, valgrind, pkg-config, libuv1-dev, libglib2.0-dev, python3)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+work=$(mktemp -d)
+pid=
+cleanup() {
+    [ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true
+    rm -rf "$work"
+}
+trap cleanup EXIT
+for tool in gcc clang valgrind pkg-config python3; do
+    command -v "$tool" >/dev/null || { echo "run.sh: $tool is missing" >&2; exit 1; }
+done
+
+echo '== the lines of README install it, and compile demo/echo.c'
+export prefix=$work/prefix
+sed -n '/^## Inside a C program/,/^## /p' README.md | sed -n '/^```sh/,/^```/p' | grep -v '^```' > "$work/lines"
+(set -eu; . "$work/lines"; rm echo)
+export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
+flags=$(pkg-config --cflags --libs wsloop)
+strict='-g -D_DEFAULT_SOURCE -Wall -Wextra -pedantic -Werror'
+
+echo '== only wsloop_ is exported, and all that the header names'
+exported=$(nm -D --defined-only "$prefix/lib/libwsloop.so" | awk '{ print $3 }' | sort)
+named=$(gcc -E -P src/wsloop.h | grep -oE '\bwsloop_[a-z_]+\(' | tr -d '(' | sort -u)
+diff <(echo "$exported") <(echo "$named")
+
+echo '== gcc and clang, C99 and C++17'
+for cc in gcc clang; do
+    for file in demo/echo.c demo/embed.c tests/capi/unit.c tests/capi/loops.c; do
+        # shellcheck disable=SC2086
+        $cc -std=c99 $strict "$file" -o "$work/$(basename "$file" .c)-$cc" $flags
+    done
+    # shellcheck disable=SC2086
+    $cc -x c++ -std=c++17 $strict -fsyntax-only src/wsloop.h
+done
+# shellcheck disable=SC2046,SC2086
+gcc -std=c99 $strict tests/capi/libuv.c -o "$work/libuv" $flags $(pkg-config --cflags --libs libuv)
+# shellcheck disable=SC2046,SC2086
+gcc -std=c99 $strict tests/capi/glib.c -o "$work/glib" $flags $(pkg-config --cflags --libs glib-2.0)
+# shellcheck disable=SC2086
+clang -std=c99 $strict -fsanitize=address,undefined -fno-sanitize-recover=all tests/capi/unit.c \
+    "$prefix/lib/libwsloop.a" -Isrc -o "$work/unit-sanitized"
+
+echo '== what the header promises'
+"$work/unit-gcc"
+"$work/unit-clang"
+"$work/unit-sanitized"
+valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=all \
+    --errors-for-leak-kinds=all "$work/unit-gcc"
+
+# start PROGRAM [ARGUMENT…]: sets $pid and $address.
+start() {
+    coproc SERVER { exec "$@"; }
+    pid=$SERVER_PID
+    local line
+    IFS= read -r -t 30 line <&"${SERVER[0]}"
+    address=127.0.0.1:${line##* }
+}
+
+# stop SIGNAL: it must end by itself, with status 0.
+stop() {
+    local ending=$pid
+    kill "-$1" "$ending"
+    timeout 30 tail --pid="$ending" -s 0.1 -f /dev/null
+    pid=
+    wait "$ending"
+}
+
+for loop in run turn poll select epoll epoll-edge fd-only libuv glib; do
+    echo "== loop: $loop"
+    case $loop in
+        libuv | glib) start "$work/$loop" ;;
+        *) start "$work/loops-gcc" "$loop" ;;
+    esac
+    python3 tests/capi/burst.py "$address" 20
+    python3 tests/interop/raw.py "$address" | tail -n 1
+    stop TERM
+done
+
+echo '== a loop that ignores the timeout does stall'
+start "$work/loops-gcc" careless
+! python3 tests/capi/burst.py "$address" 2
+stop TERM
+
+echo '== under valgrind, by five versions'
+start valgrind -q --error-exitcode=9 --leak-check=full "$work/echo-gcc" 127.0.0.1:0
+python3 tests/interop/raw.py "$address"
+stop INT
+echo 'the C API holds'

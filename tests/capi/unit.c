@@ -1,0 +1,776 @@
+/* What the header promises, one function for each promise; the peers are in this process, on
+ * socketpair(2), and SIGPIPE is at its default.  Exit status 0: all of it holds. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <wsloop.h>
+
+#define HOLDS(truth) holds((truth) != 0, #truth, __LINE__)
+#define IS(value, wanted) is((long long)(value), (long long)(wanted), #value, __LINE__)
+
+static void holds(int truth, const char *what, int line) {
+  if (!truth) {
+    fprintf(stderr, "unit.c:%d: %s does not hold\n", line, what);
+    exit(1);
+  }
+}
+
+static void is(long long value, long long wanted, const char *what, int line) {
+  if (value != wanted) {
+    fprintf(stderr, "unit.c:%d: %s is %lld, not %lld\n", line, what, value, wanted);
+    exit(1);
+  }
+}
+
+/* ------------------------------------------------------------- a server that takes notes --- */
+
+static char notes[4096];
+static wsloop_conn last;
+static wsloop_server *seen;
+static char route_data, conn_data;
+
+static void note(const char *what, const char *text, size_t len) {
+  size_t used = strlen(notes);
+  snprintf(notes + used, sizeof notes - used, "%s%.*s ", what, (int)len, text);
+}
+
+static int noted(const char *wanted) {
+  int same = !strcmp(notes, wanted);
+  if (!same) fprintf(stderr, "noted '%s', not '%s'\n", notes, wanted);
+  notes[0] = 0;
+  return same;
+}
+
+static void on_open(wsloop_server *s, wsloop_conn c, const wsloop_request *request, void *user) {
+  wsloop_str query = wsloop_request_query(request);
+  HOLDS(user == &route_data && wsloop_data(s, c) == NULL);
+  IS(wsloop_set_data(s, c, &conn_data), WSLOOP_OK);
+  IS(wsloop_ready_state(s, c), WSLOOP_OPEN);
+  note("open", query.ptr, query.len);
+  last = c;
+}
+
+/* What may not be done in here answers so, and does nothing. */
+static void busy(wsloop_server *s) {
+  wsloop_handler handler;
+  char out[8] = "as it is";
+  memset(&handler, 0, sizeof handler);
+  handler.size = sizeof handler;
+  IS(wsloop_turn(s, 0), WSLOOP_ERR_BUSY);
+  IS(wsloop_run(s), WSLOOP_ERR_BUSY);
+  IS(wsloop_free(s), WSLOOP_ERR_BUSY);
+  IS(wsloop_route(s, "/new", &handler, NULL), WSLOOP_ERR_BUSY);
+  IS(wsloop_listen(s, "127.0.0.1:0"), WSLOOP_ERR_BUSY);
+  IS(wsloop_listen_fd(s, 0), WSLOOP_ERR_BUSY);
+  IS(wsloop_adopt_fd(s, 0, NULL, 0), WSLOOP_ERR_BUSY);
+  IS(wsloop_feed(s, "127.0.0.1:0", 0), WSLOOP_ERR_BUSY);
+  IS(wsloop_feed_stdin(s, 0), WSLOOP_ERR_BUSY);
+  IS(wsloop_serve_folder(s, "/"), WSLOOP_ERR_BUSY);
+  IS(wsloop_local_addr(s, out, sizeof out), WSLOOP_ERR_BUSY);
+  IS(wsloop_fd(s), WSLOOP_ERR_BUSY);
+  IS(wsloop_timeout_ms(s), 0);
+  HOLDS(!memcmp(out, "as it is", sizeof out));
+  HOLDS(strstr(wsloop_error_text(s), "callback") != NULL);
+}
+
+static void on_message(wsloop_server *s, wsloop_conn c, int kind, const void *data, size_t len,
+                       void *user) {
+  HOLDS(s == seen && user == &route_data && wsloop_data(s, c) == &conn_data);
+  note(kind == WSLOOP_TEXT ? "text " : "binary ", (const char *)data, len);
+  if (len == 4 && !memcmp(data, "busy", 4)) busy(s);
+  if (len == 5 && !memcmp(data, "close", 5)) {
+    IS(wsloop_close(s, c, 3001, "as asked", 8), WSLOOP_OK);
+    IS(wsloop_close(s, c, 3001, "as asked", 8), WSLOOP_ERR_STATE);
+    IS(wsloop_send(s, c, WSLOOP_TEXT, "late", 4), WSLOOP_ERR_STATE);
+    return;
+  }
+  if (len == 9 && !memcmp(data, "terminate", 9)) {
+    IS(wsloop_terminate(s, c), WSLOOP_OK);
+    IS(wsloop_terminate(s, c), WSLOOP_ERR_GONE);
+    IS(wsloop_send(s, c, WSLOOP_TEXT, "late", 4), WSLOOP_ERR_GONE);
+    return;
+  }
+  IS(wsloop_send(s, c, kind, data, len), WSLOOP_OK);
+}
+
+static void on_pong(wsloop_server *s, wsloop_conn c, const void *data, size_t len, void *user) {
+  (void)s, (void)c, (void)user;
+  note("pong ", (const char *)data, len);
+}
+
+static void on_close(wsloop_server *s, wsloop_conn c, uint16_t code, const char *reason,
+                     size_t len, void *user) {
+  char number[16];
+  HOLDS(user == &route_data && wsloop_data(s, c) == &conn_data);
+  IS(wsloop_send(s, c, WSLOOP_TEXT, "x", 1), WSLOOP_ERR_GONE);
+  busy(s);
+  snprintf(number, sizeof number, "close %d ", code);
+  note(number, reason, len);
+}
+
+static void on_timer(wsloop_server *s, wsloop_conn c, uint64_t tag, void *user) {
+  char number[32];
+  (void)user;
+  snprintf(number, sizeof number, "timer %d", (int)tag);
+  note(number, c ? "c" : "r", 1);
+  if (!c && tag == 7) IS(wsloop_set_route_timer(s, 0, 1, 8, NULL), WSLOOP_OK);
+}
+
+static void on_wake(wsloop_server *s, void *user) {
+  (void)s, (void)user;
+  note("wake", "", 0);
+}
+
+static wsloop_handler recorder(void) {
+  wsloop_handler handler;
+  memset(&handler, 0, sizeof handler);
+  handler.size = sizeof handler;
+  handler.on_open = on_open;
+  handler.on_message = on_message;
+  handler.on_pong = on_pong;
+  handler.on_close = on_close;
+  handler.on_timer = on_timer;
+  handler.on_wake = on_wake;
+  return handler;
+}
+
+static wsloop_server *server(const wsloop_config *config) {
+  wsloop_handler handler = recorder();
+  wsloop_server *made;
+  IS(wsloop_new(config, &made), WSLOOP_OK);
+  IS(wsloop_route(made, "/", &handler, &route_data), 0);
+  seen = made;
+  notes[0] = 0;
+  return made;
+}
+
+/* ---------------------------------------------------------------------------- its peers --- */
+
+static const char REQUEST[] =
+    "GET /?ada HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Protocol: a, b\r\n\r\n";
+static const char HIXIE[] =
+    "GET / HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: here\r\n"
+    "Origin: http://here\r\n\r\n";
+
+static void write_all(int fd, const void *data, size_t len) {
+  IS(send(fd, data, len, MSG_NOSIGNAL), len);
+}
+
+/* Turns until something can be read, and reads what there is; 0 at the end. */
+static size_t answer(wsloop_server *s, int fd, char *out, size_t room) {
+  int turns;
+  for (turns = 0; turns < 1000; turns++) {
+    ssize_t n = recv(fd, out, room - 1, MSG_DONTWAIT);
+    if (n < 0 && errno == ECONNRESET) n = 0;
+    if (n >= 0) return out[n] = 0, (size_t)n;
+    HOLDS(errno == EAGAIN);
+    HOLDS(wsloop_turn(s, 10) >= 0);
+  }
+  HOLDS(!"an answer came");
+  return 0;
+}
+
+/* A peer that has sent this; half of it was read before the server got it. */
+static int peer(wsloop_server *s, const char *request) {
+  size_t half = strlen(request) / 2;
+  int pair[2];
+  HOLDS(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+  write_all(pair[1], request + half, strlen(request) - half);
+  IS(wsloop_adopt_fd(s, pair[0], request, half), WSLOOP_OK);
+  return pair[1];
+}
+
+static int open_peer(wsloop_server *s) {
+  char head[1024];
+  int fd = peer(s, REQUEST);
+  answer(s, fd, head, sizeof head);
+  HOLDS(!strncmp(head, "HTTP/1.1 101 ", 13) && strstr(head, "\r\n\r\n"));
+  HOLDS(noted("openada "));
+  return fd;
+}
+
+/* Masked with zeros. */
+static void say(int fd, int opcode, const char *text) {
+  char frame[200] = {0};
+  size_t len = strlen(text);
+  frame[0] = (char)(0x80 | opcode);
+  frame[1] = (char)(0x80 | len);
+  memcpy(frame + 6, text, len);
+  write_all(fd, frame, 6 + len);
+}
+
+/* The next frame is this one. */
+static void hears(wsloop_server *s, int fd, int opcode, const char *text) {
+  char frame[200];
+  size_t len = strlen(text);
+  IS(answer(s, fd, frame, sizeof frame), 2 + len);
+  IS(frame[0] & 0xff, 0x80 | opcode);
+  HOLDS(!memcmp(frame + 2, text, len));
+}
+
+static void hears_the_end(wsloop_server *s, int fd) {
+  char rest[1024];
+  while (answer(s, fd, rest, sizeof rest) > 0) {
+  }
+  close(fd);
+}
+
+/* ------------------------------------------------------------------------- the promises --- */
+
+static void null_is_an_error_everywhere(void) {
+  wsloop_server *s = server(NULL), *none = NULL;
+  wsloop_handler handler = recorder();
+  wsloop_stats stats;
+  wsloop_str text;
+  wsloop_timer timer = {{0, 0}};
+  IS(wsloop_new(NULL, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_free(NULL), WSLOOP_OK);
+  IS(wsloop_turn(none, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_run(none), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_fd(none), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_timeout_ms(none), 0);
+  IS(wsloop_stop(none), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_wake(none), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_route(none, "/", &handler, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_listen(none, "127.0.0.1:0"), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_send(none, 1, WSLOOP_TEXT, "", 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_clear_timer(none, timer), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_errno(none), 0);
+  HOLDS(wsloop_error_text(none) && wsloop_data(none, 1) == NULL);
+  HOLDS(wsloop_remote_new(none) == NULL && wsloop_remote_clone(NULL) == NULL);
+  wsloop_remote_free(NULL);
+  IS(wsloop_remote_wake(NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_remote_send(NULL, 1, WSLOOP_TEXT, "", 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_buffered(none, 1), 0);
+  IS(wsloop_members(none, 0, NULL, 0), 0);
+  HOLDS(wsloop_request_path(NULL).ptr == NULL);
+  HOLDS(wsloop_request_header(NULL, NULL).ptr == NULL);
+  IS(wsloop_request_choose(NULL, "a", 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_request_respond(NULL, 200, NULL, NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_request_add_field(NULL, "A", "b"), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_request_field(NULL, 0, &text, &text), WSLOOP_ERR_ARGUMENT);
+
+  IS(wsloop_route(s, NULL, &handler, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_route(s, "/x", NULL, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_listen(s, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_feed(s, NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_serve_folder(s, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_get_stats(s, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_set_log(WSLOOP_LOG_INFO, NULL, NULL), WSLOOP_ERR_ARGUMENT);
+  stats.size = 0;
+  IS(wsloop_get_stats(s, &stats), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_free(s), WSLOOP_OK);
+}
+
+static void nonsense_is_an_error(void) {
+  wsloop_server *s = server(NULL);
+  wsloop_handler handler = recorder();
+  int fd = open_peer(s);
+  IS(wsloop_send(s, last, 3, "x", 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_send(s, last, WSLOOP_TEXT, NULL, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_send(s, last, WSLOOP_TEXT, "x", SIZE_MAX), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_send(s, last, WSLOOP_TEXT, "\xff", 1), WSLOOP_ERR_ARGUMENT);
+  HOLDS(!strcmp(wsloop_error_text(s), "the text is not UTF-8"));
+  IS(wsloop_send(s, 0, WSLOOP_TEXT, "x", 1), WSLOOP_ERR_GONE);
+  IS(wsloop_send(s, last + (1ull << 32), WSLOOP_TEXT, "x", 1), WSLOOP_ERR_GONE);
+  IS(wsloop_send(s, ~0ull, WSLOOP_TEXT, "x", 1), WSLOOP_ERR_GONE);
+  IS(wsloop_broadcast(s, 1, 0, WSLOOP_TEXT, "x", 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_broadcast(s, -2, 0, WSLOOP_TEXT, "x", 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_ping(s, last, notes, 126), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_close(s, last, 1005, NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_close(s, last, 1000, "\xff", 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_set_timer(s, 0, 1, 1, NULL), WSLOOP_ERR_GONE);
+  IS(wsloop_set_route_timer(s, 1, 1, 1, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_set_data(s, 0, &handler), WSLOOP_ERR_GONE);
+  IS(wsloop_peer_addr(s, 0, NULL, 0), WSLOOP_ERR_GONE);
+  IS(wsloop_protocol_version(s, 0), WSLOOP_ERR_GONE);
+  IS(wsloop_ready_state(s, 0), WSLOOP_CLOSED);
+  IS(wsloop_route(s, "no slash", &handler, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_route(s, "/\xff", &handler, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_listen(s, "127.0.0.1"), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_listen(s, "unix:/no/such/folder"), WSLOOP_ERR_SYSTEM);
+  IS(wsloop_errno(s), ENOENT);
+  IS(wsloop_feed(s, "127.0.0.1:0", 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_serve_folder(s, "/no/such/folder"), WSLOOP_ERR_SYSTEM);
+  IS(wsloop_local_addr(s, NULL, 0), WSLOOP_ERR_SYSTEM);
+  IS(wsloop_set_log(6, NULL, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_adopt_fd(s, -1, NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_adopt_fd(s, 1000, NULL, 0), WSLOOP_ERR_SYSTEM);
+  IS(wsloop_errno(s), EBADF);
+  IS(wsloop_adopt_fd(s, wsloop_fd(s), NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_listen_fd(s, fd), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_remote_broadcast(NULL, 0, WSLOOP_TEXT, "", 0), WSLOOP_ERR_ARGUMENT);
+  HOLDS(!strcmp(wsloop_strerror(WSLOOP_ERR_GONE),
+                "there is no such connection, or none any more"));
+  HOLDS(!strcmp(wsloop_strerror(-100), "no error of wsloop's"));
+  HOLDS(!strcmp(wsloop_version(), WSLOOP_VERSION));
+  /* And the connection is as it was. */
+  say(fd, 1, "still here");
+  hears(s, fd, 1, "still here");
+  IS(wsloop_free(s), WSLOOP_OK);
+  close(fd);
+}
+
+static void structs_may_be_of_another_version(void) {
+  struct { wsloop_handler known; void *later[2]; } handlers;
+  struct { wsloop_config known; uint64_t later; } configs;
+  const char *origins[2] = {"https://example.com", "nonsense"};
+  wsloop_stats stats;
+  wsloop_server *s = server(NULL), *refused;
+  int fd;
+  memset(&handlers, 0, sizeof handlers);
+  handlers.known = recorder();
+  handlers.known.size = sizeof handlers;
+  IS(wsloop_route(s, "/", &handlers.known, &route_data), 0);
+  handlers.later[1] = &handlers;
+  IS(wsloop_route(s, "/", &handlers.known, &route_data), WSLOOP_ERR_UNSUPPORTED);
+  /* Older: what lies behind its size is not looked at. */
+  handlers.known.size = offsetof(wsloop_handler, on_pong);
+  memset(&handlers.known.on_pong, 0xff,
+         sizeof handlers.known - offsetof(wsloop_handler, on_pong));
+  IS(wsloop_route(s, "/", &handlers.known, &route_data), 0);
+  fd = open_peer(s);
+  say(fd, 10, "nobody's");
+  say(fd, 1, "hello");
+  hears(s, fd, 1, "hello");
+  HOLDS(noted("text hello "));
+  close(fd);
+  handlers.known.size = 0;
+  IS(wsloop_route(s, "/", &handlers.known, NULL), WSLOOP_ERR_ARGUMENT);
+  handlers.known.size = sizeof(void *) + 1;
+  IS(wsloop_route(s, "/", &handlers.known, NULL), WSLOOP_ERR_ARGUMENT);
+  handlers.known.size = SIZE_MAX - 7;
+  IS(wsloop_route(s, "/", &handlers.known, NULL), WSLOOP_ERR_ARGUMENT);
+
+  memset(&stats, 0xee, sizeof stats);
+  stats.size = offsetof(wsloop_stats, opened);
+  IS(wsloop_get_stats(s, &stats), WSLOOP_OK);
+  IS(stats.accepted, 1);
+  IS(stats.opened, 0xeeeeeeeeeeeeeeeell);
+  IS(wsloop_free(s), WSLOOP_OK);
+
+  memset(&configs, 0, sizeof configs);
+  IS(wsloop_new(&configs.known, &refused), WSLOOP_ERR_ARGUMENT);
+  HOLDS(refused == NULL);
+  configs.known.size = sizeof configs;
+  configs.later = 1;
+  IS(wsloop_new(&configs.known, &refused), WSLOOP_ERR_UNSUPPORTED);
+  configs.later = 0;
+  configs.known.flags = 1u << 31;
+  IS(wsloop_new(&configs.known, &refused), WSLOOP_ERR_UNSUPPORTED);
+  configs.known.flags = 0;
+  configs.known.origin_count = 1;
+  IS(wsloop_new(&configs.known, &refused), WSLOOP_ERR_ARGUMENT);
+  configs.known.origins = origins;
+  IS(wsloop_new(&configs.known, &s), WSLOOP_OK);
+  IS(wsloop_free(s), WSLOOP_OK);
+  configs.known.origin_count = 2;
+  IS(wsloop_new(&configs.known, &refused), WSLOOP_ERR_ARGUMENT);
+  configs.known.size = sizeof(size_t);
+  IS(wsloop_new(&configs.known, &s), WSLOOP_OK);
+  IS(wsloop_free(s), WSLOOP_OK);
+}
+
+static void callbacks_may_do_all_but_a_few_things(void) {
+  wsloop_server *s = server(NULL);
+  int fd = open_peer(s);
+  say(fd, 1, "busy");
+  hears(s, fd, 1, "busy");
+  say(fd, 2, "octets");
+  hears(s, fd, 2, "octets");
+  HOLDS(noted("text busy binary octets "));
+  say(fd, 1, "close");
+  hears(s, fd, 8, "\x0b\xb9" "as asked");
+  say(fd, 8, "\x0b\xb9");
+  hears_the_end(s, fd);
+  HOLDS(noted("text close close 3001  "));
+  fd = open_peer(s);
+  say(fd, 1, "terminate");
+  hears_the_end(s, fd);
+  HOLDS(noted("text terminate close 1006 terminated "));
+  fd = open_peer(s);
+  IS(wsloop_free(s), WSLOOP_OK);
+  HOLDS(noted("close 1006 the server is gone "));
+  close(fd);
+}
+
+static void between_callbacks_all_works_too(void) {
+  wsloop_server *s = server(NULL);
+  wsloop_conn all[2] = {0, 0};
+  wsloop_timer timer;
+  wsloop_stats stats;
+  char text[64];
+  int fd = open_peer(s);
+  IS(wsloop_send(s, last, WSLOOP_TEXT, "one", 3), WSLOOP_OK);
+  IS(wsloop_buffered(s, last), 5);
+  IS(wsloop_timeout_ms(s), 0);
+  hears(s, fd, 1, "one");
+  IS(wsloop_buffered(s, last), 0);
+  HOLDS(wsloop_timeout_ms(s) > 1000);
+  IS(wsloop_broadcast(s, 0, 0, WSLOOP_BINARY, "two", 3), WSLOOP_OK);
+  hears(s, fd, 2, "two");
+  IS(wsloop_broadcast(s, WSLOOP_ALL_ROUTES, last, WSLOOP_TEXT, "not you", 7), WSLOOP_OK);
+  IS(wsloop_ping(s, last, "are you", 7), WSLOOP_OK);
+  hears(s, fd, 9, "are you");
+  say(fd, 10, "I am");
+  while (!notes[0]) HOLDS(wsloop_turn(s, 10) >= 0);
+  HOLDS(noted("pong I am "));
+  IS(wsloop_pause(s, last), WSLOOP_OK);
+  say(fd, 1, "held");
+  IS(wsloop_turn(s, 0) >= 0, 1);
+  IS(wsloop_turn(s, 0) >= 0, 1);
+  HOLDS(noted(""));
+  IS(wsloop_resume(s, last), WSLOOP_OK);
+  hears(s, fd, 1, "held");
+  HOLDS(noted("text held "));
+  IS(wsloop_members(s, 0, NULL, 0), 1);
+  IS(wsloop_members(s, WSLOOP_ALL_ROUTES, all, 2), 1);
+  IS(all[0], last);
+  IS(wsloop_peer_addr(s, last, text, sizeof text), 0);
+  IS(wsloop_protocol(s, last, text, sizeof text), 0);
+  IS(wsloop_protocol_version(s, last), WSLOOP_RFC_6455);
+  HOLDS(wsloop_data(s, last) == &conn_data);
+  IS(wsloop_set_timer(s, last, 1, 1, NULL), WSLOOP_OK);
+  IS(wsloop_set_timer(s, last, 2, 2, &timer), WSLOOP_OK);
+  IS(wsloop_clear_timer(s, timer), WSLOOP_OK);
+  IS(wsloop_clear_timer(s, timer), WSLOOP_OK);
+  IS(wsloop_set_route_timer(s, 0, 3, 7, NULL), WSLOOP_OK);
+  while (!strstr(notes, "timer 8")) HOLDS(wsloop_turn(s, -1) >= 0);
+  HOLDS(noted("timer 1c timer 7r timer 8r "));
+  memset(&stats, 0, sizeof stats);
+  stats.size = sizeof stats;
+  IS(wsloop_get_stats(s, &stats), WSLOOP_OK);
+  IS(stats.opened, 1);
+  IS(stats.open[WSLOOP_RFC_6455 - 1], 1);
+  IS(stats.messages_in, 1);
+  IS(wsloop_get_cut(s, 0, NULL, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_close(s, last, 1000, NULL, 0), WSLOOP_OK);
+  IS(wsloop_ready_state(s, last), WSLOOP_CLOSING);
+  hears(s, fd, 8, "\x03\xe8");
+  close(fd);
+  IS(wsloop_free(s), WSLOOP_OK);
+  HOLDS(noted("close 1006 the server is gone "));
+}
+
+static void a_hixie_client_has_text_only(void) {
+  wsloop_server *s = server(NULL);
+  char head[1024];
+  int fd = peer(s, HIXIE);
+  answer(s, fd, head, sizeof head);
+  IS(wsloop_protocol_version(s, last), WSLOOP_HIXIE_75);
+  IS(wsloop_send(s, last, WSLOOP_BINARY, "x", 1), WSLOOP_ERR_UNSUPPORTED);
+  IS(wsloop_ping(s, last, "", 0), WSLOOP_ERR_UNSUPPORTED);
+  IS(wsloop_send(s, last, WSLOOP_TEXT, "x", 1), WSLOOP_OK);
+  IS(wsloop_free(s), WSLOOP_OK);
+  close(fd);
+}
+
+static void a_full_backlog_is_told(void) {
+  wsloop_config config;
+  wsloop_server *s;
+  wsloop_str why;
+  uint64_t count;
+  static char large[70000];
+  int fd;
+  memset(&config, 0, sizeof config);
+  config.size = sizeof config;
+  config.max_backlog = 100000;
+  config.flags = WSLOOP_F_DROP_WHEN_FULL;
+  s = server(&config);
+  fd = open_peer(s);
+  IS(wsloop_pause(s, last), WSLOOP_OK);
+  while (wsloop_send(s, last, WSLOOP_BINARY, large, sizeof large) == WSLOOP_OK) {
+  }
+  HOLDS(wsloop_buffered(s, last) > 65536);
+  IS(wsloop_send(s, last, WSLOOP_BINARY, large, sizeof large), WSLOOP_ERR_FULL);
+  IS(wsloop_ready_state(s, last), WSLOOP_OPEN);
+  IS(wsloop_free(s), WSLOOP_OK);
+  close(fd);
+  config.flags = 0;
+  s = server(&config);
+  fd = open_peer(s);
+  while (wsloop_send(s, last, WSLOOP_BINARY, large, sizeof large) >= 0) {
+  }
+  IS(wsloop_ready_state(s, last), WSLOOP_CLOSING);
+  IS(wsloop_get_cut(s, 0, &why, &count), WSLOOP_OK);
+  HOLDS(why.len == 12 && !memcmp(why.ptr, "backlog full", 12) && count == 1);
+  IS(wsloop_free(s), WSLOOP_OK);
+  close(fd);
+}
+
+/* ------------------------------------------------------------------------------ requests --- */
+
+static int on_request(wsloop_server *s, wsloop_conn c, wsloop_request *request, void *user) {
+  wsloop_str path = wsloop_request_path(request), name, value, second;
+  (void)user;
+  IS(wsloop_ready_state(s, c), WSLOOP_CONNECTING);
+  IS(wsloop_send(s, c, WSLOOP_TEXT, "x", 1), WSLOOP_ERR_STATE);
+  IS(wsloop_protocol_version(s, c), WSLOOP_ERR_GONE);
+  HOLDS(!memcmp(wsloop_request_method(request).ptr, "GET", 3));
+  HOLDS(!memcmp(wsloop_request_header(request, "hOsT").ptr, "here", 4));
+  HOLDS(wsloop_request_header(request, "None").ptr == NULL);
+  IS(wsloop_request_field(request, 0, &name, &value), WSLOOP_OK);
+  HOLDS(name.len == 4 && !memcmp(name.ptr, "Host", 4) && value.len == 4);
+  IS(wsloop_request_field(request, 100, &name, &value), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_request_add_field(request, "X", "y"), WSLOOP_ERR_STATE);
+  IS(wsloop_request_respond(request, 101, NULL, NULL, 0), WSLOOP_ERR_ARGUMENT);
+  if (path.len == 6 && !memcmp(path.ptr, "/quote", 6)) {
+    IS(wsloop_request_respond(request, 200, "application/json", "{}", 2), WSLOOP_OK);
+    IS(wsloop_request_add_field(request, "X-Price", "12"), WSLOOP_OK);
+    IS(wsloop_request_add_field(request, "X Price", "12"), WSLOOP_ERR_ARGUMENT);
+    IS(wsloop_request_add_field(request, "X-Split", "a\r\nb: c"), WSLOOP_ERR_ARGUMENT);
+    return 0;
+  }
+  if (path.len == 5) return path.ptr[1] == 'b' ? 403 : 1; /* /bars, /nons */
+  second = wsloop_request_protocol(request, 1);
+  HOLDS(second.len == 1 && second.ptr[0] == 'b');
+  HOLDS(wsloop_request_protocol(request, 2).ptr == NULL);
+  IS(wsloop_request_choose(request, "c", 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_request_choose(request, second.ptr, second.len), WSLOOP_OK);
+  IS(wsloop_set_data(s, c, &conn_data), WSLOOP_OK);
+  return 0;
+}
+
+static void on_open_chosen(wsloop_server *s, wsloop_conn c, const wsloop_request *request,
+                           void *user) {
+  char protocol[2];
+  (void)user;
+  HOLDS(wsloop_data(s, c) == &conn_data);
+  IS(wsloop_protocol(s, c, protocol, sizeof protocol), 1);
+  HOLDS(!strcmp(protocol, "b"));
+  HOLDS(wsloop_request_header(request, "Upgrade").len == 9);
+}
+
+static void answers(wsloop_server *s, const char *request, const char *status, const char *field) {
+  char head[1024];
+  int fd = peer(s, request);
+  answer(s, fd, head, sizeof head);
+  HOLDS(!strncmp(head, status, strlen(status)) && strstr(head, field));
+  close(fd);
+}
+
+static void a_request_is_answered_as_it_is_said(void) {
+  wsloop_server *s = server(NULL);
+  wsloop_handler handler;
+  memset(&handler, 0, sizeof handler);
+  handler.size = sizeof handler;
+  handler.on_request = on_request;
+  handler.on_open = on_open_chosen;
+  IS(wsloop_route(s, "*", &handler, NULL), 1);
+  IS(wsloop_route(s, "/", &handler, NULL), 0);
+  answers(s, REQUEST, "HTTP/1.1 101 ", "\r\nSec-WebSocket-Protocol: b\r\n");
+  answers(s, "GET /quote HTTP/1.1\r\nHost: here\r\n\r\n", "HTTP/1.1 200 ", "\r\nX-Price: 12\r\n");
+  answers(s, "GET /bars HTTP/1.1\r\nHost: here\r\n\r\n", "HTTP/1.1 403 ", "\r\n");
+  answers(s, "GET /nons HTTP/1.1\r\nHost: here\r\n\r\n", "HTTP/1.1 500 ", "\r\n");
+  IS(wsloop_free(s), WSLOOP_OK);
+}
+
+/* --------------------------------------------------------- descriptors, feeds, and stops --- */
+
+static int tcp(uint16_t port, int listening) {
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  struct sockaddr_in addr;
+  memset(&addr, 0, sizeof addr);
+  addr.sin_family = AF_INET;
+  addr.sin_port = htons(port);
+  addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (listening)
+    HOLDS(bind(fd, (struct sockaddr *)&addr, sizeof addr) == 0 && listen(fd, 8) == 0);
+  else
+    HOLDS(connect(fd, (struct sockaddr *)&addr, sizeof addr) == 0);
+  return fd;
+}
+
+static void descriptors_are_taken_over_or_left(void) {
+  wsloop_server *s = server(NULL);
+  char text[64], cut[8];
+  int pair[2], len, port, ours, listener = tcp(0, 1), flags = fcntl(listener, F_GETFL);
+  HOLDS(pipe(pair) == 0);
+  IS(wsloop_adopt_fd(s, pair[0], NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_listen_fd(s, pair[0]), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_adopt_fd(s, listener, NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(fcntl(listener, F_GETFL), flags); /* refused, and so as it was */
+  port = wsloop_listen_fd(s, listener);
+  HOLDS(port > 0);
+  IS(fcntl(listener, F_GETFD), -1); /* ours no more */
+  len = wsloop_local_addr(s, text, sizeof text);
+  IS(len, strlen(text));
+  IS(wsloop_local_addr(s, cut, sizeof cut), len);
+  HOLDS(!strncmp(text, "ws://127.0.0.1:", 15) && !strcmp(cut, "ws://12"));
+  ours = tcp((uint16_t)port, 0);
+  write_all(ours, REQUEST, strlen(REQUEST));
+  HOLDS(answer(s, ours, notes, 200) > 0);
+  len = wsloop_peer_addr(s, last, text, sizeof text);
+  IS(len, strlen(text));
+  HOLDS(!strncmp(text, "127.0.0.1:", 10));
+  close(ours), close(pair[0]), close(pair[1]);
+  IS(wsloop_free(s), WSLOOP_OK);
+}
+
+static const char *on_line(wsloop_server *s, wsloop_source source, const char *line, size_t len,
+                           void *user) {
+  (void)user;
+  /* A source is no connection. */
+  IS(wsloop_send(s, source, WSLOOP_TEXT, line, len), WSLOOP_ERR_GONE);
+  note("line ", line, len);
+  return len == 3 && !memcmp(line, "bad", 3) ? "too bad" : NULL;
+}
+
+static void on_source_end(wsloop_server *s, wsloop_source source, void *user) {
+  (void)s, (void)source, (void)user;
+  note("end", "", 0);
+}
+
+static void lines_come_in(void) {
+  wsloop_server *s = server(NULL);
+  wsloop_handler handler = recorder();
+  char text[64];
+  int fd, port;
+  handler.on_line = on_line;
+  handler.on_source_end = on_source_end;
+  IS(wsloop_route(s, "/", &handler, &route_data), 0);
+  port = wsloop_feed(s, "127.0.0.1:0", 0);
+  HOLDS(port > 0);
+  fd = tcp((uint16_t)port, 0);
+  write_all(fd, "good\nbad\nlast", 13);
+  answer(s, fd, text, sizeof text);
+  HOLDS(!strcmp(text, "error: line 2: too bad\n"));
+  close(fd);
+  while (!strstr(notes, "end")) HOLDS(wsloop_turn(s, 10) >= 0);
+  HOLDS(noted("line good line bad line last end "));
+  IS(wsloop_free(s), WSLOOP_OK);
+}
+
+static void on_alarm(int number) {
+  (void)number;
+  errno = 0;
+  wsloop_wake(seen);
+  wsloop_stop(seen);
+  IS(errno, 0);
+}
+
+static void a_signal_handler_stops_it(void) {
+  wsloop_server *s = server(NULL);
+  wsloop_remote *remote = wsloop_remote_new(s), *other = wsloop_remote_clone(remote);
+  int fd = open_peer(s);
+  signal(SIGALRM, on_alarm);
+  raise(SIGALRM);
+  signal(SIGALRM, SIG_DFL);
+  HOLDS(wsloop_turn(s, -1) >= 0);
+  HOLDS(noted("wake "));
+  hears(s, fd, 8, "\x03\xe9the server stops");
+  close(fd);
+  IS(wsloop_run(s), WSLOOP_OK);
+  IS(wsloop_turn(s, -1), WSLOOP_ERR_STOPPED);
+  IS(wsloop_timeout_ms(s), 0);
+  IS(wsloop_run(s), WSLOOP_OK);
+  IS(wsloop_listen(s, "127.0.0.1:0") < 0, 1);
+  IS(wsloop_remote_send(remote, last, WSLOOP_TEXT, "x", 1), WSLOOP_OK);
+  wsloop_remote_free(remote);
+  IS(wsloop_free(s), WSLOOP_OK);
+  IS(wsloop_remote_send(other, last, WSLOOP_TEXT, "x", 1), WSLOOP_ERR_STOPPED);
+  IS(wsloop_remote_wake(other), WSLOOP_OK);
+  wsloop_remote_free(other);
+}
+
+static void a_remote_is_heard_and_bounded(void) {
+  wsloop_server *s = server(NULL);
+  wsloop_remote *remote = wsloop_remote_new(s);
+  int i, fd = open_peer(s);
+  IS(wsloop_remote_send(remote, last, WSLOOP_TEXT, "one", 3), WSLOOP_OK);
+  hears(s, fd, 1, "one");
+  IS(wsloop_remote_broadcast(remote, 0, WSLOOP_BINARY, "two", 3), WSLOOP_OK);
+  hears(s, fd, 2, "two");
+  IS(wsloop_remote_broadcast(remote, -1, WSLOOP_TEXT, "x", 1), WSLOOP_ERR_ARGUMENT);
+  for (i = 0; i < 1024; i++)
+    IS(wsloop_remote_broadcast(remote, 9, WSLOOP_TEXT, "nobody", 6), WSLOOP_OK);
+  IS(wsloop_remote_send(remote, last, WSLOOP_TEXT, "x", 1), WSLOOP_ERR_FULL);
+  IS(wsloop_remote_wake(remote), WSLOOP_OK);
+  while (!notes[0]) HOLDS(wsloop_turn(s, -1) >= 0);
+  HOLDS(noted("wake "));
+  wsloop_remote_free(remote);
+  IS(wsloop_free(s), WSLOOP_OK);
+  close(fd);
+}
+
+/* --------------------------------------------------------------------- SIGPIPE, the log --- */
+
+/* What a plain write to a peer that has gone does to this very process. */
+static void sigpipe_kills(void) {
+  int status, pair[2];
+  pid_t child = fork();
+  if (child == 0) {
+    HOLDS(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    close(pair[1]);
+    _exit(write(pair[0], "x", 1) == 1);
+  }
+  HOLDS(waitpid(child, &status, 0) == child);
+  HOLDS(WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE);
+}
+
+static void writing_to_who_has_gone_is_no_sigpipe(void) {
+  static char large[200000];
+  wsloop_server *s;
+  size_t len;
+  sigpipe_kills();
+  for (len = 1; len <= sizeof large; len *= 20) {
+    int fd;
+    s = server(NULL);
+    fd = open_peer(s);
+    close(fd);
+    wsloop_send(s, last, WSLOOP_BINARY, large, len);
+    wsloop_broadcast(s, 0, 0, WSLOOP_BINARY, large, len);
+    while (wsloop_ready_state(s, last) != WSLOOP_CLOSED) HOLDS(wsloop_turn(s, 10) >= 0);
+    IS(wsloop_free(s), WSLOOP_OK);
+  }
+}
+
+static void on_log(int level, const char *text, size_t len, void *user) {
+  (void)text;
+  HOLDS(user == &route_data && level <= WSLOOP_LOG_INFO && len > 0);
+  /* It is called inside another call. */
+  IS(wsloop_send(seen, last, WSLOOP_TEXT, "x", 1), WSLOOP_ERR_BUSY);
+  note("log", "", 0);
+}
+
+static void the_log_has_one_function(void) {
+  wsloop_server *s = server(NULL);
+  int fd;
+  IS(wsloop_set_log(WSLOOP_LOG_INFO, on_log, &route_data), WSLOOP_OK);
+  IS(wsloop_set_log(WSLOOP_LOG_INFO, on_log, &route_data), WSLOOP_ERR_STATE);
+  fd = peer(s, REQUEST);
+  while (!strstr(notes, "open")) HOLDS(wsloop_turn(s, 10) >= 0);
+  HOLDS(noted("log openada "));
+  IS(wsloop_free(s), WSLOOP_OK);
+  close(fd);
+}
+
+int main(void) {
+  null_is_an_error_everywhere();
+  nonsense_is_an_error();
+  structs_may_be_of_another_version();
+  callbacks_may_do_all_but_a_few_things();
+  between_callbacks_all_works_too();
+  a_hixie_client_has_text_only();
+  a_full_backlog_is_told();
+  a_request_is_answered_as_it_is_said();
+  descriptors_are_taken_over_or_left();
+  lines_come_in();
+  a_signal_handler_stops_it();
+  a_remote_is_heard_and_bounded();
+  writing_to_who_has_gone_is_no_sigpipe();
+  the_log_has_one_function();
+  puts("all holds");
+  return 0;
+}
