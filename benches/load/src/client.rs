@@ -211,10 +211,6 @@ pub fn open_all(addr: SocketAddr, path: &str, count: usize) -> Result<Vec<Client
     Ok(clients)
 }
 
-pub fn open(addr: SocketAddr, path: &str) -> Result<Client, String> {
-    open_all(addr, path, 1)?.pop().ok_or_else(|| "no connection".to_string())
-}
-
 /// Reads the answer octet by octet, so that nothing behind it is lost.
 fn finish(stream: TcpStream) -> io::Result<Client> {
     stream.set_read_timeout(Some(PATIENCE))?;

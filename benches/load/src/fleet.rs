@@ -32,21 +32,12 @@ pub struct Work {
     pub fan_out: bool,
 }
 
-/// When to stop.
-#[derive(Debug, Clone, Copy)]
-pub enum Until {
-    Elapsed(Duration),
-    /// So many messages from each that sends, at least.
-    Sent(usize),
-}
-
 /// What one run used.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
     /// Messages delivered: echoes, or what the receivers of a fan-out got.
     pub messages: u64,
     pub server: Times,
-    pub elapsed: Duration,
     /// From writing to the last answer, in nanoseconds, one for each batch and receiver.
     pub latencies: Vec<u32>,
 }
@@ -103,13 +94,12 @@ impl Fleet {
         Ok(Fleet { work, poll, members, receive, lacking: 0, latencies, delivered: 0 })
     }
 
-    /// Sends until then, and waits for the last answer.
-    pub fn run(&mut self, server: &Server, until: Until) -> Result<Sample, String> {
+    /// Sends for so long, and waits for the last answer.
+    pub fn run(&mut self, server: &Server, time: Duration) -> Result<Sample, String> {
         let before = server.times();
         let start = Instant::now();
         (self.latencies, self.delivered) = (Vec::new(), 0);
         let senders = if self.work.fan_out { 1 } else { self.members.len() };
-        let mut batches = 0;
         for place in 0..senders {
             self.send(place)?;
         }
@@ -124,26 +114,17 @@ impl Fleet {
                 }
                 if ready.readable && self.read(ready.place)? {
                     let whole = !self.work.fan_out || self.lacking == 0;
-                    batches += usize::from(whole);
-                    if whole && self.goes_on(until, start, batches / senders) {
+                    if whole && start.elapsed() < time {
                         self.send(if self.work.fan_out { 0 } else { ready.place })?;
                     }
                 }
             }
         }
-        let elapsed = start.elapsed();
         std::thread::sleep(Duration::from_millis(1)); // until the server waits again
         let after = server.times();
         let used = Times { cpu: after.cpu - before.cpu, waited: after.waited - before.waited };
         let latencies = std::mem::take(&mut self.latencies);
-        Ok(Sample { messages: self.delivered, server: used, elapsed, latencies })
-    }
-
-    fn goes_on(&self, until: Until, start: Instant, batches: usize) -> bool {
-        match until {
-            Until::Elapsed(most) => start.elapsed() < most,
-            Until::Sent(count) => batches * self.work.depth < count,
-        }
+        Ok(Sample { messages: self.delivered, server: used, latencies })
     }
 
     /// Numbers a batch and writes it; from now on its answers are missing.

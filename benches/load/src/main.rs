@@ -2,6 +2,7 @@
 
 mod client;
 mod fleet;
+mod memory;
 mod poll;
 mod report;
 mod server;
@@ -21,11 +22,13 @@ Servers run on processor 0, and this program on processor 1.
 
 Modes:
   table          processor time for a message: echoes and fan-outs
+  memory         user memory for an open connection
 
 Options:
   --rounds N     samples of each cell               [default: 12]
   --seconds S    length of each, fractions allowed  [default: 0.3]
   --only TEXT    only workloads with this in their names; may be repeated
+  --connections N  how many for memory              [default: 10000]
 ";
 
 struct Options {
@@ -33,6 +36,7 @@ struct Options {
     targets: Vec<Target>,
     effort: Effort,
     only: Vec<String>,
+    connections: usize,
 }
 
 fn main() -> ExitCode {
@@ -62,6 +66,7 @@ fn run(options: &Options) -> Result<(), String> {
             table.print();
             if table.has_failed() { Err("a server failed".to_string()) } else { Ok(()) }
         }
+        "memory" => memory::run(targets, options.connections),
         mode => Err(format!("no mode {mode:?}")),
     }
 }
@@ -69,7 +74,11 @@ fn run(options: &Options) -> Result<(), String> {
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     let effort = Effort { rounds: 12, each: Duration::from_millis(300) };
     let mode = args.next().ok_or("which mode?")?;
-    let mut options = Options { mode, targets: Vec::new(), effort, only: Vec::new() };
+    if !["table", "memory"].contains(&mode.as_str()) {
+        return Err(format!("no mode {mode:?}"));
+    }
+    let mut options =
+        Options { mode, targets: Vec::new(), effort, only: Vec::new(), connections: 10_000 };
     while let Some(arg) = args.next() {
         let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
         let number = || value.parse::<f64>().map_err(|_| format!("{arg}: {value:?}"));
@@ -79,6 +88,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--seconds" => {
                 options.effort.each = Duration::from_secs_f64(number()?.clamp(0.001, 60.0))
             }
+            "--connections" => options.connections = number()?.max(1.0) as usize,
             "--only" => options.only.push(value),
             _ => return Err(format!("unknown option {arg}")),
         }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::{Fleet, Kind, Sample, Until, Work};
+use crate::fleet::{Fleet, Kind, Sample, Work};
 use crate::report::{Cell, Noise, Table, lower_quartile, percentile};
 use crate::server::{Server, Target};
 
@@ -12,6 +12,7 @@ pub const WORKLOADS: &[(&str, Work)] = &[
     ("64 × 1, 32 B", echo(64, 1, 32, Kind::Text)),
     ("64 × 16, 32 B", echo(64, 16, 32, Kind::Text)),
     ("16 × 1, 16 KiB text", echo(16, 1, 16 << 10, Kind::Text)),
+    ("16 × 1, 16 KiB mixed text", echo(16, 1, 16 << 10, Kind::Mixed)),
     ("4 × 1, 1 MiB binary", echo(4, 1, 1 << 20, Kind::Binary)),
     ("1,000 × 1, 128 B", echo(1_000, 1, 128, Kind::Text)),
     ("fan-out to 500, 1 in flight", fan_out(500, 1)),
@@ -50,7 +51,7 @@ fn column(table: &mut Table, name: &str, work: Work, targets: &[Target], effort:
     for target in targets {
         runs.push(target.start().and_then(|server| {
             let mut fleet = Fleet::open(&server, work)?;
-            fleet.run(&server, Until::Elapsed(effort.each / 2))?;
+            fleet.run(&server, effort.each / 2)?;
             Ok((server, fleet))
         }));
     }
@@ -59,7 +60,7 @@ fn column(table: &mut Table, name: &str, work: Work, targets: &[Target], effort:
         for turn in 0..runs.len() {
             let place = (round + turn) % runs.len();
             let Ok((server, fleet)) = &mut runs[place] else { continue };
-            match fleet.run(server, Until::Elapsed(effort.each)) {
+            match fleet.run(server, effort.each) {
                 Ok(sample) => samples[place].push(sample),
                 Err(error) => runs[place] = Err(error),
             }

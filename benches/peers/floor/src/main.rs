@@ -19,7 +19,7 @@ use rustix::net::{RecvFlags, SendFlags, listen, recv, send};
 use sha1::{Digest, Sha1};
 
 const LISTENER: u64 = u64::MAX;
-const RECEIVE: usize = 128 * 1024;
+const RECEIVE: usize = 256 * 1024;
 
 struct Server {
     epoll: OwnedFd,
