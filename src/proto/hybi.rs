@@ -3,7 +3,7 @@
 use super::close::{self, Violation};
 use super::frame::{BINARY, CLOSE, CONTINUATION, Head, MAX_HEAD, PING, PONG, TEXT};
 use super::octets::Short;
-use super::utf8::Text;
+use super::utf8::{self, Text};
 use super::{Event, Limits, Message, Version, take};
 use crate::pool::Pool;
 
@@ -321,7 +321,7 @@ impl Decoder {
 
     fn deliver<'i>(&mut self, opcode: u8, payload: &'i [u8]) -> Event<'i> {
         match opcode {
-            TEXT => match str::from_utf8(payload) {
+            TEXT => match utf8::check(payload) {
                 Ok(text) => Event::Message(Message::Text(text)),
                 Err(_) => self.fail(Violation::NotUtf8),
             },

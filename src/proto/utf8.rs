@@ -6,6 +6,11 @@ use super::octets::Short;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Invalid;
 
+/// All these octets as text, if that is what they are.
+pub(super) fn check(octets: &[u8]) -> Result<&str, Invalid> {
+    simdutf8::basic::from_utf8(octets).map_err(|_| Invalid)
+}
+
 /// The valid text so far, and the first octets of a character whose rest has not come yet.
 #[derive(Debug, Default)]
 pub(super) struct Text {
@@ -44,12 +49,12 @@ impl Text {
             piece = rest;
             self.continue_character(octet)?;
         }
-        match str::from_utf8(piece) {
+        match simdutf8::compat::from_utf8(piece) {
             Ok(text) => self.whole.push_str(text),
             Err(error) if error.error_len().is_some() => return Err(Invalid),
             Err(error) => {
                 let (valid, started) = piece.split_at(error.valid_up_to());
-                self.whole.push_str(str::from_utf8(valid).map_err(|_| Invalid)?);
+                self.whole.push_str(check(valid)?);
                 for &octet in started {
                     self.continue_character(octet)?;
                 }
