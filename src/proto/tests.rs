@@ -49,7 +49,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(version: Version, limits: &Limits) -> Reader {
-        let (decoder, pool) = (Decoder::new(version), Pool::default());
+        let (decoder, pool) = (Decoder::new(version, None), Pool::default());
         Reader { decoder, pool, limits: *limits, lands: false }
     }
 
@@ -59,7 +59,7 @@ impl Reader {
 
     /// Begins another connection with the same pool of buffers.
     fn again(self, version: Version) -> Reader {
-        Reader { decoder: Decoder::new(version), ..self }
+        Reader { decoder: Decoder::new(version, None), ..self }
     }
 
     /// Takes octets that wait in a socket, in as few reads as there is room for.
