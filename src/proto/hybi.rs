@@ -1,91 +1,16 @@
 //! From frames to messages (RFC 6455 sections 5.4 to 5.6), for hybi-07 and -08 too.
 
 use super::close::{self, Violation};
-use super::deflate::{self, Agreed, Inflater};
+use super::deflate::{self, Agreed};
 use super::frame::{BINARY, CLOSE, CONTINUATION, Head, MAX_HEAD, PING, PONG, TEXT};
 use super::octets::Short;
-use super::utf8::{self, Text};
+use super::partial::Partial;
+use super::utf8;
 use super::{Event, Limits, Message, Version, take};
 use crate::pool::Pool;
 
-/// An announced payload gets this much memory at once; more as it arrives.
-const RESERVE_AT_ONCE: usize = if cfg!(fuzzing) { 256 } else { 64 * 1024 };
 /// So much must be missing for octets to be read past the receive buffer.
 const LAND_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
-
-/// What is kept while something is incomplete; an idle connection has none.
-#[derive(Debug, Default)]
-struct Partial {
-    /// The opcode of the message whose fragments are coming in.
-    opcode: Option<u8>,
-    /// Its fragments behind the first.
-    continuations: u32,
-    text: Text,
-    binary: Vec<u8>,
-    /// For a message that is compressed.
-    inflater: Option<Box<Inflater>>,
-    /// Octets of it, before they are inflated, that have come or were announced.
-    deflated: usize,
-    /// A control frame's payload; it may come between the fragments.
-    control: Vec<u8>,
-}
-
-impl Partial {
-    /// Begins a message, in a buffer from the pool.
-    fn begin(&mut self, opcode: u8, buffer: Vec<u8>) {
-        self.opcode = Some(opcode);
-        if opcode == TEXT {
-            self.text = Text::within(buffer);
-        } else {
-            self.binary = buffer;
-        }
-    }
-
-    /// Makes room for octets that are here and for some of those that are announced: no more than
-    /// have come already, since an announcement costs the peer nothing.
-    fn reserve(&mut self, here: usize, announced: usize) {
-        let come = self.message_len().saturating_add(here);
-        let room = here.saturating_add(announced.min(RESERVE_AT_ONCE.max(come)));
-        if self.opcode == Some(TEXT) {
-            self.text.reserve(room);
-        } else {
-            self.binary.reserve(room);
-        }
-    }
-
-    /// Appends a piece of the message; text is checked now, not at the end (section 8.1).
-    fn push(&mut self, piece: &[u8]) -> Result<(), Violation> {
-        if self.opcode == Some(TEXT) {
-            self.text.push(piece).map_err(|_| Violation::NotUtf8)
-        } else {
-            self.binary.extend_from_slice(piece);
-            Ok(())
-        }
-    }
-
-    /// Appends what a piece of a compressed message holds, up to the limit. With the last piece the
-    /// message is whole.
-    fn inflate(
-        &mut self,
-        inflater: &mut Inflater,
-        piece: &[u8],
-        last: bool,
-        limit: usize,
-    ) -> Result<(), Violation> {
-        let push = &mut |octets: &[u8]| {
-            let room = limit.saturating_sub(self.message_len());
-            let (within, beyond) = octets.split_at(octets.len().min(room));
-            self.push(within)?;
-            if beyond.is_empty() { Ok(()) } else { Err(Violation::MessageTooBig) }
-        };
-        inflater.inflate(piece, push)?;
-        if last { inflater.finish(push) } else { Ok(()) }
-    }
-
-    fn message_len(&self) -> usize {
-        self.text.len().saturating_add(self.binary.len())
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -195,7 +120,7 @@ impl Decoder {
     #[cfg(fuzzing)]
     pub(super) fn held(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
-            let inflater = if partial.inflater.is_some() { Inflater::SIZE } else { 0 };
+            let inflater = if partial.inflater.is_some() { deflate::Inflater::SIZE } else { 0 };
             let control = partial.control.capacity() + inflater;
             partial.text.capacity() + partial.binary.capacity() + control
         })
@@ -453,6 +378,7 @@ impl Decoder {
 mod tests {
     use super::*;
     use crate::proto::frame::{FIN, MASKED};
+    use crate::proto::partial::RESERVE_AT_ONCE;
     use crate::proto::tests::{LIMITS, Reader, Seen, at_every_split, decode, masked, text};
     use crate::proto::{Decoder as EitherDecoder, Framing};
 

@@ -15,6 +15,7 @@ mod hixie;
 mod hybi;
 mod mask;
 mod octets;
+mod partial;
 mod utf8;
 
 use std::fmt;
