@@ -12,7 +12,7 @@ use wsloop::handlers::{
 };
 use wsloop::{Config, OriginRule, Server};
 
-pub const HELP: &str = "\
+const HELP: &str = "\
 wsloop serves WebSockets, and the pages that use them, from one thread.
 
 Usage: wsloop [OPTION]...
@@ -51,7 +51,7 @@ Times (in seconds, fractions allowed)
       --ping-interval S      ping after this much silence; 0 is never        [default: 25]
       --idle-timeout S       end after this much silence; 0 is never          [default: 0]
 
-  -q, --quiet                log warnings and errors only
+{deflate}  -q, --quiet                log warnings and errors only
   -v, --verbose              log more; twice, everything
   -h, --help                 print this
   -V, --version              print the version
@@ -61,6 +61,18 @@ listener is printed to standard output: listening on ws://127.0.0.1:8080
 SIGTERM and SIGINT close all connections with 1001 and end the program; a second one ends it at
 once. Exit status: 0 stopped, 1 an address or a folder cannot be had, 2 wrong usage.
 ";
+
+/// In the help, if the program can do it.
+const DEFLATE_HELP: &str = "\
+Compression
+      --deflate              compress messages for clients that offer permessage-deflate
+
+";
+
+/// What `--help` prints.
+pub fn help() -> String {
+    HELP.replace("{deflate}", if cfg!(feature = "deflate") { DEFLATE_HELP } else { "" })
+}
 
 /// What the command line asks for.
 pub enum Command {
@@ -229,6 +241,8 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         "--feed" => options.feeds.push(feed(&text(parser, name)?)?),
         "--secure-proxy" => config.secure_proxy = true,
         "--trust-proxy" => config.trust_proxy = true,
+        #[cfg(feature = "deflate")]
+        "--deflate" => config.deflate = Some(wsloop::Deflate::default()),
         "--max-message" => config.max_message = number(parser, name)?,
         "--max-backlog" => options.max_backlog = Some(number(parser, name)?),
         "--max-connections" => config.max_connections = Some(number(parser, name)?),
@@ -377,6 +391,17 @@ mod tests {
     }
 
     #[test]
+    fn compression_is_asked_for_where_it_can_be_had() {
+        let there = cfg!(feature = "deflate");
+        assert_eq!(options("--deflate").is_ok(), there);
+        assert_eq!(help().contains("--deflate "), there);
+        #[cfg(feature = "deflate")]
+        for line in ["", "--deflate"] {
+            assert_eq!(options(line).unwrap().config.deflate.is_some(), !line.is_empty());
+        }
+    }
+
+    #[test]
     fn every_flag_is_in_the_help() {
         for flag in [
             "--listen",
@@ -397,8 +422,8 @@ mod tests {
             "--help",
             "--version",
         ] {
-            assert!(HELP.contains(&format!("{flag} ")) || HELP.contains(&format!("{flag}\n")));
+            assert!(help().contains(&format!("{flag} ")) || help().contains(&format!("{flag}\n")));
         }
-        assert!(HELP.lines().all(|line| line.len() <= 100));
+        assert!(help().lines().all(|line| line.len() <= 100));
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::origin::OriginRule;
 use crate::proto::Limits;
+use crate::proto::deflate::Deflate;
 use crate::timer::{Millis, NEVER, millis};
 
 /// What a server allows its peers. All limits are finite.
@@ -70,6 +71,17 @@ pub struct Config {
     /// A proxy in front sets `X-Forwarded-For` and `X-Forwarded-Proto`; believe them. Off by
     /// default, since anybody can send them.
     pub trust_proxy: bool,
+    /// Whether messages are compressed, both ways, for clients that offer permessage-deflate
+    /// (RFC 7692), and how. Default `None`: not at all.
+    ///
+    /// Neither side keeps its window from one message to the next, so that an idle connection
+    /// takes no more memory than one without. `max_message` counts the octets of the message as it
+    /// is delivered, however few they were on their way; a compressed form may be longer by an
+    /// eighth, and 64 octets, at most.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<Deflate>,
+    #[cfg(not(feature = "deflate"))]
+    pub(crate) deflate: Option<Deflate>,
 }
 
 /// What becomes of a connection whose backlog is full.
@@ -102,6 +114,7 @@ impl Default for Config {
             origins: vec![OriginRule::SameHost],
             secure_proxy: false,
             trust_proxy: false,
+            deflate: None,
         }
     }
 }

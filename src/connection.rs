@@ -10,6 +10,7 @@ use crate::config::Times;
 use crate::engine::{ConnId, RouteId};
 use crate::feed::Lines;
 use crate::peer_addr::PeerAddr;
+use crate::proto::deflate::Agreed;
 use crate::proto::{Decoder, Framing, Version};
 use crate::timer::{Millis, NEVER};
 use crate::transport::Stream;
@@ -102,6 +103,8 @@ pub(crate) struct Connection {
     pub(crate) addr: PeerAddr,
     pub(crate) ready_state: ReadyState,
     pub(crate) version: Version,
+    /// What was agreed on about compression.
+    pub(crate) deflate: Option<Agreed>,
     pub(crate) route: RouteId,
     /// This connection's place among the members of its route.
     pub(crate) member: u32,
@@ -161,6 +164,7 @@ impl Connection {
             addr: addr.into(),
             ready_state: ReadyState::Connecting,
             version: Version::Rfc6455,
+            deflate: None,
             route: 0,
             member: 0,
             inbox: Inbox::Head(Vec::new()),
@@ -194,7 +198,7 @@ impl Connection {
     }
 
     pub(crate) fn framing(&self) -> Framing {
-        Framing::of(self.version)
+        Framing::of(self.version, self.deflate)
     }
 
     /// Puts it on the list of those to be flushed when the turn ends.

@@ -178,7 +178,8 @@ impl Server {
         protocol: Option<Box<str>>,
     ) {
         let secure = self.is_secure(&offer.request);
-        self.engine.append(id, |out| offer.accept(protocol.as_deref(), secure, out));
+        let deflate = offer.agree(self.engine.config.deflate);
+        self.engine.append(id, |out| offer.accept(protocol.as_deref(), deflate, secure, out));
         let Some(conn) = self.engine.get_mut(id).filter(|conn| !conn.is_ending()) else {
             return;
         };
@@ -186,6 +187,7 @@ impl Server {
             conn.rare_mut().protocol = protocol;
         }
         conn.version = offer.version;
+        conn.deflate = deflate;
         conn.route = route;
         match offer.challenge() {
             Some(parts) => {
@@ -218,7 +220,7 @@ impl Server {
 
     fn open(&mut self, id: ConnId, request: &Request<'_>) {
         let Some(conn) = self.engine.get_mut(id) else { return };
-        conn.inbox = Inbox::Frames(Decoder::new(conn.version));
+        conn.inbox = Inbox::Frames(Decoder::new(conn.version, conn.deflate));
         let (version, addr) = (conn.version, conn.addr.get());
         let from = addr.map_or("a Unix socket".to_string(), |addr| addr.to_string());
         info!("#{} open: {version} {} from {from}", id.serial(), request.path());

@@ -88,6 +88,7 @@ impl Engine {
     pub(crate) fn new(config: Config) -> Engine {
         Engine {
             times: Times::of(&config),
+            pool: Pool::new(config.deflate),
             config,
             clock: Clock::new(),
             conns: Slab::new(),
@@ -98,7 +99,6 @@ impl Engine {
             ready: Vec::new(),
             ended: Vec::new(),
             stopping: false,
-            pool: Pool::default(),
             stats: Stats::default(),
             serial: 0,
         }

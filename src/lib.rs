@@ -78,6 +78,8 @@ pub use handler::{Answer, Handler};
 pub use http::Request;
 pub use origin::{Origin, OriginRule};
 pub use proto::close::code;
+#[cfg(feature = "deflate")]
+pub use proto::deflate::Deflate;
 pub use proto::{Message, Version};
 pub use remote::{MessageBuf, Remote};
 pub use response::Response;

@@ -22,7 +22,7 @@ const DEFAULT_FEED: (&str, &str) = ("127.0.0.1:9876", "/plot");
 fn main() -> ExitCode {
     let options = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(options)) => options,
-        Ok(Command::Help) => return print(cli::HELP),
+        Ok(Command::Help) => return print(&cli::help()),
         Ok(Command::Version) => return print(concat!("wsloop ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(error) => {
             complain(&format!("{error}; see wsloop --help"));

@@ -4,6 +4,7 @@
 //! delivered once it is whole; so a few buffers serve many connections, and an idle one holds none.
 
 use crate::buffer::Queue;
+use crate::proto::deflate::{Agreed, Contexts, Deflate};
 
 /// A few empty buffers of two sizes; together they hold no more than 6 MiB.
 #[derive(Debug, Default)]
@@ -12,6 +13,7 @@ pub(crate) struct Pool {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
     queues: Vec<Box<Queue>>,
+    pub(crate) contexts: Contexts,
 }
 
 const SMALL: usize = 16 * 1024;
@@ -20,6 +22,20 @@ const LARGE: usize = 1024 * 1024;
 const MOST_LARGE: usize = 4;
 
 impl Pool {
+    pub(crate) fn new(deflate: Option<Deflate>) -> Pool {
+        Pool { contexts: Contexts::new(deflate), ..Pool::default() }
+    }
+
+    /// A payload in its compressed form, if it should be sent so.
+    pub(crate) fn deflate(&mut self, agreed: Agreed, payload: &[u8]) -> Option<Vec<u8>> {
+        let mut buffer = self.take(payload.len());
+        if self.contexts.deflate(agreed, payload, &mut buffer) {
+            return Some(buffer);
+        }
+        self.give(buffer);
+        None
+    }
+
     /// An empty buffer for about `len` octets.
     pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
         let spare = if len <= SMALL { &mut self.small } else { &mut self.large };

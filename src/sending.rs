@@ -8,6 +8,7 @@ use log::debug;
 use crate::config::OnFull;
 use crate::connection::Connection;
 use crate::engine::{ConnId, Engine, RouteId, find};
+use crate::pool::Pool;
 use crate::proto::close::code;
 use crate::proto::{self, Framing, Message};
 
@@ -37,11 +38,13 @@ impl Engine {
         let Some(conn) = find(&mut self.conns, id).filter(|c| c.is_open()) else {
             return SendStatus::Dropped;
         };
-        let Some(wrapping) = conn.framing().wrap(message) else {
+        let framing = conn.framing();
+        let deflated = framing.deflate(message, &mut self.pool);
+        let Some(wrapping) = framing.wrap(message, deflated.as_deref()) else {
             debug!("#{} cannot carry binary messages ({})", id.serial(), conn.version);
             return SendStatus::Dropped;
         };
-        let payload = message.as_bytes();
+        let payload = deflated.as_deref().unwrap_or(message.as_bytes());
         let len = wrapping.len() + payload.len();
         if conn.outbox.len() + len > self.config.max_backlog {
             return self.full(id);
@@ -54,20 +57,21 @@ impl Engine {
         };
         self.stats.bytes_out += taken as u64;
         conn.outbox.append(&mut self.pool, len - taken, |out| wrapping.put(payload, taken, out));
+        self.pool.give(deflated.unwrap_or_default());
         self.stats.messages_out += 1;
         queued(conn, &mut self.dirty)
     }
 
-    /// Sends to everyone on the route but `except`. The octets are made once for each of the two
-    /// ways to frame them.
+    /// Sends to everyone on the route but `except`. The octets are made once for each way to frame
+    /// them.
     pub(crate) fn broadcast(&mut self, route: RouteId, message: Message<'_>, except: ConnId) {
-        let mut encoded = [None, None];
+        let mut encoded = [const { None }; Framing::KINDS];
         let mut place = 0;
         while let Some(id) = self.member(route, place) {
             if id != except
                 && let Some(framing) = self.get(id).map(Connection::framing)
-                && let Some(octets) =
-                    encoded[framing as usize].get_or_insert_with(|| encode(framing, message))
+                && let Some(octets) = encoded[framing.kind()]
+                    .get_or_insert_with(|| encode(framing, message, &mut self.pool))
             {
                 self.send_encoded(id, octets);
             }
@@ -155,10 +159,7 @@ fn queued(conn: &mut Connection, dirty: &mut VecDeque<ConnId>) -> SendStatus {
 }
 
 /// The octets of a message, to be shared.
-fn encode(framing: Framing, message: Message<'_>) -> Option<Rc<[u8]>> {
+fn encode(framing: Framing, message: Message<'_>, pool: &mut Pool) -> Option<Rc<[u8]>> {
     let mut octets = Vec::new();
-    framing.encode(message, &mut octets).then(|| octets.into())
+    framing.encode(message, pool, &mut octets).then(|| octets.into())
 }
-
-/// The framing that a broadcast's octets were made for is their index.
-const _: () = assert!(Framing::Hixie as usize == 0 && Framing::Hybi as usize == 1);

@@ -50,6 +50,8 @@ pub(crate) enum Violation {
     CloseCode,
     CloseReason,
     NotUtf8,
+    #[cfg_attr(not(feature = "deflate"), expect(dead_code))]
+    NotDeflated,
     MessageTooBig,
     TooManyFragments,
 }
@@ -73,6 +75,7 @@ impl Violation {
             Violation::CloseCode => (code::PROTOCOL_ERROR, "close code that may not be sent"),
             Violation::CloseReason => (code::INVALID_DATA, "close reason not UTF-8"),
             Violation::NotUtf8 => (code::INVALID_DATA, "text not UTF-8"),
+            Violation::NotDeflated => (code::INVALID_DATA, "compressed message damaged"),
             Violation::MessageTooBig => (code::TOO_BIG, "message over the limit"),
             Violation::TooManyFragments => (code::POLICY, "too many fragments in a message"),
         }

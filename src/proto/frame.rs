@@ -2,6 +2,7 @@
 //! check.
 
 use super::close::{self, Violation};
+use super::deflate::Agreed;
 use super::mask::unmask;
 use super::{Message, Version, Wrapping};
 
@@ -13,6 +14,8 @@ pub(super) const PING: u8 = 0x9;
 pub(super) const PONG: u8 = 0xa;
 
 pub(super) const FIN: u8 = 0x80;
+/// The first reserved bit: the message is compressed (RFC 7692 section 6).
+const RSV1: u8 = 0x40;
 const RESERVED_BITS: u8 = 0x70;
 pub(super) const MASKED: u8 = 0x80;
 
@@ -26,6 +29,8 @@ const MAX_CONTROL: usize = 125;
 pub(super) struct Head {
     pub(super) fin: bool,
     pub(super) opcode: u8,
+    /// Begins a message that is compressed.
+    pub(super) deflated: bool,
     /// Fits what is still to come of the payload.
     pub(super) key: [u8; 4],
     /// Octets of the payload that are still to come.
@@ -48,13 +53,19 @@ impl Head {
     pub(super) fn parse(
         octets: &[u8],
         version: Version,
+        deflate: Option<Agreed>,
     ) -> Result<Option<(Head, usize)>, Violation> {
         let [first, second, rest @ ..] = octets else { return Ok(None) };
         let opcode = first & 0x0f;
         let fin = first & FIN != 0;
         let short_len = second & 0x7f;
-        // Section 5.2, and 5.1 for the mask; no extension that uses a reserved bit is spoken here.
-        if first & RESERVED_BITS != 0 {
+        // Where compression was agreed on, what begins a message may have one reserved bit set.
+        let allowed = match opcode {
+            TEXT | BINARY if deflate.is_some() => RSV1,
+            _ => 0,
+        };
+        // Section 5.2, and 5.1 for the mask.
+        if first & RESERVED_BITS & !allowed != 0 {
             return Err(Violation::ReservedBit);
         }
         if !matches!(opcode, CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG) {
@@ -80,7 +91,8 @@ impl Head {
         };
         check_len(len, short_len, version)?;
         let Some(key) = key.first_chunk() else { return Ok(None) };
-        Ok(Some((Head { fin, opcode, key: *key, len }, size)))
+        let deflated = first & RSV1 != 0;
+        Ok(Some((Head { fin, opcode, deflated, key: *key, len }, size)))
     }
 }
 
@@ -102,8 +114,8 @@ fn check_len(len: u64, short_len: u8, version: Version) -> Result<(), Violation>
 }
 
 /// The head of a server's frame: unfragmented, not masked, in the shortest form.
-fn head(opcode: u8, len: usize) -> Wrapping {
-    let first = FIN | opcode;
+fn head(first: u8, len: usize) -> Wrapping {
+    let first = FIN | first;
     let [a, b, c, d, e, f, g, h] = (len as u64).to_be_bytes();
     match len {
         0..=125 => Wrapping::new([first, h]),
@@ -112,9 +124,12 @@ fn head(opcode: u8, len: usize) -> Wrapping {
     }
 }
 
-pub(super) fn wrap(message: Message<'_>) -> Wrapping {
+pub(super) fn wrap(message: Message<'_>, deflated: Option<&[u8]>) -> Wrapping {
     let opcode = if matches!(message, Message::Text(_)) { TEXT } else { BINARY };
-    head(opcode, message.as_bytes().len())
+    match deflated {
+        None => head(opcode, message.as_bytes().len()),
+        Some(payload) => head(RSV1 | opcode, payload.len()),
+    }
 }
 
 /// Appends a control frame; what is over 125 octets of payload is left off.
@@ -136,6 +151,7 @@ pub(super) fn encode_close(close: Option<(u16, &str)>, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::Pool;
     use crate::proto::Framing;
 
     #[test]
@@ -149,12 +165,12 @@ mod tests {
         ] {
             let payload = vec![7; len];
             let mut out = b"before".to_vec();
-            Framing::Hybi.encode(Message::Binary(&payload), &mut out);
+            Framing::Hybi.encode(Message::Binary(&payload), &mut Pool::default(), &mut out);
             assert!(out == [b"before", head, &payload].concat(), "{len} octets");
-            assert_eq!(wrap(Message::Binary(&payload)).len(), head.len());
+            assert_eq!(wrap(Message::Binary(&payload), None).len(), head.len());
         }
         let mut out = Vec::new();
-        Framing::Hybi.encode(Message::Text("\u{e9}"), &mut out);
+        Framing::Hybi.encode(Message::Text("\u{e9}"), &mut Pool::default(), &mut out);
         assert_eq!(out, b"\x81\x02\xc3\xa9");
     }
 
@@ -175,6 +191,6 @@ mod tests {
         let (reason, mut out) = ("\u{20ac}".repeat(41) + "\u{e9}", Vec::new());
         encode_close(Some((1001, &reason)), &mut out);
         assert_eq!(out, [b"\x88\x7d\x03\xe9", "\u{20ac}".repeat(41).as_bytes()].concat());
-        assert_eq!(Head::parse(&out, Version::Rfc6455).err(), Some(Violation::Unmasked));
+        assert_eq!(Head::parse(&out, Version::Rfc6455, None).err(), Some(Violation::Unmasked));
     }
 }

@@ -7,6 +7,7 @@ use md5::Md5;
 use sha1::{Digest, Sha1};
 
 use super::Version;
+use super::deflate::{self, Agreed, Deflate};
 use crate::http::Request;
 use crate::response::{Response, bad_request};
 
@@ -79,9 +80,21 @@ impl<'a> Offer<'a> {
         }
     }
 
-    /// Appends the head of the answer, with the subprotocol chosen, if any. `secure` says that the
-    /// client's connection is TLS, here or at a proxy in front.
-    pub(crate) fn accept(&self, protocol: Option<&str>, secure: bool, out: &mut Vec<u8>) {
+    /// What can be agreed on about compression. The drafts have their own ways, which are declined.
+    pub(crate) fn agree(&self, settings: Option<Deflate>) -> Option<Agreed> {
+        settings.filter(|_| self.version == Version::Rfc6455)?;
+        deflate::agree(self.request.header_values("Sec-WebSocket-Extensions"))
+    }
+
+    /// Appends the head of the answer, with the subprotocol and the extension chosen, if any.
+    /// `secure` says that the client's connection is TLS, here or at a proxy in front.
+    pub(crate) fn accept(
+        &self,
+        protocol: Option<&str>,
+        deflate: Option<Agreed>,
+        secure: bool,
+        out: &mut Vec<u8>,
+    ) {
         match (self.version, &self.proof) {
             (Version::Hixie75, _) => {
                 out.extend_from_slice(b"HTTP/1.1 101 Web Socket Protocol Handshake\r\n");
@@ -100,6 +113,8 @@ impl<'a> Offer<'a> {
                 field(out, "Connection", Some(b"Upgrade"));
                 field(out, "Sec-WebSocket-Accept", Some(accept_value(key).as_bytes()));
                 field(out, "Sec-WebSocket-Protocol", protocol.map(str::as_bytes));
+                let extension = deflate.map(|agreed| agreed.to_string());
+                field(out, "Sec-WebSocket-Extensions", extension.as_deref().map(str::as_bytes));
             }
             (_, Proof::None | Proof::Parts(_)) => {}
         }

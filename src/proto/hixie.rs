@@ -220,6 +220,7 @@ pub(super) fn wrap() -> Wrapping {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::Pool;
     use crate::proto::tests::{LIMITS, Reader, Seen, at_every_split, text};
     use crate::proto::{Decoder as EitherDecoder, Framing};
 
@@ -405,8 +406,8 @@ mod tests {
     #[test]
     fn text_is_encoded_between_00_and_ff() {
         let mut out = b"before".to_vec();
-        Framing::Hixie.encode(Message::Text("\u{ff}\0"), &mut out);
+        Framing::Hixie.encode(Message::Text("\u{ff}\0"), &mut Pool::default(), &mut out);
         assert_eq!(out, b"before\0\xc3\xbf\0\xff");
-        assert!(!Framing::Hixie.encode(Message::Binary(b""), &mut out));
+        assert!(!Framing::Hixie.encode(Message::Binary(b""), &mut Pool::default(), &mut out));
     }
 }

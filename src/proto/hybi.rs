@@ -1,57 +1,16 @@
 //! From frames to messages (RFC 6455 sections 5.4 to 5.6), for hybi-07 and -08 too.
 
 use super::close::{self, Violation};
+use super::deflate::{self, Agreed};
 use super::frame::{BINARY, CLOSE, CONTINUATION, Head, MAX_HEAD, PING, PONG, TEXT};
 use super::octets::Short;
-use super::utf8::{self, Text};
+use super::partial::Partial;
+use super::utf8;
 use super::{Event, Limits, Message, Version, take};
 use crate::pool::Pool;
 
-/// An announced payload gets this much memory at once; more as it arrives.
-const RESERVE_AT_ONCE: usize = if cfg!(fuzzing) { 256 } else { 64 * 1024 };
 /// So much must be missing for octets to be read past the receive buffer.
 const LAND_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
-
-/// What is kept while something is incomplete; an idle connection has none.
-#[derive(Debug, Default)]
-struct Partial {
-    /// The opcode of the message whose fragments are coming in.
-    opcode: Option<u8>,
-    /// Its fragments behind the first.
-    continuations: u32,
-    text: Text,
-    binary: Vec<u8>,
-    /// A control frame's payload; it may come between the fragments.
-    control: Vec<u8>,
-}
-
-impl Partial {
-    /// Begins a message, in a buffer from the pool.
-    fn begin(&mut self, opcode: u8, buffer: Vec<u8>) {
-        self.opcode = Some(opcode);
-        if opcode == TEXT {
-            self.text = Text::within(buffer);
-        } else {
-            self.binary = buffer;
-        }
-    }
-
-    /// Makes room for octets that are here and for some of those that are announced: no more than
-    /// have come already, since an announcement costs the peer nothing.
-    fn reserve(&mut self, here: usize, announced: usize) {
-        let come = self.message_len().saturating_add(here);
-        let room = here.saturating_add(announced.min(RESERVE_AT_ONCE.max(come)));
-        if self.opcode == Some(TEXT) {
-            self.text.reserve(room);
-        } else {
-            self.binary.reserve(room);
-        }
-    }
-
-    fn message_len(&self) -> usize {
-        self.text.len().saturating_add(self.binary.len())
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -81,6 +40,7 @@ enum Step<'i> {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     version: Version,
+    deflate: Option<Agreed>,
     state: State,
     /// The first octets of a head that came in pieces.
     begun: Short<MAX_HEAD>,
@@ -98,9 +58,10 @@ enum Lent {
 }
 
 impl Decoder {
-    pub(super) fn new(version: Version) -> Decoder {
+    pub(super) fn new(version: Version, deflate: Option<Agreed>) -> Decoder {
         Decoder {
             version,
+            deflate,
             state: State::Head,
             begun: Short::default(),
             frame: Head::default(),
@@ -141,10 +102,11 @@ impl Decoder {
     /// What nearly all frames are: a message or a control frame that lies whole in the input. It
     /// leaves no trace in the decoder. Everything else, broken rules too, is left to the steps.
     fn whole_frame<'i>(&mut self, input: &mut &'i mut [u8], limits: &Limits) -> Option<Event<'i>> {
-        let (mut head, size) = Head::parse(input, self.version).ok()??;
+        let (mut head, size) = Head::parse(input, self.version, self.deflate).ok()??;
         let end = size.checked_add(usize::try_from(head.len).ok()?)?;
         if !head.fin
             || head.opcode == CONTINUATION
+            || head.deflated
             || head.len > limits.message as u64
             || end > input.len()
         {
@@ -158,7 +120,9 @@ impl Decoder {
     #[cfg(fuzzing)]
     pub(super) fn held(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
-            partial.text.capacity() + partial.binary.capacity() + partial.control.capacity()
+            let inflater = if partial.inflater.is_some() { deflate::Inflater::SIZE } else { 0 };
+            let control = partial.control.capacity() + inflater;
+            partial.text.capacity() + partial.binary.capacity() + control
         })
     }
 
@@ -170,7 +134,7 @@ impl Decoder {
     ) -> Result<Step<'i>, Violation> {
         match self.state {
             State::Head => self.read_head(input, limits),
-            State::Payload => self.read_payload(input, pool),
+            State::Payload => self.read_payload(input, limits, pool),
             State::Done => {
                 *input = &mut [];
                 Ok(Step::Starved)
@@ -185,13 +149,14 @@ impl Decoder {
     ) -> Result<Step<'i>, Violation> {
         let before = self.begun.len();
         if before == 0
-            && let Some((head, size)) = Head::parse(input, self.version)?
+            && let Some((head, size)) = Head::parse(input, self.version, self.deflate)?
         {
             take(input, size);
             return self.begin(head, limits);
         }
         let taken = input.iter().map_while(|&octet| self.begun.push(octet)).count();
-        let Some((head, size)) = Head::parse(self.begun.as_slice(), self.version)? else {
+        let begun = self.begun.as_slice();
+        let Some((head, size)) = Head::parse(begun, self.version, self.deflate)? else {
             take(input, taken);
             return Ok(Step::Starved);
         };
@@ -213,16 +178,19 @@ impl Decoder {
     /// Section 5.4, and the limits: by the announced length, before any of it is stored.
     fn check_message(&mut self, head: Head, limits: &Limits) -> Result<(), Violation> {
         let open = self.partial.as_deref_mut().filter(|partial| partial.opcode.is_some());
-        let so_far = match (&open, head.opcode) {
+        let (so_far, deflated) = match (&open, head.opcode) {
             (None, CONTINUATION) => return Err(Violation::ContinuationOfNothing),
-            (Some(partial), CONTINUATION) => partial.message_len(),
+            (Some(partial), CONTINUATION) if partial.inflater.is_some() => (partial.deflated, true),
+            (Some(partial), CONTINUATION) => (partial.message_len(), false),
             (Some(_), _) => return Err(Violation::MessageInMessage),
-            (None, _) => 0,
+            (None, _) => (0, head.deflated),
         };
-        if head.len > limits.message.saturating_sub(so_far) as u64 {
+        let limit = if deflated { deflate::longest(limits.message) } else { limits.message };
+        if head.len > limit.saturating_sub(so_far) as u64 {
             return Err(Violation::MessageTooBig);
         }
         if let Some(partial) = open {
+            partial.deflated = partial.deflated.saturating_add(head.len as usize);
             partial.continuations = partial.continuations.saturating_add(1);
             if partial.continuations >= limits.fragments {
                 return Err(Violation::TooManyFragments);
@@ -234,6 +202,7 @@ impl Decoder {
     fn read_payload<'i>(
         &mut self,
         input: &mut &'i mut [u8],
+        limits: &Limits,
         pool: &mut Pool,
     ) -> Result<Step<'i>, Violation> {
         let piece = take(input, self.to_come());
@@ -246,13 +215,13 @@ impl Decoder {
             return Ok(self.read_control(piece, ended));
         }
         let fragmented = self.partial.as_ref().is_some_and(|partial| partial.opcode.is_some());
-        if ended && self.frame.fin && !fragmented {
+        if ended && self.frame.fin && !fragmented && !self.frame.deflated {
             return Ok(Step::Frame(piece));
         }
         if piece.is_empty() && !ended {
             return Ok(Step::Starved);
         }
-        self.keep(piece, pool)?;
+        self.keep(piece, limits, pool)?;
         Ok(match (ended, self.frame.fin) {
             (true, true) => Step::Message,
             (true, false) => Step::Onward,
@@ -271,21 +240,30 @@ impl Decoder {
         if ended { Step::Control } else { Step::Starved }
     }
 
-    /// Keeps a piece of a message that is not whole yet; text is checked now, not at the end
-    /// (section 8.1).
-    fn keep(&mut self, piece: &[u8], pool: &mut Pool) -> Result<(), Violation> {
-        let (opcode, to_come) = (self.frame.opcode, self.to_come());
+    /// Keeps a piece of a message that is not whole yet, or is compressed.
+    fn keep(&mut self, piece: &[u8], limits: &Limits, pool: &mut Pool) -> Result<(), Violation> {
+        let (frame, to_come) = (self.frame, self.to_come());
         let partial = self.partial.get_or_insert_default();
         if partial.opcode.is_none() {
-            partial.begin(opcode, pool.take(piece.len().saturating_add(to_come)));
+            let announced = piece.len().saturating_add(to_come);
+            partial.begin(frame.opcode, pool.take(announced));
+            if frame.deflated {
+                partial.inflater = pool.contexts.take_inflater();
+                partial.deflated = announced;
+            }
         }
-        partial.reserve(piece.len(), to_come);
-        if partial.opcode == Some(TEXT) {
-            partial.text.push(piece).map_err(|_| Violation::NotUtf8)
+        let Some(mut inflater) = partial.inflater.take() else {
+            partial.reserve(piece.len(), to_come);
+            return partial.push(piece);
+        };
+        let last = frame.fin && to_come == 0;
+        partial.inflate(&mut inflater, piece, last, limits.message)?;
+        if last {
+            pool.contexts.give_inflater(inflater);
         } else {
-            partial.binary.extend_from_slice(piece);
-            Ok(())
+            partial.inflater = Some(inflater);
         }
+        Ok(())
     }
 
     /// Octets of the frame at hand that are still to come.
@@ -300,8 +278,9 @@ impl Decoder {
         if self.state != State::Payload || to_come < LAND_FROM || self.frame.is_control() {
             return None;
         }
-        let partial =
-            self.partial.as_deref_mut().filter(|partial| partial.opcode == Some(BINARY))?;
+        let lands =
+            |partial: &&mut Partial| partial.opcode == Some(BINARY) && partial.inflater.is_none();
+        let partial = self.partial.as_deref_mut().filter(lands)?;
         partial.reserve(0, to_come);
         Some(&mut partial.binary)
     }
@@ -399,6 +378,7 @@ impl Decoder {
 mod tests {
     use super::*;
     use crate::proto::frame::{FIN, MASKED};
+    use crate::proto::partial::RESERVE_AT_ONCE;
     use crate::proto::tests::{LIMITS, Reader, Seen, at_every_split, decode, masked, text};
     use crate::proto::{Decoder as EitherDecoder, Framing};
 
@@ -453,11 +433,11 @@ mod tests {
             (b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xffabcd", BINARY, (1 << 63) - 1),
             (b"\x88\x82abcd", CLOSE, 2),
         ] {
-            let (head, size) = Head::parse(octets, Version::Rfc6455).unwrap().unwrap();
+            let (head, size) = Head::parse(octets, Version::Rfc6455, None).unwrap().unwrap();
             assert_eq!((head.fin, head.opcode, head.len), (true, opcode, len), "{octets:x?}");
             assert_eq!((size, &head.key), (octets.len(), b"abcd"), "{octets:x?}");
             for cut in 0..octets.len() {
-                let head = Head::parse(&octets[..cut], Version::Rfc6455);
+                let head = Head::parse(&octets[..cut], Version::Rfc6455, None);
                 assert!(matches!(head, Ok(None)), "{octets:x?} cut at {cut}");
             }
         }
@@ -489,7 +469,8 @@ mod tests {
 
     #[test]
     fn six_opcodes_are_known() {
-        let is_known = |opcode| Head::parse(&[FIN | opcode, MASKED], Version::Rfc6455).is_ok();
+        let is_known =
+            |opcode| Head::parse(&[FIN | opcode, MASKED], Version::Rfc6455, None).is_ok();
         let known: Vec<u8> = (0..16).filter(|opcode| is_known(*opcode)).collect();
         assert_eq!(known, [CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG]);
     }
@@ -526,7 +507,7 @@ mod tests {
     #[test]
     fn messages_are_unmasked_where_they_lie() {
         let mut input = *b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
-        let mut decoder = Decoder::new(Version::Rfc6455);
+        let mut decoder = Decoder::new(Version::Rfc6455, None);
         let event = decoder.next(&mut &mut input[..], &LIMITS, &mut Pool::default());
         assert_eq!(event, Some(Event::Message(Message::Text("Hello"))));
         assert!(decoder.partial.is_none());
@@ -818,7 +799,7 @@ mod tests {
     #[test]
     fn frames_of_a_server_are_not_taken_from_a_client() {
         let mut out = Vec::new();
-        Framing::Hybi.encode(Message::Text("Hello"), &mut out);
+        Framing::Hybi.encode(Message::Text("Hello"), &mut Pool::default(), &mut out);
         assert_eq!(decode(Version::Rfc6455, &LIMITS, [&out[..]]), failed(Violation::Unmasked));
     }
 
@@ -828,7 +809,7 @@ mod tests {
         let frame = masked(0x82, [1, 2, 3, 4], &payload);
         let octets = [&frame[..], &masked(0x81, [5, 6, 7, 8], b"next")].concat();
         for first in [14, 15, 5_000, 80_000] {
-            let (mut decoder, mut pool) = (Decoder::new(Version::Rfc6455), Pool::default());
+            let (mut decoder, mut pool) = (Decoder::new(Version::Rfc6455, None), Pool::default());
             assert!(decoder.landing().is_none());
             let mut input = octets[..first].to_vec();
             assert_eq!(decoder.next(&mut &mut input[..], &LIMITS, &mut pool), None);

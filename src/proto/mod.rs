@@ -7,17 +7,21 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 pub(crate) mod close;
+#[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
+pub(crate) mod deflate;
 mod frame;
 pub(crate) mod handshake;
 mod hixie;
 mod hybi;
 mod mask;
 mod octets;
+mod partial;
 mod utf8;
 
 use std::fmt;
 
 pub(crate) use close::Violation;
+use deflate::Agreed;
 pub(crate) use octets::take;
 
 use crate::pool::Pool;
@@ -130,11 +134,11 @@ pub(crate) enum Decoder {
 }
 
 impl Decoder {
-    pub(crate) fn new(version: Version) -> Decoder {
+    pub(crate) fn new(version: Version, deflate: Option<Agreed>) -> Decoder {
         if version.is_hixie() {
             Decoder::Hixie(Box::new(hixie::Decoder::new(version)))
         } else {
-            Decoder::Hybi(hybi::Decoder::new(version))
+            Decoder::Hybi(hybi::Decoder::new(version, deflate))
         }
     }
 
@@ -187,17 +191,44 @@ impl Decoder {
 pub(crate) enum Framing {
     Hixie,
     Hybi,
+    /// As Hybi, but compressed where that makes a message shorter.
+    Deflate(Agreed),
 }
 
 impl Framing {
-    pub(crate) fn of(version: Version) -> Framing {
-        if version.is_hixie() { Framing::Hixie } else { Framing::Hybi }
+    /// How many kinds there are.
+    pub(crate) const KINDS: usize = 2 + Agreed::KINDS;
+
+    pub(crate) fn of(version: Version, deflate: Option<Agreed>) -> Framing {
+        match deflate {
+            _ if version.is_hixie() => Framing::Hixie,
+            None => Framing::Hybi,
+            Some(agreed) => Framing::Deflate(agreed),
+        }
+    }
+
+    /// Which kind this is, from 0.
+    pub(crate) fn kind(self) -> usize {
+        match self {
+            Framing::Hixie => 0,
+            Framing::Hybi => 1,
+            Framing::Deflate(agreed) => agreed.kind().saturating_add(2),
+        }
+    }
+
+    /// The compressed payload of a message, if it is to be sent in that form. The buffer is the
+    /// pool's.
+    pub(crate) fn deflate(self, message: Message<'_>, pool: &mut Pool) -> Option<Vec<u8>> {
+        match self {
+            Framing::Hixie | Framing::Hybi => None,
+            Framing::Deflate(agreed) => pool.deflate(agreed, message.as_bytes()),
+        }
     }
 
     /// What goes round a message; `None` where it has no wire form: binary in the Hixie versions.
-    pub(crate) fn wrap(self, message: Message<'_>) -> Option<Wrapping> {
+    pub(crate) fn wrap(self, message: Message<'_>, deflated: Option<&[u8]>) -> Option<Wrapping> {
         match (self, message) {
-            (Framing::Hybi, _) => Some(frame::wrap(message)),
+            (Framing::Hybi | Framing::Deflate(_), _) => Some(frame::wrap(message, deflated)),
             (Framing::Hixie, Message::Text(_)) => Some(hixie::wrap()),
             (Framing::Hixie, Message::Binary(_)) => None,
         }
@@ -205,11 +236,13 @@ impl Framing {
 
     /// Appends a message with what goes round it. False, and nothing appended, where it has no wire
     /// form.
-    pub(crate) fn encode(self, message: Message<'_>, out: &mut Vec<u8>) -> bool {
-        let Some(wrapping) = self.wrap(message) else { return false };
-        let payload = message.as_bytes();
+    pub(crate) fn encode(self, message: Message<'_>, pool: &mut Pool, out: &mut Vec<u8>) -> bool {
+        let deflated = self.deflate(message, pool);
+        let Some(wrapping) = self.wrap(message, deflated.as_deref()) else { return false };
+        let payload = deflated.as_deref().unwrap_or(message.as_bytes());
         out.reserve_exact(wrapping.len().saturating_add(payload.len()));
         wrapping.put(payload, 0, out);
+        pool.give(deflated.unwrap_or_default());
         true
     }
 }

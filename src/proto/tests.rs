@@ -5,6 +5,7 @@ mod frames;
 mod handshakes;
 mod properties;
 
+use super::deflate::Agreed;
 use super::{Decoder, Event, Limits, Message, Version, Violation};
 use crate::pool::Pool;
 
@@ -43,14 +44,24 @@ pub(super) struct Reader {
     pub(super) decoder: Decoder,
     pub(super) pool: Pool,
     limits: Limits,
+    /// Whether permessage-deflate was agreed on.
+    deflate: Option<Agreed>,
     /// Whether it reads past the receive buffer where the decoder offers that.
     lands: bool,
 }
 
 impl Reader {
     pub(super) fn new(version: Version, limits: &Limits) -> Reader {
-        let (decoder, pool) = (Decoder::new(version), Pool::default());
-        Reader { decoder, pool, limits: *limits, lands: false }
+        let (decoder, pool) = (Decoder::new(version, None), Pool::default());
+        Reader { decoder, pool, limits: *limits, deflate: None, lands: false }
+    }
+
+    /// Of a connection that permessage-deflate was agreed on for.
+    #[cfg(feature = "deflate")]
+    pub(super) fn deflating(limits: &Limits) -> Reader {
+        let deflate = super::deflate::agree([&b"permessage-deflate"[..]].into_iter());
+        let reader = Reader { deflate, ..Reader::new(Version::Rfc6455, limits) };
+        reader.again(Version::Rfc6455)
     }
 
     pub(super) fn landing(self) -> Reader {
@@ -59,7 +70,7 @@ impl Reader {
 
     /// Begins another connection with the same pool of buffers.
     fn again(self, version: Version) -> Reader {
-        Reader { decoder: Decoder::new(version), ..self }
+        Reader { decoder: Decoder::new(version, self.deflate), ..self }
     }
 
     /// Takes octets that wait in a socket, in as few reads as there is room for.
@@ -121,10 +132,19 @@ pub(super) fn at_splits(
     octets: &[u8],
     places: impl IntoIterator<Item = usize> + Clone,
 ) -> Vec<Seen> {
-    let whole = decode(version, limits, [octets]);
-    let through = Reader::new(version, limits);
-    let past = Reader::new(version, limits).landing();
-    for mut reader in [through, past] {
+    let fresh = || Reader::new(version, limits);
+    splits_of(&fresh, version, octets, places)
+}
+
+/// The same for readers that are made so.
+pub(super) fn splits_of(
+    fresh: &dyn Fn() -> Reader,
+    version: Version,
+    octets: &[u8],
+    places: impl IntoIterator<Item = usize> + Clone,
+) -> Vec<Seen> {
+    let whole = fresh().read(octets);
+    for mut reader in [fresh(), fresh().landing()] {
         let seen = reader.read_all(octets.chunks(1));
         assert!(seen == whole, "{version}, octet by octet: {:.200}", format!("{seen:?}"));
         for place in places.clone() {

@@ -34,7 +34,8 @@ for cc in gcc clang; do
         $cc -std=c99 $strict "$file" -o "$work/$(basename "$file" .c)-$cc" $flags
     done
     # shellcheck disable=SC2086
-    $cc -x c++ -std=c++17 $strict -fsyntax-only src/wsloop.h
+    $cc -x c++ -std=c++17 $strict tests/capi/hello.cpp -o "$work/hello-$cc" $flags
+    "$work/hello-$cc"
 done
 # shellcheck disable=SC2046,SC2086
 gcc -std=c99 $strict tests/capi/libuv.c -o "$work/libuv" $flags $(pkg-config --cflags --libs libuv)

@@ -134,7 +134,7 @@ fn check_offer(request: &Request<'_>, offer: &Offer<'_>) {
     for protocol in [None, request.protocols().next(), request.protocols().last()] {
         for secure in [false, true] {
             let mut answer = Vec::new();
-            offer.accept(protocol, secure, &mut answer);
+            offer.accept(protocol, None, secure, &mut answer);
             assert!(answer.starts_with(b"HTTP/1.1 101 "));
             let most = 5 + usize::from(protocol.is_some());
             let count = check_answer(&answer);
@@ -249,7 +249,7 @@ fn decode<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     landing: bool,
 ) -> Vec<Seen> {
-    let mut decoder = Decoder::new(version);
+    let mut decoder = Decoder::new(version, None);
     let (mut pool, mut seen) = (Pool::default(), Vec::new());
     for mut piece in pieces {
         while landing
@@ -330,7 +330,7 @@ fn check_seen(version: Version, seen: &Seen) {
 }
 
 fn encode(version: Version, message: Message<'_>) -> Vec<u8> {
-    let wrapping = Framing::of(version).wrap(message).unwrap();
+    let wrapping = Framing::of(version, None).wrap(message, None).unwrap();
     [wrapping.head(), message.as_bytes(), wrapping.tail].concat()
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::{Framing, Message, Version, encode_close, encode_ping, encode_pong};
 use super::{LIMITS, Seen, at_every_split, at_splits, decode};
+use crate::pool::Pool;
 use crate::proto::Limits;
 
 const FRAMES: &str = include_str!("../../../tests/vectors/frames.json");
@@ -176,11 +177,11 @@ fn check_in(vector: &Value) {
 
 fn encode_message(version: Version, message: Message<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    let framing = Framing::of(version);
-    let encoded = framing.encode(message, &mut out);
+    let framing = Framing::of(version, None);
+    let encoded = framing.encode(message, &mut Pool::default(), &mut out);
     assert_eq!(encoded, !out.is_empty());
     if encoded {
-        let wrapping = framing.wrap(message).unwrap();
+        let wrapping = framing.wrap(message, None).unwrap();
         assert_eq!(out.len(), message.as_bytes().len() + wrapping.len());
     }
     out

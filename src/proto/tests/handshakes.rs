@@ -127,7 +127,7 @@ impl Opening {
         let mut offered = offer.request.protocols();
         let spoken =
             offered.find(|name| self.settings.subprotocols.iter().any(|ours| ours == name));
-        offer.accept(spoken, self.settings.secure, &mut self.out);
+        offer.accept(spoken, None, self.settings.secure, &mut self.out);
         let parts = offer.challenge();
         self.at = if parts.is_some() { At::Challenge } else { At::Frames };
         self.accepted = Some(Accepted {

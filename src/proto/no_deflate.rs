@@ -1,0 +1,78 @@
+//! In place of `deflate.rs` where its feature is off: nothing is ever agreed on, so whatever needs
+//! an agreement cannot come about.
+
+use super::Violation;
+
+/// Settings that nobody can make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deflate {}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Agreed {}
+
+pub(crate) fn agree<'a>(_: impl Iterator<Item = &'a [u8]>) -> Option<Agreed> {
+    None
+}
+
+impl Agreed {
+    pub(crate) const KINDS: usize = 0;
+
+    pub(crate) fn kind(self) -> usize {
+        match self {}
+    }
+}
+
+impl std::fmt::Display for Agreed {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {}
+    }
+}
+
+pub(super) fn longest(len: usize) -> usize {
+    len
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Contexts;
+
+impl Contexts {
+    pub(crate) fn new(_: Option<Deflate>) -> Contexts {
+        Contexts
+    }
+
+    pub(crate) fn take_inflater(&mut self) -> Option<Box<Inflater>> {
+        None
+    }
+
+    #[expect(clippy::boxed_local, reason = "the same call as where there is something to give")]
+    pub(crate) fn give_inflater(&mut self, inflater: Box<Inflater>) {
+        match *inflater {}
+    }
+
+    pub(crate) fn deflate(&mut self, agreed: Agreed, _: &[u8], _: &mut Vec<u8>) -> bool {
+        match agreed {}
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Inflater {}
+
+impl Inflater {
+    #[cfg(fuzzing)]
+    pub(crate) const SIZE: usize = 0;
+
+    pub(crate) fn inflate(
+        &mut self,
+        _: &[u8],
+        _: &mut dyn FnMut(&[u8]) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        match *self {}
+    }
+
+    pub(crate) fn finish(
+        &mut self,
+        _: &mut dyn FnMut(&[u8]) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        match *self {}
+    }
+}

@@ -1,0 +1,83 @@
+//! A message that is not whole yet, as far as it has come.
+
+use super::Violation;
+use super::deflate::Inflater;
+use super::frame::TEXT;
+use super::utf8::Text;
+
+/// An announced payload gets this much memory at once; more as it arrives.
+pub(super) const RESERVE_AT_ONCE: usize = if cfg!(fuzzing) { 256 } else { 64 * 1024 };
+
+/// What is kept while something is incomplete; an idle connection has none.
+#[derive(Debug, Default)]
+pub(super) struct Partial {
+    /// The opcode of the message whose fragments are coming in.
+    pub(super) opcode: Option<u8>,
+    /// Its fragments behind the first.
+    pub(super) continuations: u32,
+    pub(super) text: Text,
+    pub(super) binary: Vec<u8>,
+    /// For a message that is compressed.
+    pub(super) inflater: Option<Box<Inflater>>,
+    /// Octets of it, before they are inflated, that have come or were announced.
+    pub(super) deflated: usize,
+    /// A control frame's payload; it may come between the fragments.
+    pub(super) control: Vec<u8>,
+}
+
+impl Partial {
+    /// Begins a message, in a buffer from the pool.
+    pub(super) fn begin(&mut self, opcode: u8, buffer: Vec<u8>) {
+        self.opcode = Some(opcode);
+        if opcode == TEXT {
+            self.text = Text::within(buffer);
+        } else {
+            self.binary = buffer;
+        }
+    }
+
+    /// Makes room for octets that are here and for some of those that are announced: no more than
+    /// have come already, since an announcement costs the peer nothing.
+    pub(super) fn reserve(&mut self, here: usize, announced: usize) {
+        let come = self.message_len().saturating_add(here);
+        let room = here.saturating_add(announced.min(RESERVE_AT_ONCE.max(come)));
+        if self.opcode == Some(TEXT) {
+            self.text.reserve(room);
+        } else {
+            self.binary.reserve(room);
+        }
+    }
+
+    /// Appends a piece of the message; text is checked now, not at the end (section 8.1).
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Violation> {
+        if self.opcode == Some(TEXT) {
+            self.text.push(piece).map_err(|_| Violation::NotUtf8)
+        } else {
+            self.binary.extend_from_slice(piece);
+            Ok(())
+        }
+    }
+
+    /// Appends what a piece of a compressed message holds, up to the limit. With the last piece the
+    /// message is whole.
+    pub(super) fn inflate(
+        &mut self,
+        inflater: &mut Inflater,
+        piece: &[u8],
+        last: bool,
+        limit: usize,
+    ) -> Result<(), Violation> {
+        let push = &mut |octets: &[u8]| {
+            let room = limit.saturating_sub(self.message_len());
+            let (within, beyond) = octets.split_at(octets.len().min(room));
+            self.push(within)?;
+            if beyond.is_empty() { Ok(()) } else { Err(Violation::MessageTooBig) }
+        };
+        inflater.inflate(piece, push)?;
+        if last { inflater.finish(push) } else { Ok(()) }
+    }
+
+    pub(super) fn message_len(&self) -> usize {
+        self.text.len().saturating_add(self.binary.len())
+    }
+}
