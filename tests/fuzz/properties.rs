@@ -25,6 +25,7 @@ use crate::handler::{Answer, Handler};
 use crate::http::{self, HeadEnd, Request, find_head_end};
 use crate::origin::{OriginRule, admitted};
 use crate::pool::Pool;
+use crate::proto::deflate::{self, Agreed, Deflate, Inflater};
 use crate::proto::handshake::{self, Offer};
 use crate::proto::{self, Decoder, Event, Framing, Limits, Message, Version};
 use crate::response::{Body, Response};
@@ -221,8 +222,8 @@ pub fn hixie(input: &[u8]) {
 fn frames(input: &[u8], versions: &[Version]) {
     let Some(([version, cuts @ ..], octets)) = input.split_first_chunk::<4>() else { return };
     let version = versions[usize::from(*version) % versions.len()];
-    let whole = decode(version, [octets], false);
-    let split = |landing| decode(version, pieces(octets, *cuts), landing);
+    let whole = decode(version, None, [octets], false);
+    let split = |landing| decode(version, None, pieces(octets, *cuts), landing);
     assert_eq!(split(false), whole, "{version}, in pieces");
     if !version.is_hixie() {
         assert_eq!(split(true), whole, "{version}, in pieces that land");
@@ -246,10 +247,11 @@ enum Seen {
 /// go where it wants them, as a connection's do.
 fn decode<'a>(
     version: Version,
+    deflate: Option<Agreed>,
     pieces: impl IntoIterator<Item = &'a [u8]>,
     landing: bool,
 ) -> Vec<Seen> {
-    let mut decoder = Decoder::new(version, None);
+    let mut decoder = Decoder::new(version, deflate);
     let (mut pool, mut seen) = (Pool::default(), Vec::new());
     for mut piece in pieces {
         while landing
@@ -284,14 +286,14 @@ fn feed(decoder: &mut Decoder, mut piece: &mut [u8], pool: &mut Pool, all: &mut 
             Event::Close(close) => Seen::Close(close.map(|(code, why)| (code, why.to_string()))),
             Event::Failed(violation) => Seen::Failed(violation),
         });
-        assert!(decoder.held() <= MOST_LENT, "{} octets held", decoder.held());
+        assert!(decoder.held() <= MOST_LENT + Inflater::SIZE, "{} octets held", decoder.held());
         // A frame has two octets at least, the first of them perhaps in an earlier piece; and those
         // of one that is refused are not taken.
         let used = len - piece.len();
         assert!(all.len() - before <= used / 2 + 2, "events out of nothing");
     }
     assert_eq!(piece.len(), 0);
-    assert!(decoder.held() <= MOST_HELD, "{} octets held", decoder.held());
+    assert!(decoder.held() <= MOST_HELD + Inflater::SIZE, "{} octets held", decoder.held());
 }
 
 fn check_seen(version: Version, seen: &Seen) {
@@ -326,7 +328,86 @@ fn check_seen(version: Version, seen: &Seen) {
         // A mended text may be longer than any that is read.
         return;
     }
-    assert_eq!(decode(version, [&octets[..]], true), std::slice::from_ref(seen));
+    assert_eq!(decode(version, None, [&octets[..]], true), std::slice::from_ref(seen));
+}
+
+// Compressed messages.
+
+/// `mode[1] cuts[3] octets`: with bit 0 of the mode the octets are frames, where compression was
+/// agreed on; else they are the payload of a compressed message, of a text with bit 1. Bits 2 to 4
+/// choose the window of what is sent back.
+///
+/// The same comes of the same octets, in one frame or many, however they arrive, and nothing over
+/// its limit; what was read can be compressed, twice to the same octets, and read again.
+pub fn inflate(input: &[u8]) {
+    let Some(([mode, cuts @ ..], octets)) = input.split_first_chunk::<4>() else { return };
+    let agreed = agree(8 + (mode >> 2 & 7));
+    let opcode = if mode & 2 == 0 { 2 } else { 1 };
+    let frames = match mode & 1 {
+        0 => frame(0xc0 | opcode, octets),
+        _ => octets.to_vec(),
+    };
+    let read = |pieces: &[&[u8]], landing| {
+        decode(Version::Rfc6455, agreed, pieces.iter().copied(), landing)
+    };
+    let whole = read(&[&frames], false);
+    let cut: Vec<&[u8]> = pieces(&frames, *cuts).collect();
+    for landing in [false, true] {
+        assert_eq!(read(&cut, landing), whole, "in pieces, landing: {landing}");
+    }
+    // The length of one frame is known before any of it has come.
+    if mode & 1 == 0 && octets.len() <= LIMITS.message {
+        let mut fragments: Vec<&[u8]> = pieces(octets, *cuts).take(40).collect();
+        let taken = fragments.iter().map(|fragment| fragment.len()).sum();
+        fragments.push(&octets[taken..]);
+        let last = fragments.len() - 1;
+        let frames = fragments.iter().enumerate().flat_map(|(place, fragment)| {
+            let first = if place == 0 { 0x40 | opcode } else { 0 };
+            frame(if place == last { 0x80 | first } else { first }, fragment)
+        });
+        let frames: Vec<u8> = frames.collect();
+        assert_eq!(read(&[&frames], false), whole, "in fragments");
+    }
+    for seen in &whole {
+        match seen {
+            Seen::Text(text) => check_deflated(agreed, text[..].into(), seen),
+            Seen::Binary(octets) => check_deflated(agreed, octets[..].into(), seen),
+            _ => {}
+        }
+    }
+}
+
+fn agree(window_bits: u8) -> Option<Agreed> {
+    let offer = format!("permessage-deflate; server_max_window_bits={window_bits}");
+    let agreed = deflate::agree([offer.as_bytes()].into_iter());
+    assert!(agreed.is_some());
+    agreed
+}
+
+fn check_deflated(agreed: Option<Agreed>, message: Message<'_>, seen: &Seen) {
+    assert!(message.as_bytes().len() <= LIMITS.message);
+    let mut pool = Pool::new(Some(Deflate { threshold: 1, ..Deflate::default() }));
+    let framing = Framing::of(Version::Rfc6455, agreed);
+    let mut made = Vec::new();
+    assert!(framing.encode(message, &mut pool, &mut made));
+    assert!(made.len() <= message.as_bytes().len() + 10);
+    let mut again = Vec::new();
+    assert!(framing.encode(message, &mut pool, &mut again));
+    assert!(made == again, "the message before is remembered");
+    mask(&mut made);
+    let back = decode(Version::Rfc6455, agreed, [&made[..]], true);
+    assert_eq!(back, std::slice::from_ref(seen));
+}
+
+/// A client's frame.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = match payload.len() {
+        len @ 0..=125 => vec![first, len as u8],
+        len => [&[first, 126][..], &(len as u16).to_be_bytes()].concat(),
+    };
+    frame.extend_from_slice(payload);
+    mask(&mut frame);
+    frame
 }
 
 fn encode(version: Version, message: Message<'_>) -> Vec<u8> {
@@ -354,8 +435,8 @@ fn mask(frame: &mut Vec<u8>) {
 /// `mode[1] cuts[3] octets`: a connection comes to the same end, with the same octets sent and the
 /// same calls made on the way, however the peer's octets arrive.
 ///
-/// The low three bits of the mode say which opening is sent in front: of the five versions, or
-/// none. With bit 3 the end of the stream comes with the last octets, else after they were
+/// The low three bits of the mode say which opening is sent in front: of the five versions, of the
+/// last of them with an offer to compress, or none. With bit 3 the end of the stream comes with the last octets, else after they were
 /// answered. With bit 4 pages of all origins may connect, through a proxy that is believed.
 ///
 /// What the peer sees in any case: every octet up to the end of our stream. What may differ:
@@ -402,7 +483,9 @@ const OPENINGS: [&[u8]; 8] = [
     b"GET /demo HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: example.com\r\n\
       Origin: http://example.com\r\n\r\n",
     b"",
-    b"",
+    b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+      Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n\
+      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
     b"",
 ];
 
@@ -521,6 +604,7 @@ impl Talk {
             max_connections: Some(2),
             origins: vec![if open { OriginRule::Any } else { OriginRule::SameHost }],
             trust_proxy: open,
+            deflate: Some(Deflate { threshold: 16, ..Deflate::default() }),
             ..Config::default()
         })
         .unwrap();

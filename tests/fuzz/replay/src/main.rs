@@ -18,10 +18,11 @@ mod seeds;
 
 type Property = fn(&[u8]);
 
-const TARGETS: [(&str, Property); 5] = [
+const TARGETS: [(&str, Property); 6] = [
     ("head", wsloop::fuzzing::head),
     ("hybi", wsloop::fuzzing::hybi),
     ("hixie", wsloop::fuzzing::hixie),
+    ("inflate", wsloop::fuzzing::inflate),
     ("connection", wsloop::fuzzing::connection),
     ("path", wsloop::fuzzing::path),
 ];

@@ -14,6 +14,7 @@ type Seeds = Vec<(&'static str, Vec<u8>)>;
 pub fn all() -> Seeds {
     let mut seeds = Seeds::new();
     frames(&mut seeds);
+    deflated(&mut seeds);
     handshakes(&mut seeds);
     heads(&mut seeds);
     paths(&mut seeds);
@@ -112,6 +113,47 @@ fn large_frames(seeds: &mut Seeds) {
     }
     for (kind, len) in [(0, 1024), (0, 1025), (1, 1024), (1, 1025)] {
         in_pieces(seeds, "hixie", &[1], &[&[kind], &payload[..len], b"\xff\x00a\xff"].concat());
+    }
+}
+
+/// Compressed payloads (RFC 7692 section 7.2.3), whole and spoilt, and frames that hold them.
+fn deflated(seeds: &mut Seeds) {
+    let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+    let stored = |octets: &[u8]| {
+        let len = octets.len() as u16;
+        [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), octets].concat()
+    };
+    // A block of the fixed code: `a`, then runs of 258 more of it.
+    let bomb =
+        [&[0x4a, 0x1c, 0x05, 0xa3][..], &[0x60, 0x14, 0x8c, 0x82, 0x51].repeat(200)].concat();
+    for payload in [
+        hello.to_vec(),
+        hello[..6].to_vec(),
+        b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00".to_vec(),
+        b"\xf3\x48\xcd\xc9\xc9\x07\x00\xf3\x48\xcd\xc9\xc9\x07\x00".to_vec(),
+        b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00".to_vec(),
+        b"\x00".to_vec(),
+        b"\x02\x13\x00".to_vec(),
+        [stored("\u{20ac}".repeat(300).as_bytes()), vec![0]].concat(),
+        [stored(b"\xe2\x82"), stored(b""), stored(b"\xac"), vec![0]].concat(),
+        [stored(&[b'x'; 1024]), vec![0]].concat(),
+        [stored(&[b'x'; 1025]), vec![0]].concat(),
+        bomb,
+    ] {
+        for mode in [0, 2, 6, 30] {
+            in_pieces(seeds, "inflate", &[mode], &payload);
+        }
+        let frames = [
+            masked(0xc1, &payload),
+            masked(0x42, &payload[..1]),
+            masked(0x89, b"ping"),
+            masked(0x80, &payload[1..]),
+            masked(0x81, b"plain"),
+        ]
+        .concat();
+        in_pieces(seeds, "inflate", &[1], &frames);
+        in_pieces(seeds, "connection", &[6], &frames);
+        in_pieces(seeds, "connection", &[6 + 8], &frames);
     }
 }
 
