@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
 # Independent clients against the binary: plain sockets, PyPI `websockets`, npm `ws`.
-# Usage: run.sh WSLOOP_BINARY      (needs python3 with venv, node, npm; installs into a temporary folder)
+# Usage: run.sh WSLOOP_BINARY             (needs python3 with venv, node, npm; installs into a temporary folder)
+#        run.sh WSLOOP_BINARY deflate     compressed, for a binary with the feature; more checks of that
 set -euo pipefail
-[ $# = 1 ] || { echo "usage: run.sh WSLOOP_BINARY" >&2; exit 2; }
+case $#-${2-plain} in
+1-plain) flags=() ;;
+2-deflate) flags=(--deflate) ;;
+*) echo "usage: run.sh WSLOOP_BINARY [deflate]" >&2 && exit 2 ;;
+esac
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/interop/server.sh
 . "$here/server.sh"
@@ -12,7 +17,7 @@ python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install -q --disable-pip-version-check -r "$work/requirements.txt"
 npm ci --prefix "$work" --no-audit --no-fund --loglevel=error
 
-start_server "$1"
+start_server "$1" "${flags[@]}"
 failed=0
 echo "== plain sockets"
 python3 "$work/raw.py" "$address" || failed=1
@@ -20,5 +25,11 @@ echo "== websockets (Python)"
 "$work/venv/bin/python" "$work/client.py" "ws://$address" || failed=1
 echo "== ws (Node)"
 node "$work/client.mjs" "ws://$address" || failed=1
+if [ "${2-}" = deflate ]; then
+    echo "== all settings of permessage-deflate: websockets"
+    "$work/venv/bin/python" "$work/deflate.py" "ws://$address" || failed=1
+    echo "== all settings of permessage-deflate: ws"
+    node "$work/deflate.mjs" "ws://$address" || failed=1
+fi
 stop_server || failed=1
 exit "$failed"

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Chromium and permessage-deflate, against a binary with the feature.
+# Usage: deflate.sh WSLOOP_BINARY      (needs node, npm, chromium; installs into a temporary folder)
+set -euo pipefail
+[ $# = 1 ] || { echo "usage: deflate.sh WSLOOP_BINARY" >&2; exit 2; }
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/interop/server.sh
+. "$here/../interop/server.sh"
+
+mkdir "$work/browser"
+cp "$here"/*.mjs "$here"/*.json "$work/browser"
+npm ci --prefix "$work/browser" --no-audit --no-fund --loglevel=error
+
+start_server "$1" --deflate
+failed=0
+node "$work/browser/deflate.mjs" "http://$address" || failed=1
+stop_server || failed=1
+exit "$failed"
