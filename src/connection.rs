@@ -133,6 +133,8 @@ pub(crate) struct Connection {
     pub(crate) pressed: bool,
     /// The handler wants nothing read.
     pub(crate) paused: bool,
+    /// So much was inflated this turn that the rest waits for the next.
+    pub(crate) sated: bool,
     /// Our close frame is queued.
     pub(crate) close_sent: bool,
     /// Nothing will be queued behind what is: when it is written, the connection ends.
@@ -180,6 +182,7 @@ impl Connection {
             blocked: false,
             pressed: false,
             paused: false,
+            sated: false,
             close_sent: false,
             last_words: false,
             linger: false,
@@ -210,7 +213,7 @@ impl Connection {
 
     /// Whether octets that came in have to wait.
     pub(crate) fn is_holding(&self) -> bool {
-        self.paused || (matches!(self.inbox, Inbox::Head(_)) && self.outbox.is_busy())
+        self.paused || self.sated || (matches!(self.inbox, Inbox::Head(_)) && self.outbox.is_busy())
     }
 
     pub(crate) fn rare(&self) -> Option<&Rare> {

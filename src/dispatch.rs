@@ -18,6 +18,9 @@ use crate::proto::{Decoder, Event, take};
 use crate::response::Response;
 use crate::server::Server;
 
+/// Most octets inflated from one read: a few that came may be a thousand times as many.
+const INFLATE_BUDGET: usize = 1024 * 1024;
+
 impl Server {
     /// Takes in octets that were read; all of them, but where the connection has to wait. There
     /// may be none, when a message has come whole by another way.
@@ -230,24 +233,35 @@ impl Server {
 
     /// Cuts frames out of the input and calls the handler for each message. The decoder is out of
     /// the connection meanwhile, so that the handler can reach every connection, this one too.
-    /// Gives back what has to wait because the handler paused this one.
+    /// Gives back what has to wait because the handler paused this one, or because so much was
+    /// inflated that it is the others' turn.
     fn take_frames<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
         let limits = self.engine.config.limits();
         let Some(conn) = self.engine.get_mut(id) else { return &mut [] };
         let (route, mut open) = (conn.route, conn.is_open());
+        let mut share = if conn.deflate.is_some() { INFLATE_BUDGET } else { usize::MAX };
         let Some(handler) = self.routes.handler(route) else { return &mut [] };
         let Inbox::Frames(mut decoder) = std::mem::replace(&mut conn.inbox, Inbox::Lent) else {
             return &mut [];
         };
         while let Some(event) = decoder.next(&mut input, &limits, &mut self.engine.pool) {
+            if let Event::Message(message) = &event {
+                share = share.saturating_sub(message.as_bytes().len());
+            }
             // What was sent before the peer saw our close is dropped, as the browser drops it.
             if open || !matches!(event, Event::Message(_) | Event::Pong(_)) {
                 take_event(handler, &mut self.engine, id, route, event);
             }
-            match self.engine.get(id) {
+            match self.engine.get_mut(id) {
                 Some(conn) if conn.paused => break,
-                Some(conn) if matches!(conn.inbox, Inbox::Lent) => open = conn.is_open(),
+                Some(conn) if matches!(conn.inbox, Inbox::Lent) => {
+                    open = conn.is_open();
+                    conn.sated = share == 0;
+                }
                 _ => return &mut [],
+            }
+            if share == 0 {
+                break;
             }
         }
         if let Some(conn) = self.engine.get_mut(id).filter(|c| matches!(c.inbox, Inbox::Lent)) {
@@ -334,6 +348,48 @@ mod tests {
                 let (status, pieces) = (format!("HTTP/1.1 {status} "), head.split_at(cut));
                 assert!(answer(&[pieces.0, pieces.1]).starts_with(&status), "{place} {cut}");
             }
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn messages_that_inflate_to_much_are_taken_in_over_several_turns() {
+        use std::cell::Cell;
+        use std::rc::Rc;
+
+        use crate::context::Context;
+        use crate::proto::Message;
+
+        let deflate = Some(crate::proto::deflate::Deflate::default());
+        let mut server = Server::new(Config { deflate, ..Config::default() }).unwrap();
+        let count = Rc::new(Cell::new(0));
+        let counter = count.clone();
+        server.route("/", move |_: &mut Context<'_>, message: Message<'_>| {
+            assert_eq!(message.as_bytes().len(), 400_000);
+            counter.set(counter.get() + 1);
+        });
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let ours = Stream::Unix(mio::net::UnixStream::from_std(ours));
+        server.engine.admit(server.poll.registry(), ours, None).unwrap();
+        peer.write_all(
+            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Extensions: permessage-deflate\r\n\
+              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        )
+        .unwrap();
+        server.turn(Some(Duration::ZERO)).unwrap();
+        let (mut payload, mut deflater) = (vec![0; 1000], zlib_rs::Deflate::new(9, false, 15));
+        deflater.compress(&[0; 400_000], &mut payload, zlib_rs::DeflateFlush::SyncFlush).unwrap();
+        let len = deflater.total_out() as u16 - 4;
+        payload.truncate(usize::from(len));
+        let frame = [&[0xc2, 0xfe][..], &len.to_be_bytes(), &[0; 4], &payload].concat();
+        peer.write_all(&frame.repeat(20)).unwrap();
+        for turn in 1..=7 {
+            server.turn(Some(Duration::ZERO)).unwrap();
+            // The third is over a megabyte.
+            assert_eq!(count.get(), 20.min(3 * turn));
+            assert_eq!(server.poll_timeout() == Some(Duration::ZERO), count.get() < 20);
         }
     }
 }

@@ -95,6 +95,9 @@ impl Server {
                 break;
             }
         }
+        if let Some(conn) = self.engine.get_mut(id) {
+            conn.sated = false;
+        }
         self.engine.wake_reader(id);
         self.receive = receive;
     }
