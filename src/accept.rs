@@ -146,8 +146,14 @@ impl Acceptor {
         let port = &mut self.ports[place];
         match port.listener.accept() {
             Ok((stream, addr)) => {
-                let purpose = self.ports[place].purpose;
-                if let Err(error) = self.admit(purpose, stream, addr, registry, engine) {
+                let (purpose, secure) = (port.purpose, port.listener.is_secure());
+                let stream = match &engine.config.tls {
+                    Some(tls) if secure => stream.with_tls(tls, b""),
+                    _ => Ok(stream),
+                };
+                let admitted = stream
+                    .and_then(|stream| self.admit(purpose, stream, addr, registry, engine));
+                if let Err(error) = admitted {
                     warn!("a client cannot be watched: {error}");
                 }
             }

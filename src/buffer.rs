@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 use crate::pool::Pool;
-use crate::transport::Stream;
+use crate::transport::{Stream, Taken};
 
 /// Most slices in one system call.
 const MAX_SLICES: usize = 16;
@@ -118,7 +118,7 @@ impl Outbox {
     /// are read to.
     pub(crate) fn flush(
         &mut self,
-        stream: &Stream,
+        stream: &mut Stream,
         scratch: &mut [u8],
         pool: &mut Pool,
         counter: &mut u64,
@@ -186,7 +186,7 @@ impl Queue {
 
     fn flush(
         &mut self,
-        stream: &Stream,
+        stream: &mut Stream,
         scratch: &mut [u8],
         pool: &mut Pool,
         counter: &mut u64,
@@ -196,28 +196,28 @@ impl Queue {
             if total >= WRITE_BUDGET {
                 return Ok(Flushed::Budget);
             }
-            let (offered, taken) = match self.write_some(stream, scratch) {
-                Ok(outcome) => outcome,
+            let taken = match self.write_some(stream, scratch) {
+                Ok(taken) => taken,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (1, 0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Taken::NOTHING,
                 Err(error) => return Err(error),
             };
-            self.advance(taken, pool);
-            total += taken;
-            *counter += taken as u64;
+            self.advance(taken.octets, pool);
+            total += taken.octets;
+            *counter += taken.octets as u64;
             // A short write is as good as WouldBlock: the kernel will say when there is room.
-            if taken < offered {
-                return Ok(Flushed::Blocked { progress: total > 0 });
+            if taken.blocked {
+                return Ok(Flushed::Blocked { progress: taken.progress || total > 0 });
             }
         }
         Ok(Flushed::All)
     }
 
-    /// One system call: how many octets were offered, how many taken.
-    fn write_some(&self, stream: &Stream, scratch: &mut [u8]) -> io::Result<(usize, usize)> {
+    /// Offers as much as one call takes.
+    fn write_some(&self, stream: &mut Stream, scratch: &mut [u8]) -> io::Result<Taken> {
         if self.chunks.is_empty() {
             let octets = self.tail.get(self.written..).unwrap_or_default();
-            return Ok((octets.len(), stream.write_one(octets)?));
+            return stream.write_one(octets);
         }
         if let Some(Chunk::File { file, offset, left }) = self.chunks.front() {
             let want = scratch.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -226,10 +226,10 @@ impl Queue {
                 let message = "the file ended before the length that was announced";
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
             }
-            return Ok((read, stream.write_one(&scratch[..read])?));
+            return stream.write_one(&scratch[..read]);
         }
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let (mut count, mut offered, mut skip) = (0, 0, self.written);
+        let (mut count, mut skip) = (0, self.written);
         // The tail too, unless a file comes before it.
         let tail =
             self.chunks.iter().all(|chunk| chunk.octets().is_some()).then_some(&self.tail[..]);
@@ -237,11 +237,10 @@ impl Queue {
         for (slice, octets) in slices.iter_mut().zip(octets) {
             let octets = octets.get(skip..).unwrap_or_default();
             *slice = IoSlice::new(octets);
-            offered += octets.len();
             count += 1;
             skip = 0;
         }
-        Ok((offered, stream.write(&slices[..count])?))
+        stream.write(&slices[..count])
     }
 
     /// Drops what was written from the front.
@@ -287,7 +286,7 @@ mod tests {
         (Stream::Unix(mio::net::UnixStream::from_std(ours)), theirs)
     }
 
-    fn flush(outbox: &mut Outbox, stream: &Stream) -> Flushed {
+    fn flush(outbox: &mut Outbox, stream: &mut Stream) -> Flushed {
         outbox.flush(stream, &mut [0; 1000], &mut Pool::default(), &mut 0).unwrap()
     }
 
@@ -298,8 +297,8 @@ mod tests {
         outbox.append(&mut pool, 0, |out| out.extend_from_slice(b"cd"));
         outbox.append(&mut pool, 0, |_| {});
         assert_eq!(outbox.queue.as_ref().map(|queue| (queue.tail.len(), queue.len)), Some((4, 4)));
-        let (stream, mut peer) = pair();
-        assert_eq!(flush(&mut outbox, &stream), Flushed::All);
+        let (mut stream, mut peer) = pair();
+        assert_eq!(flush(&mut outbox, &mut stream), Flushed::All);
         assert!(outbox.is_empty());
         let mut got = [0; 4];
         peer.read_exact(&mut got).unwrap();
@@ -322,15 +321,15 @@ mod tests {
         outbox.append(&mut pool, 0, |out| out.extend_from_slice(b"tail"));
         assert_eq!(outbox.len(), 400_008);
 
-        let (stream, mut peer) = pair();
-        assert!(matches!(flush(&mut outbox, &stream), Flushed::Blocked { progress: true }));
-        assert_eq!(flush(&mut outbox, &stream), Flushed::Blocked { progress: false });
+        let (mut stream, mut peer) = pair();
+        assert!(matches!(flush(&mut outbox, &mut stream), Flushed::Blocked { progress: true }));
+        assert_eq!(flush(&mut outbox, &mut stream), Flushed::Blocked { progress: false });
         let mut got = Vec::new();
         let mut piece = vec![0; 7000];
         while !outbox.is_empty() {
             let n = peer.read(&mut piece).unwrap();
             got.extend_from_slice(&piece[..n]);
-            flush(&mut outbox, &stream);
+            flush(&mut outbox, &mut stream);
         }
         drop(stream);
         peer.read_to_end(&mut got).unwrap();
@@ -341,9 +340,9 @@ mod tests {
 
     #[test]
     fn a_file_that_shrinks_is_an_error() {
-        let (mut outbox, (stream, _peer)) = (Outbox::default(), pair());
+        let (mut outbox, (mut stream, _peer)) = (Outbox::default(), pair());
         outbox.append_file(&mut Pool::default(), File::open("/dev/null").unwrap(), 0, 1);
-        let error = outbox.flush(&stream, &mut [0; 10], &mut Pool::default(), &mut 0).unwrap_err();
+        let error = outbox.flush(&mut stream, &mut [0; 10], &mut Pool::default(), &mut 0).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -6,6 +6,7 @@ use crate::origin::OriginRule;
 use crate::proto::Limits;
 use crate::proto::deflate::Deflate;
 use crate::timer::{Millis, NEVER, millis};
+use crate::tls::Tls;
 
 /// What a server allows its peers. All limits are finite.
 ///
@@ -82,6 +83,16 @@ pub struct Config {
     pub deflate: Option<Deflate>,
     #[cfg(not(feature = "deflate"))]
     pub(crate) deflate: Option<Deflate>,
+    /// The certificate for TLS (`wss://`, `https://`). Default `None`: plain. With one, TCP is
+    /// listened on for TLS, where the address does not say otherwise: see
+    /// [`Server::listen`](crate::Server::listen).
+    ///
+    /// The handshake of TLS counts into `handshake_timeout`. A client that takes nothing has up to
+    /// 64 KiB of what it was sent encrypted already, beside `max_backlog`.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Tls>,
+    #[cfg(not(feature = "tls"))]
+    pub(crate) tls: Option<Tls>,
 }
 
 /// What becomes of a connection whose backlog is full.
@@ -115,6 +126,7 @@ impl Default for Config {
             secure_proxy: false,
             trust_proxy: false,
             deflate: None,
+            tls: None,
         }
     }
 }

@@ -5,15 +5,16 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
-use crate::buffer::Outbox;
+use crate::buffer::{Flushed, Outbox};
 use crate::config::Times;
 use crate::engine::{ConnId, RouteId};
 use crate::feed::Lines;
 use crate::peer_addr::PeerAddr;
+use crate::pool::Pool;
 use crate::proto::deflate::Agreed;
 use crate::proto::{Decoder, Framing, Version};
 use crate::timer::{Millis, NEVER};
-use crate::transport::Stream;
+use crate::transport::{Got, Stream};
 
 /// Where a connection stands, in the words of the browser's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +90,8 @@ pub(crate) struct Rare {
 #[derive(Debug)]
 pub(crate) struct Fresh {
     pub(crate) octets: usize,
-    /// There was room for no more, so there may be more.
-    pub(crate) filled: bool,
+    /// There may be more.
+    pub(crate) more: bool,
     /// They went into a message; these lay behind it. Otherwise all are in the receive buffer.
     pub(crate) behind: Option<Vec<u8>>,
 }
@@ -237,24 +238,40 @@ impl Connection {
     /// One read: into a large message that is under way, or else into the receive buffer.
     pub(crate) fn read(&mut self, receive: &mut [u8]) -> io::Result<Fresh> {
         if let Inbox::Frames(decoder) = &mut self.inbox
+            && !self.stream.is_tls()
             && let Some(message) = decoder.landing()
         {
             let room = message.capacity() - message.len();
             let octets = self.stream.read_onto(message)?;
             let behind = Some(decoder.landed(octets));
-            return Ok(Fresh { octets, filled: octets == room, behind });
+            return Ok(Fresh { octets, more: octets == room, behind });
         }
-        let octets = self.stream.read(receive)?;
-        Ok(Fresh { octets, filled: octets == receive.len(), behind: None })
+        let Got { octets, more } = self.stream.read(receive)?;
+        Ok(Fresh { octets, more, behind: None })
     }
 
     /// Has the kernel take what it will of these parts, if nothing waits before them; how much.
-    pub(crate) fn offer(&self, parts: [&[u8]; 3]) -> usize {
-        if !self.outbox.is_empty() || self.blocked {
+    pub(crate) fn offer(&mut self, parts: [&[u8]; 3]) -> usize {
+        if !self.outbox.is_empty() || self.blocked || self.stream.is_tls() {
             return 0;
         }
         // An error is none yet: the parts are queued, and the flush meets it again.
-        self.stream.write(&parts.map(IoSlice::new)).unwrap_or(0)
+        self.stream.write(&parts.map(IoSlice::new)).map_or(0, |taken| taken.octets)
+    }
+
+    /// Writes what the kernel takes of what waits, within the budget, and counts it.
+    pub(crate) fn flush(
+        &mut self,
+        scratch: &mut [u8],
+        pool: &mut Pool,
+        counter: &mut u64,
+    ) -> io::Result<Flushed> {
+        let flushed = self.outbox.flush(&mut self.stream, scratch, pool, counter)?;
+        if flushed != Flushed::All {
+            return Ok(flushed);
+        }
+        let taken = if self.last_words { self.stream.close()? } else { self.stream.flush()? };
+        Ok(if taken.blocked { Flushed::Blocked { progress: taken.progress } } else { flushed })
     }
 
     /// Whether there may be something to read that anybody wants.
@@ -268,6 +285,10 @@ impl Connection {
         let stall = if self.blocked { after(self.taken, times.stall) } else { NEVER };
         let stall = (stall, Overdue::Stall);
         match self.ready_state {
+            // Nothing else can be on its way yet.
+            ReadyState::Connecting if self.stream.is_handshaking() => {
+                (after(self.since, times.handshake), Overdue::Handshake)
+            }
             // A response is on its way, or the refusal of a late request.
             ReadyState::Connecting if !self.outbox.is_empty() => stall,
             ReadyState::Connecting => (after(self.since, times.handshake), Overdue::Handshake),

@@ -106,9 +106,12 @@ impl Server {
         }
     }
 
-    /// Whether the client's connection is TLS, as far as a proxy in front says so.
-    fn is_secure(&self, request: &Request<'_>) -> bool {
+    /// Whether the client's connection is TLS: here, or as far as a proxy in front says so.
+    fn is_secure(&self, id: ConnId, request: &Request<'_>) -> bool {
         let config = &self.engine.config;
+        if self.engine.get(id).is_some_and(|conn| conn.stream.is_tls()) {
+            return true;
+        }
         let said = || request.header("X-Forwarded-Proto").is_some_and(|proto| proto == "https");
         config.secure_proxy || (config.trust_proxy && said())
     }
@@ -153,7 +156,7 @@ impl Server {
         let Some(route) = self.routes.find(request.path()) else {
             return Err(Response::text(404, "no WebSocket is served at this path\n"));
         };
-        let (origin, secure) = (offer.origin(), self.is_secure(request));
+        let (origin, secure) = (offer.origin(), self.is_secure(id, request));
         if !admitted(&self.engine.config.origins, origin, request.header("Host"), secure) {
             let origin = origin.unwrap_or_default().escape_ascii();
             warn!("#{} refused: pages of {origin} may not connect", id.serial());
@@ -180,7 +183,7 @@ impl Server {
         route: RouteId,
         protocol: Option<Box<str>>,
     ) {
-        let secure = self.is_secure(&offer.request);
+        let secure = self.is_secure(id, &offer.request);
         let deflate = offer.agree(self.engine.config.deflate);
         self.engine.append(id, |out| offer.accept(protocol.as_deref(), deflate, secure, out));
         let Some(conn) = self.engine.get_mut(id).filter(|conn| !conn.is_ending()) else {

@@ -287,7 +287,7 @@ impl Engine {
             return false;
         };
         let counter = &mut self.stats.bytes_out;
-        match conn.outbox.flush(&conn.stream, scratch, &mut self.pool, counter) {
+        match conn.flush(scratch, &mut self.pool, counter) {
             Ok(Flushed::All) => return self.flushed_all(id),
             Ok(Flushed::Budget) => {
                 conn.taken = now;

@@ -144,7 +144,7 @@ pub(crate) fn find_head_end(buf: &[u8], searched: usize) -> HeadEnd {
 /// to what cannot become one within `max` octets.
 pub(crate) fn head_end(buf: &[u8], searched: usize, max: usize) -> Result<Option<usize>, Response> {
     if !may_begin(buf) {
-        return Err(bad_request("no HTTP request begins like this; TLS is not spoken"));
+        return Err(bad_request("no HTTP request begins like this; TLS is not spoken here"));
     }
     match find_head_end(buf, searched) {
         HeadEnd::At(end) if end <= max => Ok(Some(end)),

@@ -61,6 +61,8 @@ mod server;
 mod signals;
 mod stats;
 mod timer;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
 mod transport;
 mod turn;
 
@@ -87,4 +89,6 @@ pub use sending::SendStatus;
 pub use server::Server;
 pub use stats::Stats;
 pub use timer::TimerId;
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 pub use transport::ListenAddr;

@@ -22,6 +22,7 @@ use crate::routes::Routes;
 use crate::signals::Signals;
 use crate::stats::Stats;
 use crate::timer::Millis;
+use crate::tls::Tls;
 use crate::transport::{ListenAddr, Listener, Stream};
 
 pub(crate) const WAKER: Token = Token(usize::MAX);
@@ -117,11 +118,29 @@ impl Server {
     /// address of that name that can be had) or `unix:/path`. Port 0 lets the system choose; the
     /// answer tells which. A Unix socket that a dead server left behind is replaced.
     ///
+    /// TLS is spoken on TCP if the server has a certificate ([`Config::tls`]). An address may also
+    /// say so itself: `wss://0.0.0.0:443`, and `ws://0.0.0.0:80` for a plain one beside it.
+    ///
     /// # Errors
-    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if another server listens there, and whatever else
-    /// the system says.
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if another server listens there,
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for `wss://` without a certificate, and
+    /// whatever else the system says.
     pub fn listen(&mut self, addr: &str) -> io::Result<ListenAddr> {
-        self.open_port(addr, Purpose::Clients)
+        let certified = self.engine.config.tls.is_some();
+        let (addr, secure) = match (addr.strip_prefix("ws://"), addr.strip_prefix("wss://")) {
+            (Some(plain), _) => (plain, false),
+            (_, Some(secure)) => (secure, true),
+            _ => (addr, certified),
+        };
+        if secure && !certified {
+            let missing = "TLS needs a certificate";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, missing));
+        }
+        let mut listener = Listener::bind(addr)?;
+        if secure {
+            listener.secure();
+        }
+        self.add_port(listener, Purpose::Clients)
     }
 
     /// Listens on one more address for sources of lines: whatever connects there, such as `nc` or a
@@ -134,7 +153,7 @@ impl Server {
     /// route.
     pub fn feed(&mut self, addr: &str, path: &str) -> io::Result<ListenAddr> {
         let route = self.named_route(path)?;
-        self.open_port(addr, Purpose::Feed(route))
+        self.add_port(Listener::bind(addr)?, Purpose::Feed(route))
     }
 
     /// Hands the lines of standard input to the handler of a route. Where it ends, the server goes
@@ -153,17 +172,23 @@ impl Server {
 
     /// Takes over a socket that listens already: one that systemd or a parent process hands down,
     /// or whose options the program has set. TCP or Unix, a stream. It is made non-blocking, which
-    /// everybody sees who shares it; the path of a Unix socket is not removed in the end.
+    /// everybody sees who shares it; the path of a Unix socket is not removed in the end. TLS is
+    /// spoken on TCP if the server has a certificate.
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is no such socket.
     pub fn listen_fd(&mut self, fd: OwnedFd) -> io::Result<ListenAddr> {
-        self.add_port(Listener::from_fd(fd)?, Purpose::Clients)
+        let mut listener = Listener::from_fd(fd)?;
+        if self.engine.config.tls.is_some() {
+            listener.secure();
+        }
+        self.add_port(listener, Purpose::Clients)
     }
 
     /// Takes over a socket that is connected to a client: TCP or Unix, a stream. `read` is what
     /// the program has read from it, the beginning of a request; there may be none. The socket
-    /// is made non-blocking, which everybody sees who shares it.
+    /// is made non-blocking, which everybody sees who shares it. If the server has a certificate,
+    /// the client on a TCP socket is to speak TLS, and so is what was read of it.
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is no such socket.
@@ -172,13 +197,13 @@ impl Server {
             return Err(io::Error::other("the server is stopping"));
         }
         let (stream, addr) = Stream::from_fd(fd)?;
+        let (stream, read) = match (&self.engine.config.tls, stream) {
+            (Some(tls), stream @ Stream::Tcp(_)) => (stream.with_tls(tls, read)?, &[][..]),
+            (_, stream) => (stream, read),
+        };
         self.acceptor.adopt(stream, addr, read, self.poll.registry(), &mut self.engine)?;
         self.set_alarm();
         Ok(())
-    }
-
-    fn open_port(&mut self, addr: &str, purpose: Purpose) -> io::Result<ListenAddr> {
-        self.add_port(Listener::bind(addr)?, purpose)
     }
 
     fn add_port(&mut self, listener: Listener, purpose: Purpose) -> io::Result<ListenAddr> {
@@ -222,13 +247,34 @@ impl Server {
         self.site = Site::Embedded(files);
     }
 
-    /// Stops the server when SIGTERM or SIGINT arrives; a second one ends the process at once.
+    /// Has clients that connect from now on be shown another certificate; those who are connected
+    /// notice nothing. For a server that had none, the addresses it listens on stay plain.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&mut self, tls: Tls) {
+        self.engine.config.tls = Some(tls);
+    }
+
+    /// The same with the certificate's own files, read anew: they may have been renewed.
+    ///
+    /// # Errors
+    /// As [`Tls::from_files`], and the old certificate stays;
+    /// [`Unsupported`](io::ErrorKind::Unsupported) if the server has none, or it came from no file.
+    pub fn reload_tls(&mut self) -> io::Result<()> {
+        let none = || io::Error::new(io::ErrorKind::Unsupported, "there is no certificate");
+        let tls = self.engine.config.tls.as_ref().ok_or_else(none)?.reloaded()?;
+        self.engine.config.tls = Some(tls);
+        Ok(())
+    }
+
+    /// Stops the server when SIGTERM or SIGINT arrives; a second one ends the process at once. On
+    /// SIGHUP the certificate is read anew, if there is one that came from files.
     ///
     /// # Errors
     /// If the system refuses the signal handlers.
     #[cfg(feature = "cli")]
     pub fn stop_on_signals(&mut self) -> io::Result<()> {
-        self.signals = Some(Signals::register(self.poll.registry(), SIGNALS)?);
+        let hangup = self.engine.config.tls.as_ref().is_some_and(Tls::is_from_files);
+        self.signals = Some(Signals::register(self.poll.registry(), SIGNALS, hangup)?);
         Ok(())
     }
 

@@ -1,12 +1,19 @@
-//! SIGTERM and SIGINT as events of the loop.
+//! SIGTERM, SIGINT and SIGHUP as events of the loop.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use mio::{Interest, Registry, Token};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
+
+/// What signals ask for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) reload: bool,
+    pub(crate) stop: bool,
+}
 
 /// Registered signal handlers.
 pub(crate) struct Signals {
@@ -15,8 +22,13 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// From here on the first signal is an event, and the second ends the process, with the exit
-    /// status that shells give to a process that a signal ended.
-    pub(crate) fn register(registry: &Registry, token: Token) -> io::Result<Signals> {
+    /// status that shells give to a process that a signal ended. SIGHUP is left as it was unless
+    /// `hangup` asks for it.
+    pub(crate) fn register(
+        registry: &Registry,
+        token: Token,
+        hangup: bool,
+    ) -> io::Result<Signals> {
         let second = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
             // In this order: the first signal finds the flag unset, and then sets it.
@@ -24,12 +36,20 @@ impl Signals {
             flag::register(signal, Arc::clone(&second))?;
         }
         let mut source = signal_hook_mio::v1_0::Signals::new([SIGTERM, SIGINT])?;
+        if hangup {
+            source.add_signal(SIGHUP)?;
+        }
         registry.register(&mut source, token, Interest::READABLE)?;
         Ok(Signals { source })
     }
 
-    /// Whether a signal has come.
-    pub(crate) fn arrived(&mut self) -> bool {
-        self.source.pending().count() > 0
+    /// What the signals that have come ask for.
+    pub(crate) fn arrived(&mut self) -> Asked {
+        let mut asked = Asked::default();
+        for signal in self.source.pending() {
+            asked.reload |= signal == SIGHUP;
+            asked.stop |= signal != SIGHUP;
+        }
+        asked
     }
 }

@@ -1,8 +1,8 @@
-//! Sockets: where to listen, what was accepted, and the three calls made on it.
+//! Sockets: where to listen, what was accepted, and the calls made on it.
 
 use std::fmt;
 use std::fs;
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -17,13 +17,19 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendFlags, SocketType, sockopt};
 use rustix::stdio::stdin;
 
+use crate::tls::{Session, Tls};
+
 /// Clients the kernel holds ready between two turns; mio asks for 128, which bursts overflow.
 const BACKLOG: i32 = 4096;
 
 /// A socket that clients connect to.
 #[derive(Debug)]
 pub(crate) enum Listener {
-    Tcp(TcpListener),
+    Tcp {
+        socket: TcpListener,
+        /// Whether its clients speak TLS.
+        secure: bool,
+    },
     /// With its path, and which file that is if it is ours to remove.
     Unix(UnixListener, PathBuf, Option<Inode>),
 }
@@ -36,6 +42,8 @@ type Inode = (u64, u64);
 pub enum ListenAddr {
     /// A TCP socket.
     Tcp(SocketAddr),
+    /// A TCP socket on which TLS is spoken: `wss://127.0.0.1:8443`.
+    Tls(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
 }
@@ -44,6 +52,7 @@ impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ListenAddr::Tcp(addr) => write!(f, "ws://{addr}"),
+            ListenAddr::Tls(addr) => write!(f, "wss://{addr}"),
             ListenAddr::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -64,7 +73,7 @@ impl Listener {
         match inspect(&fd, true)? {
             Family::Tcp => {
                 sockopt::set_tcp_nodelay(&fd, true)?;
-                Ok(Listener::Tcp(TcpListener::from_std(fd.into())))
+                Ok(Listener::Tcp { socket: TcpListener::from_std(fd.into()), secure: false })
             }
             Family::Unix => {
                 let listener = UnixListener::from_std(fd.into());
@@ -75,9 +84,21 @@ impl Listener {
         }
     }
 
+    /// From now on its clients speak TLS. Those of a Unix socket never do: they are on this machine.
+    pub(crate) fn secure(&mut self) {
+        if let Listener::Tcp { secure, .. } = self {
+            *secure = true;
+        }
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        matches!(self, Listener::Tcp { secure: true, .. })
+    }
+
     pub(crate) fn local_addr(&self) -> io::Result<ListenAddr> {
         match self {
-            Listener::Tcp(listener) => listener.local_addr().map(ListenAddr::Tcp),
+            Listener::Tcp { socket, secure: false } => socket.local_addr().map(ListenAddr::Tcp),
+            Listener::Tcp { socket, secure: true } => socket.local_addr().map(ListenAddr::Tls),
             Listener::Unix(_, path, _) => Ok(ListenAddr::Unix(path.clone())),
         }
     }
@@ -86,8 +107,8 @@ impl Listener {
     /// among them.
     pub(crate) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
-            Listener::Tcp(listener) => {
-                listener.accept().map(|(stream, addr)| (Stream::Tcp(stream), Some(addr)))
+            Listener::Tcp { socket, .. } => {
+                socket.accept().map(|(stream, addr)| (Stream::Tcp(stream), Some(addr)))
             }
             Listener::Unix(listener, ..) => {
                 listener.accept().map(|(stream, _)| (Stream::Unix(stream), None))
@@ -97,7 +118,7 @@ impl Listener {
 
     pub(crate) fn source(&mut self) -> &mut dyn Source {
         match self {
-            Listener::Tcp(listener) => listener,
+            Listener::Tcp { socket, .. } => socket,
             Listener::Unix(listener, ..) => listener,
         }
     }
@@ -127,7 +148,7 @@ fn bind_tcp(addr: &str) -> io::Result<Listener> {
                 rustix::net::listen(&listener, BACKLOG)?;
                 // Inherited by what is accepted: one call instead of one for each client.
                 sockopt::set_tcp_nodelay(&listener, true)?;
-                return Ok(Listener::Tcp(listener));
+                return Ok(Listener::Tcp { socket: listener, secure: false });
             }
             Err(error) => failure = error,
         }
@@ -183,7 +204,28 @@ fn inspect(fd: &OwnedFd, listening: bool) -> io::Result<Family> {
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// What is read and written goes through the session; the socket carries what that makes of it.
+    Tls(TcpStream, Session),
     Stdin,
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Got {
+    /// None is the end of the stream.
+    pub(crate) octets: usize,
+    /// There may be more.
+    pub(crate) more: bool,
+}
+
+/// What became of octets that were offered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taken {
+    pub(crate) octets: usize,
+    /// The kernel takes no more; it will say when it does.
+    pub(crate) blocked: bool,
+    /// It took something, be it of what a session made of earlier octets.
+    pub(crate) progress: bool,
 }
 
 impl Stream {
@@ -200,40 +242,95 @@ impl Stream {
         }
     }
 
-    pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+    /// The same stream, whose client speaks TLS; a Unix socket stays as it is. Of what the client
+    /// sent, `early` was read already.
+    pub(crate) fn with_tls(self, tls: &Tls, early: &[u8]) -> io::Result<Stream> {
         match self {
-            Stream::Tcp(stream) => (&mut &*stream).read(buf),
-            Stream::Unix(stream) => (&mut &*stream).read(buf),
-            Stream::Stdin => read_stdin(buf),
+            Stream::Tcp(socket) => Ok(Stream::Tls(socket, Session::new(tls, early)?)),
+            other => Ok(other),
         }
     }
 
-    /// Reads behind what a buffer holds, as much as it has room for.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Stream::Tls(..))
+    }
+
+    /// Whether nothing can be read or written yet, since TLS is still being agreed on.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        matches!(self, Stream::Tls(_, session) if session.is_handshaking())
+    }
+
+    /// Reads what has come. `Interrupted` if there was something, but nothing to be had of it yet;
+    /// `Unsupported` if a client speaks HTTP where TLS is spoken: the stream is a plain one from
+    /// then on, so that it can be told.
+    pub(crate) fn read(&mut self, buf: &mut [u8]) -> io::Result<Got> {
+        // What fills the buffer may not be all; what does not has emptied the socket.
+        let room = buf.len();
+        let got = |octets| Got { octets, more: octets == room };
+        match self {
+            Stream::Tcp(stream) => stream.read(buf).map(got),
+            Stream::Unix(stream) => stream.read(buf).map(got),
+            Stream::Stdin => read_stdin(buf).map(got),
+            Stream::Tls(socket, session) => match session.read(socket, buf) {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    if let Stream::Tls(socket, _) = std::mem::replace(self, Stream::Stdin) {
+                        *self = Stream::Tcp(socket);
+                    }
+                    Err(error)
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    // The alert, which is the last that is heard of us. No matter if it fails.
+                    let _ = self.flush();
+                    Err(error)
+                }
+                result => result,
+            },
+        }
+    }
+
+    /// Reads behind what a buffer holds, as much as it has room for. Not for TLS.
     pub(crate) fn read_onto(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         Ok(rustix::io::read(self.as_fd(), rustix::buffer::spare_capacity(buffer))?)
     }
 
-    /// Writes what the kernel takes of these parts. By sendmsg, since writev(2) would end a
-    /// program that leaves SIGPIPE at its default when the peer has gone.
-    pub(crate) fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        if cfg!(miri) {
-            // Which has no sendmsg.
-            let octets: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-            return Ok(rustix::net::send(self.as_fd(), &octets, NO_SIGPIPE)?);
+    /// Writes what is taken of these parts. Those that are not taken must be offered again as they
+    /// are: a session may have made something of them already.
+    pub(crate) fn write(&mut self, parts: &[IoSlice<'_>]) -> io::Result<Taken> {
+        let offered = parts.iter().map(|part| part.len()).sum();
+        match self {
+            Stream::Tls(socket, session) => session.write(&mut Socket(socket.as_fd()), parts),
+            _ => Socket(self.as_fd()).write_vectored(parts).map(|octets| taken(octets, offered)),
         }
-        let mut no_control = SendAncillaryBuffer::default();
-        Ok(rustix::net::sendmsg(self.as_fd(), parts, &mut no_control, NO_SIGPIPE)?)
     }
 
     /// The same of one part, by the shorter way.
-    pub(crate) fn write_one(&self, part: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(self.as_fd(), part, NO_SIGPIPE)?)
+    pub(crate) fn write_one(&mut self, part: &[u8]) -> io::Result<Taken> {
+        match self {
+            Stream::Tls(..) => self.write(&[IoSlice::new(part)]),
+            _ => Socket(self.as_fd()).write(part).map(|octets| taken(octets, part.len())),
+        }
+    }
+
+    /// Writes what a session has to say of itself.
+    pub(crate) fn flush(&mut self) -> io::Result<Taken> {
+        match self {
+            Stream::Tls(..) => self.write(&[]),
+            _ => Ok(taken(0, 0)),
+        }
+    }
+
+    /// Says that nothing comes any more, where there is a way to say so before the socket ends.
+    pub(crate) fn close(&mut self) -> io::Result<Taken> {
+        if let Stream::Tls(_, session) = self {
+            session.close();
+        }
+        self.flush()
     }
 
     /// Sends the end of the stream behind what was written.
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {
         match self {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Tcp(stream) | Stream::Tls(stream, _) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
             Stream::Stdin => Ok(()),
         }
@@ -249,7 +346,9 @@ impl Stream {
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         match self {
-            Stream::Tcp(stream) => registry.register(stream, token, both),
+            Stream::Tcp(stream) | Stream::Tls(stream, _) => {
+                registry.register(stream, token, both)
+            }
             Stream::Unix(stream) => registry.register(stream, token, both),
             Stream::Stdin => {
                 let fd = stdin().as_raw_fd();
@@ -273,6 +372,40 @@ fn read_stdin(buf: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::io::read(stdin(), buf)?)
 }
 
+impl Taken {
+    /// The kernel has no room.
+    pub(crate) const NOTHING: Taken = Taken { octets: 0, blocked: true, progress: false };
+}
+
+/// Of so many octets that were offered to the kernel.
+fn taken(octets: usize, offered: usize) -> Taken {
+    Taken { octets, blocked: octets < offered, progress: octets > 0 }
+}
+
+/// Writes to a socket by sendmsg, since writev(2) would end a program that leaves SIGPIPE at its
+/// default when the peer has gone.
+struct Socket<'a>(BorrowedFd<'a>);
+
+impl Write for Socket<'_> {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(self.0, part, NO_SIGPIPE)?)
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        if cfg!(miri) {
+            // Which has no sendmsg.
+            let octets: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+            return self.write(&octets);
+        }
+        let mut no_control = SendAncillaryBuffer::default();
+        Ok(rustix::net::sendmsg(self.0, parts, &mut no_control, NO_SIGPIPE)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(not(target_vendor = "apple"))]
 const NO_SIGPIPE: SendFlags = SendFlags::NOSIGNAL;
 /// Apple's systems have no such flag; std and mio set SO_NOSIGPIPE on their sockets there.
@@ -282,7 +415,7 @@ const NO_SIGPIPE: SendFlags = SendFlags::empty();
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Tcp(stream) | Stream::Tls(stream, _) => stream.as_fd(),
             Stream::Unix(stream) => stream.as_fd(),
             Stream::Stdin => stdin(),
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use log::{debug, info};
+use log::{debug, error, info};
 use mio::event::Event;
 use mio::{Events, Token};
 
@@ -97,6 +97,10 @@ impl Server {
         }
         if let Some(conn) = self.engine.get_mut(id) {
             conn.sated = false;
+            if conn.stream.is_tls() {
+                // Which may have to answer by itself.
+                self.engine.mark_dirty(id);
+            }
         }
         self.engine.wake_reader(id);
         self.receive = receive;
@@ -117,7 +121,7 @@ impl Server {
             Ok(fresh) => {
                 // A short read has emptied the socket, unless its end was announced with it: that
                 // is announced only once, so read on to find it.
-                conn.readable = fresh.filled || conn.read_closed;
+                conn.readable = fresh.more || conn.read_closed;
                 let more = conn.readable;
                 self.engine.stats.bytes_in += fresh.octets as u64;
                 self.engine.heard(id);
@@ -130,8 +134,13 @@ impl Server {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
             Err(error) => {
                 conn.readable = false;
-                if error.kind() != io::ErrorKind::WouldBlock {
-                    self.engine.drop_now(id, code::ABNORMAL, &error.to_string());
+                match error.kind() {
+                    io::ErrorKind::WouldBlock => {}
+                    io::ErrorKind::Unsupported => self.refuse(id, plain_http(), false),
+                    _ => {
+                        debug!("#{} lost: {error}", id.serial());
+                        self.engine.drop_now(id, code::ABNORMAL, &error.to_string());
+                    }
                 }
                 false
             }
@@ -172,7 +181,14 @@ impl Server {
 
     #[cfg(feature = "cli")]
     fn take_signals(&mut self) {
-        if self.signals.as_mut().is_some_and(Signals::arrived) {
+        let asked = self.signals.as_mut().map(Signals::arrived).unwrap_or_default();
+        if asked.reload {
+            match self.reload_tls() {
+                Ok(()) => info!("the certificate was read anew"),
+                Err(error) => error!("the certificate stays as it is: {error}"),
+            }
+        }
+        if asked.stop {
             self.stop();
         }
     }
@@ -286,4 +302,9 @@ impl Server {
             call(handler, &mut Context::new(&mut self.engine, id, route));
         }
     }
+}
+
+/// For who speaks HTTP where TLS is spoken.
+fn plain_http() -> Response {
+    Response::text(400, "TLS is spoken on this port: the address begins with https:// or wss://\n")
 }

@@ -110,7 +110,7 @@ pub unsafe extern "C" fn wsloop_route(
 /// What C is answered that asked to listen: the port.
 fn port(addr: ListenAddr) -> c_int {
     match addr {
-        ListenAddr::Tcp(addr) => addr.port().into(),
+        ListenAddr::Tcp(addr) | ListenAddr::Tls(addr) => addr.port().into(),
         ListenAddr::Unix(_) => 0,
     }
 }

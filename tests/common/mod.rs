@@ -76,7 +76,7 @@ pub fn listening(config: Config) -> Server {
 
 pub fn tcp_addr(server: &Server) -> SocketAddr {
     match server.local_addr().unwrap() {
-        ListenAddr::Tcp(addr) => addr,
+        ListenAddr::Tcp(addr) | ListenAddr::Tls(addr) => addr,
         ListenAddr::Unix(path) => panic!("{path:?} is no TCP address"),
     }
 }
