@@ -151,8 +151,8 @@ impl Acceptor {
                     Some(tls) if secure => stream.with_tls(tls, b""),
                     _ => Ok(stream),
                 };
-                let admitted = stream
-                    .and_then(|stream| self.admit(purpose, stream, addr, registry, engine));
+                let admitted =
+                    stream.and_then(|stream| self.admit(purpose, stream, addr, registry, engine));
                 if let Err(error) = admitted {
                     warn!("a client cannot be watched: {error}");
                 }

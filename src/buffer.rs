@@ -342,7 +342,8 @@ mod tests {
     fn a_file_that_shrinks_is_an_error() {
         let (mut outbox, (mut stream, _peer)) = (Outbox::default(), pair());
         outbox.append_file(&mut Pool::default(), File::open("/dev/null").unwrap(), 0, 1);
-        let error = outbox.flush(&mut stream, &mut [0; 10], &mut Pool::default(), &mut 0).unwrap_err();
+        let error =
+            outbox.flush(&mut stream, &mut [0; 10], &mut Pool::default(), &mut 0).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -51,7 +51,7 @@ Times (in seconds, fractions allowed)
       --ping-interval S      ping after this much silence; 0 is never        [default: 25]
       --idle-timeout S       end after this much silence; 0 is never          [default: 0]
 
-{deflate}  -q, --quiet                log warnings and errors only
+{tls}{deflate}  -q, --quiet                log warnings and errors only
   -v, --verbose              log more; twice, everything
   -h, --help                 print this
   -V, --version              print the version
@@ -63,6 +63,15 @@ once. Exit status: 0 stopped, 1 an address or a folder cannot be had, 2 wrong us
 ";
 
 /// In the help, if the program can do it.
+const TLS_HELP: &str = "\
+TLS
+      --tls-cert FILE        the certificate and those that vouch for it, PEM; TCP then speaks TLS
+                             where --listen does not say ws://ADDR; read anew on SIGHUP
+      --tls-key FILE         its private key, PEM
+
+";
+
+/// The same.
 const DEFLATE_HELP: &str = "\
 Compression
       --deflate              compress messages for clients that offer permessage-deflate
@@ -71,7 +80,8 @@ Compression
 
 /// What `--help` prints.
 pub fn help() -> String {
-    HELP.replace("{deflate}", if cfg!(feature = "deflate") { DEFLATE_HELP } else { "" })
+    HELP.replace("{tls}", if cfg!(feature = "tls") { TLS_HELP } else { "" })
+        .replace("{deflate}", if cfg!(feature = "deflate") { DEFLATE_HELP } else { "" })
 }
 
 /// What the command line asks for.
@@ -89,6 +99,9 @@ pub struct Options {
     pub feeds: Vec<(String, String)>,
     pub config: Config,
     pub log: LevelFilter,
+    /// The files of the certificate and of its key: both or neither.
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
     /// As given; without it the backlog has room for one largest message.
     max_backlog: Option<usize>,
 }
@@ -195,6 +208,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         feeds: Vec::new(),
         config: Config::default(),
         log: LevelFilter::Info,
+        tls_cert: None,
+        tls_key: None,
         max_backlog: None,
     };
     let mut origins = Vec::new();
@@ -220,6 +235,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let config = &mut options.config;
     let one_message = config.max_message.saturating_add(4096);
     config.max_backlog = options.max_backlog.unwrap_or(config.max_backlog.max(one_message));
+    match (&options.tls_cert, &options.tls_key) {
+        (Some(_), None) => return Err("--tls-cert needs --tls-key".to_string()),
+        (None, Some(_)) => return Err("--tls-key needs --tls-cert".to_string()),
+        _ => {}
+    }
     Ok(Command::Run(Box::new(options)))
 }
 
@@ -241,6 +261,10 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         "--feed" => options.feeds.push(feed(&text(parser, name)?)?),
         "--secure-proxy" => config.secure_proxy = true,
         "--trust-proxy" => config.trust_proxy = true,
+        #[cfg(feature = "tls")]
+        "--tls-cert" => options.tls_cert = Some(value(parser, name)?.into()),
+        #[cfg(feature = "tls")]
+        "--tls-key" => options.tls_key = Some(value(parser, name)?.into()),
         #[cfg(feature = "deflate")]
         "--deflate" => config.deflate = Some(wsloop::Deflate::default()),
         "--max-message" => config.max_message = number(parser, name)?,
@@ -252,9 +276,19 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         }
         "--ping-interval" => config.ping_interval = seconds(parser, name)?,
         "--idle-timeout" => config.idle_timeout = seconds(parser, name)?,
-        _ => return Err(format!("unknown option {name}")),
+        _ => return Err(unknown(name)),
     }
     Ok(())
+}
+
+/// No option, or one of a part that this program was built without.
+fn unknown(name: &str) -> String {
+    let feature = match name {
+        "--tls-cert" | "--tls-key" => "tls",
+        "--deflate" => "deflate",
+        _ => return format!("unknown option {name}"),
+    };
+    format!("{name}: this program was built without it (cargo build --features {feature})")
 }
 
 fn value(parser: &mut lexopt::Parser, name: &str) -> Result<OsString, String> {

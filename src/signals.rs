@@ -24,11 +24,7 @@ impl Signals {
     /// From here on the first signal is an event, and the second ends the process, with the exit
     /// status that shells give to a process that a signal ended. SIGHUP is left as it was unless
     /// `hangup` asks for it.
-    pub(crate) fn register(
-        registry: &Registry,
-        token: Token,
-        hangup: bool,
-    ) -> io::Result<Signals> {
+    pub(crate) fn register(registry: &Registry, token: Token, hangup: bool) -> io::Result<Signals> {
         let second = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
             // In this order: the first signal finds the flag unset, and then sets it.

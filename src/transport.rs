@@ -346,9 +346,7 @@ impl Stream {
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         match self {
-            Stream::Tcp(stream) | Stream::Tls(stream, _) => {
-                registry.register(stream, token, both)
-            }
+            Stream::Tcp(stream) | Stream::Tls(stream, _) => registry.register(stream, token, both),
             Stream::Unix(stream) => registry.register(stream, token, both),
             Stream::Stdin => {
                 let fd = stdin().as_raw_fd();

@@ -91,7 +91,8 @@ impl Program {
 
     /// Its first TCP address.
     pub fn addr(&self) -> SocketAddr {
-        self.listening[0].strip_prefix("ws://").unwrap().parse().unwrap()
+        let (_, addr) = self.listening[0].split_once("://").unwrap();
+        addr.parse().unwrap()
     }
 
     pub fn signal(&self, signal: Signal) {
