@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The C API: installed as README says, and used by C programs.
-# Usage: run.sh      (needs gcc, clang, valgrind, pkg-config, libuv1-dev, libglib2.0-dev, python3)
+# Usage: run.sh      (needs gcc, clang, valgrind, pkg-config, libuv1-dev, libglib2.0-dev, python3, cbindgen)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 work=$(mktemp -d)
@@ -10,8 +10,27 @@ cleanup() {
     rm -rf "$work"
 }
 trap cleanup EXIT
-for tool in gcc clang valgrind pkg-config python3; do
+for tool in gcc clang valgrind pkg-config python3 cbindgen; do
     command -v "$tool" >/dev/null || { echo "run.sh: $tool is missing" >&2; exit 1; }
+done
+
+echo '== header and Rust agree, and where they did not it would be found'
+python3 tests/capi/judge.py src/wsloop.h "$work"
+drifts=(
+    's/uint32_t max_events;/int32_t max_events;/'
+    's/^  uint64_t bytes_in;/  uint64_t bytes_in, more;/'
+    's/\(int wsloop_close(.*\)uint16_t code/\1uint32_t code/'
+    's/WSLOOP_ERR_FULL = -5/WSLOOP_ERR_FULL = -55/'
+    's/typedef uint64_t wsloop_source;/typedef uint32_t wsloop_source;/'
+)
+for drift in "${drifts[@]}"; do
+    sed "$drift" src/wsloop.h > "$work/drift.h"
+    ! cmp -s src/wsloop.h "$work/drift.h" || { echo "run.sh: nothing to $drift" >&2; exit 1; }
+    if python3 tests/capi/judge.py "$work/drift.h" "$work" > "$work/found" 2>&1; then
+        echo "run.sh: not found: $drift" >&2
+        exit 1
+    fi
+    grep -qE 'static assertion failed|conflicting types' "$work/found"
 done
 
 echo '== the lines of README install it, and compile demo/echo.c'
