@@ -53,6 +53,8 @@ for cc in gcc clang; do
         $cc -std=c99 $strict "$file" -o "$work/$(basename "$file" .c)-$cc" $flags
     done
     # shellcheck disable=SC2086
+    $cc -std=c99 $strict -pthread tests/capi/threads.c -o "$work/threads-$cc" $flags
+    # shellcheck disable=SC2086
     $cc -x c++ -std=c++17 $strict tests/capi/hello.cpp -o "$work/hello-$cc" $flags
     "$work/hello-$cc"
 done
@@ -70,6 +72,12 @@ echo '== what the header promises'
 "$work/unit-sanitized"
 valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=all \
     --errors-for-leak-kinds=all "$work/unit-gcc"
+
+echo '== four threads at once'
+"$work/threads-gcc"
+"$work/threads-clang"
+valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=all \
+    --errors-for-leak-kinds=all "$work/threads-gcc"
 
 # start PROGRAM [ARGUMENT…]: sets $pid and $address.
 start() {
