@@ -36,7 +36,7 @@ done
 echo '== the lines of README install it, and compile demo/echo.c'
 export prefix=$work/prefix
 sed -n '/^## Inside a C program/,/^## /p' README.md | sed -n '/^```sh/,/^```/p' | grep -v '^```' > "$work/lines"
-(set -eu; . "$work/lines"; rm echo)
+(set -eu; . "$work/lines"; rm echo echo-static)
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
 flags=$(pkg-config --cflags --libs wsloop)
 strict='-g -D_DEFAULT_SOURCE -Wall -Wextra -pedantic -Werror'
@@ -46,8 +46,14 @@ exported=$(nm -D --defined-only "$prefix/lib/libwsloop.so" | awk '{ print $3 }' 
 named=$(gcc -E -P src/wsloop.h | grep -oE '\bwsloop_[a-z_]+\(' | tr -d '(' | sort -u)
 diff <(echo "$exported") <(echo "$named")
 
-echo '== gcc and clang, C99 and C++17'
+echo '== gcc and clang, C99 and C++17; the programs that people copy, as they come too'
 for cc in gcc clang; do
+    for file in demo/echo.c demo/embed.c; do
+        # shellcheck disable=SC2086
+        $cc -Werror "$file" -o "$work/plain" $flags
+        # shellcheck disable=SC2086
+        $cc -Wall -Wextra -pedantic -Werror "$file" -o "$work/plain" $flags
+    done
     for file in demo/echo.c demo/embed.c tests/capi/unit.c tests/capi/loops.c; do
         # shellcheck disable=SC2086
         $cc -std=c99 $strict "$file" -o "$work/$(basename "$file" .c)-$cc" $flags
@@ -112,6 +118,13 @@ echo '== a loop that ignores the timeout does stall'
 start "$work/loops-gcc" careless
 ! python3 tests/capi/burst.py "$address" 2
 stop TERM
+
+echo '== demo/embed.c: a timer and standard input beside it'
+for program in embed-gcc embed-clang; do
+    python3 tests/capi/embed.py "$work/$program" | tail -n 1
+done
+python3 tests/capi/embed.py valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=all \
+    --errors-for-leak-kinds=all "$work/embed-gcc"
 
 echo '== under valgrind, by five versions'
 start valgrind -q --error-exitcode=9 --leak-check=full "$work/echo-gcc" 127.0.0.1:0
