@@ -33,8 +33,8 @@
  *
  * CALLBACKS may call every function of which no more is said here.  Those marked "not in a
  * callback" do nothing there and answer WSLOOP_ERR_BUSY.  A connection may be closed or
- * terminated in its own callbacks.  Never leave a callback by longjmp(3) or a C++ exception: the
- * process aborts.  What a callback sends is written by the end of the turn.
+ * terminated in its own callbacks.  Never leave a callback by longjmp(3); a C++ exception that
+ * would leave one aborts the process.  What a callback sends is written by the end of the turn.
  *
  * MEMORY.  What is passed in is copied before the call returns, and never written to.  What a
  * callback is given is valid until it returns.  Data, and text that may come from a peer, is a

@@ -61,7 +61,7 @@ for cc in gcc clang; do
     # shellcheck disable=SC2086
     $cc -std=c99 $strict -pthread tests/capi/threads.c -o "$work/threads-$cc" $flags
     # shellcheck disable=SC2086
-    $cc -x c++ -std=c++17 $strict tests/capi/hello.cpp -o "$work/hello-$cc" $flags
+    $cc -x c++ -std=c++17 $strict tests/capi/hello.cpp -o "$work/hello-$cc" $flags -lstdc++
     "$work/hello-$cc"
 done
 # shellcheck disable=SC2046,SC2086
