@@ -68,9 +68,12 @@ done
 gcc -std=c99 $strict tests/capi/libuv.c -o "$work/libuv" $flags $(pkg-config --cflags --libs libuv)
 # shellcheck disable=SC2046,SC2086
 gcc -std=c99 $strict tests/capi/glib.c -o "$work/glib" $flags $(pkg-config --cflags --libs glib-2.0)
+# This one with compression.
+cargo rustc --quiet --lib --profile capi --no-default-features --features capi,deflate \
+    --crate-type staticlib
 # shellcheck disable=SC2086
-clang -std=c99 $strict -fsanitize=address,undefined -fno-sanitize-recover=all tests/capi/unit.c \
-    "$prefix/lib/libwsloop.a" -Isrc -o "$work/unit-sanitized"
+clang -std=c99 $strict -DWITH_DEFLATE -fsanitize=address,undefined -fno-sanitize-recover=all tests/capi/unit.c \
+    "${CARGO_TARGET_DIR:-target}/capi/libwsloop.a" -Isrc -o "$work/unit-sanitized"
 
 echo '== what the header promises'
 "$work/unit-gcc"

@@ -581,6 +581,70 @@ static void limits_are_those_that_were_set(void) {
   close(fd);
 }
 
+#ifdef WITH_DEFLATE
+/* Asks for compression, and has a text of 300 times the letter a sent: as a frame so long, of which
+ * the first octet is this. */
+static void sends(const wsloop_config *config, const char *agreed, int first, size_t most) {
+  static const char OFFER[] =
+      "GET /?ada HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+      "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+  char text[300], got[1024];
+  wsloop_server *s = server(config);
+  int fd = peer(s, OFFER);
+  size_t len;
+  memset(text, 'a', sizeof text);
+  answer(s, fd, got, sizeof got);
+  HOLDS(strstr(got, "HTTP/1.1 101 ") == got);
+  IS(strstr(got, "permessage-deflate") != NULL, agreed != NULL);
+  IS(wsloop_send(s, last, WSLOOP_TEXT, text, sizeof text), WSLOOP_OK);
+  len = answer(s, fd, got, sizeof got);
+  IS(got[0] & 0xff, first);
+  HOLDS(len <= most && (len < 100 || most > 300));
+  /* "Hello", compressed as in RFC 7692 section 7.2.3.1, masked with zeros. */
+  if (agreed) {
+    notes[0] = 0;
+    write_all(fd, "\xc1\x87\0\0\0\0\xf2\x48\xcd\xc9\xc9\x07\x00", 13);
+    hears(s, fd, 1, "Hello");
+    HOLDS(noted("text Hello "));
+  }
+  IS(wsloop_free(s), WSLOOP_OK);
+  close(fd);
+}
+
+static void messages_are_compressed_where_that_is_asked_for(void) {
+  wsloop_config config = defaults();
+  sends(&config, NULL, 0x81, 304);
+  config.flags = WSLOOP_F_DEFLATE;
+  sends(&config, "yes", 0x81, 304); /* below the threshold */
+  config.deflate_threshold = 300;
+  sends(&config, "yes", 0xc1, 50);
+  config.deflate_level = 9;
+  sends(&config, "yes", 0xc1, 50);
+}
+#else
+static void messages_are_compressed_where_that_is_asked_for(void) {
+  wsloop_config config = defaults();
+  wsloop_server *refused;
+  config.flags = WSLOOP_F_DEFLATE;
+  IS(wsloop_new(&config, &refused), WSLOOP_ERR_UNSUPPORTED);
+  HOLDS(refused == NULL);
+}
+#endif
+
+static void compression_is_described_with_its_flag_only(void) {
+  wsloop_config config = defaults();
+  wsloop_server *refused;
+  config.deflate_level = 3;
+  IS(wsloop_new(&config, &refused), WSLOOP_ERR_ARGUMENT);
+  config.deflate_level = 0;
+  config.deflate_threshold = 1;
+  IS(wsloop_new(&config, &refused), WSLOOP_ERR_ARGUMENT);
+  config.flags = WSLOOP_F_DEFLATE;
+  config.deflate_level = 10;
+  IS(wsloop_new(&config, &refused), WSLOOP_ERR_ARGUMENT);
+}
+
 static void listeners_are_told_apart(void) {
   char path[64], addr[80], text[80];
   wsloop_server *s = server(NULL);
@@ -991,6 +1055,8 @@ int main(void) {
   callbacks_may_do_all_but_a_few_things();
   a_close_has_its_code_and_what_fits_of_its_reason();
   limits_are_those_that_were_set();
+  messages_are_compressed_where_that_is_asked_for();
+  compression_is_described_with_its_flag_only();
   listeners_are_told_apart();
   between_callbacks_all_works_too();
   a_hixie_client_has_text_only();
