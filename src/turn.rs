@@ -73,11 +73,13 @@ impl Server {
                     self.engine.writable(id);
                 }
                 if event.is_readable() || event.is_read_closed() || event.is_error() {
-                    if let Some(conn) = self.engine.get_mut(id) {
-                        conn.readable = true;
-                        conn.read_closed |= event.is_read_closed();
+                    let Some(conn) = self.engine.get_mut(id) else { return };
+                    conn.readable = true;
+                    conn.read_closed |= event.is_read_closed();
+                    // What was left over has its turn below, and no second one.
+                    if !conn.ready {
+                        self.read(id);
                     }
-                    self.read(id);
                 }
             }
         }

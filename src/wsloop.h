@@ -33,8 +33,8 @@
  *
  * CALLBACKS may call every function of which no more is said here.  Those marked "not in a
  * callback" do nothing there and answer WSLOOP_ERR_BUSY.  A connection may be closed or
- * terminated in its own callbacks.  Never leave a callback by longjmp(3) or a C++ exception: the
- * process aborts.  What a callback sends is written by the end of the turn.
+ * terminated in its own callbacks.  Never leave a callback by longjmp(3); a C++ exception that
+ * would leave one aborts the process.  What a callback sends is written by the end of the turn.
  *
  * MEMORY.  What is passed in is copied before the call returns, and never written to.  What a
  * callback is given is valid until it returns.  Data, and text that may come from a peer, is a
@@ -113,6 +113,9 @@ enum {
 #define WSLOOP_F_DROP_WHEN_FULL 2u /* over max_backlog drop the message, not the connection */
 #define WSLOOP_F_SECURE_PROXY 4u   /* TLS ends at a proxy in front */
 #define WSLOOP_F_TRUST_PROXY 8u    /* believe X-Forwarded-For and X-Forwarded-Proto */
+#define WSLOOP_F_DEFLATE 16u       /* compress messages, both ways, for clients that offer
+                                      permessage-deflate (RFC 7692); WSLOOP_ERR_UNSUPPORTED where
+                                      the library was built without the feature `deflate` */
 
 #define WSLOOP_NEVER UINT32_MAX /* for a time: none */
 
@@ -139,6 +142,9 @@ typedef struct wsloop_config {
    * without Origin does not come from a page, and is let in. */
   const char *const *origins;
   size_t origin_count;
+  /* With WSLOOP_F_DEFLATE only.  max_message counts the octets of a message as it is delivered. */
+  uint32_t deflate_threshold; /* 1,024: shorter messages are sent as they are */
+  uint32_t deflate_level;     /* 3, of 1, fast, to 9, small */
 } wsloop_config;
 
 /* ---------------------------------------------------------------------------- callbacks --- */

@@ -4,8 +4,8 @@ use std::ffi::{CStr, c_char, c_int};
 use std::io;
 
 /// As in the header.
-pub(super) const WSLOOP_OK: c_int = 0;
-pub(super) const WSLOOP_BACKPRESSURE: c_int = 1;
+pub const WSLOOP_OK: c_int = 0;
+pub const WSLOOP_BACKPRESSURE: c_int = 1;
 pub const WSLOOP_ERR_ARGUMENT: c_int = -1;
 pub const WSLOOP_ERR_BUSY: c_int = -2;
 pub const WSLOOP_ERR_GONE: c_int = -3;

@@ -16,8 +16,8 @@ pub const WSLOOP_LOG_DEBUG: c_int = 4;
 pub const WSLOOP_LOG_TRACE: c_int = 5;
 
 #[allow(non_camel_case_types, reason = "the name in C")]
-pub type wsloop_log =
-    unsafe extern "C" fn(level: c_int, text: *const c_char, len: usize, user: *mut c_void);
+#[rustfmt::skip]
+pub type wsloop_log = Option<unsafe extern "C" fn(level: c_int, text: *const c_char, len: usize, user: *mut c_void)>;
 
 struct Sink {
     function: wsloop_log,
@@ -37,17 +37,11 @@ impl Log for Sink {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
+        if let (Some(function), true) = (self.function, self.enabled(record.metadata())) {
             let text = record.args().to_string();
+            let level = record.level() as c_int;
             // SAFETY: a function of this type, which is C's promise; so many octets are there.
-            unsafe {
-                (self.function)(
-                    record.level() as c_int,
-                    text.as_ptr().cast(),
-                    text.len(),
-                    self.user,
-                );
-            }
+            unsafe { function(level, text.as_ptr().cast(), text.len(), self.user) };
         }
     }
 
@@ -57,7 +51,7 @@ impl Log for Sink {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wsloop_set_log(
     level: c_int,
-    function: Option<wsloop_log>,
+    function: wsloop_log,
     user: *mut c_void,
 ) -> c_int {
     let filter = match level {
@@ -69,7 +63,9 @@ pub unsafe extern "C" fn wsloop_set_log(
         WSLOOP_LOG_TRACE => LevelFilter::Trace,
         _ => return WSLOOP_ERR_ARGUMENT,
     };
-    let Some(function) = function else { return WSLOOP_ERR_ARGUMENT };
+    if function.is_none() {
+        return WSLOOP_ERR_ARGUMENT;
+    }
     let set = || {
         let mut fresh = false;
         let sink = SINK.get_or_init(|| {

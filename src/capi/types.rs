@@ -21,7 +21,8 @@ pub const WSLOOP_F_FD_ONLY: u32 = 1;
 pub const WSLOOP_F_DROP_WHEN_FULL: u32 = 2;
 pub const WSLOOP_F_SECURE_PROXY: u32 = 4;
 pub const WSLOOP_F_TRUST_PROXY: u32 = 8;
-const ALL_FLAGS: u32 = 15;
+pub const WSLOOP_F_DEFLATE: u32 = 16;
+const ALL_FLAGS: u32 = 31;
 
 pub const WSLOOP_NEVER: u32 = u32::MAX;
 
@@ -74,6 +75,8 @@ pub struct wsloop_config {
     pub read_budget: usize,
     pub origins: *const *const c_char,
     pub origin_count: usize,
+    pub deflate_threshold: u32,
+    pub deflate_level: u32,
 }
 
 #[repr(C)]
@@ -213,7 +216,37 @@ impl wsloop_config {
         }
         // SAFETY: what the caller promises.
         unsafe { self.read_origins(&mut config) }?;
+        self.read_deflate(&mut config)?;
         Ok(config)
+    }
+
+    fn read_deflate(&self, config: &mut Config) -> Outcome<()> {
+        if self.deflate_level > 9 {
+            return Err(Error::Argument("a level is 1 to 9"));
+        }
+        if self.flags & WSLOOP_F_DEFLATE != 0 {
+            return self.set_deflate(config);
+        }
+        match (self.deflate_threshold, self.deflate_level) {
+            (0, 0) => Ok(()),
+            _ => Err(Error::Argument("compression is described, but its flag is not set")),
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    fn set_deflate(&self, config: &mut Config) -> Outcome<()> {
+        let mut deflate = crate::Deflate::default();
+        set(&mut deflate.threshold, self.deflate_threshold as usize);
+        if self.deflate_level != 0 {
+            deflate.level = self.deflate_level as u8;
+        }
+        config.deflate = Some(deflate);
+        Ok(())
+    }
+
+    #[cfg(not(feature = "deflate"))]
+    fn set_deflate(&self, _: &mut Config) -> Outcome<()> {
+        Err(Error::Unsupported("the library was built without the feature deflate"))
     }
 
     /// # Safety

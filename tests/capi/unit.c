@@ -107,6 +107,11 @@ static void on_pong(wsloop_server *s, wsloop_conn c, const void *data, size_t le
   note("pong ", (const char *)data, len);
 }
 
+static void on_drain(wsloop_server *s, wsloop_conn c, void *user) {
+  HOLDS(s == seen && user == &route_data && c == last);
+  note("drain", "", 0);
+}
+
 static void on_close(wsloop_server *s, wsloop_conn c, uint16_t code, const char *reason,
                      size_t len, void *user) {
   char number[16];
@@ -137,6 +142,7 @@ static wsloop_handler recorder(void) {
   handler.on_open = on_open;
   handler.on_message = on_message;
   handler.on_pong = on_pong;
+  handler.on_drain = on_drain;
   handler.on_close = on_close;
   handler.on_timer = on_timer;
   handler.on_wake = on_wake;
@@ -228,6 +234,8 @@ static void hears_the_end(wsloop_server *s, int fd) {
 
 /* ------------------------------------------------------------------------- the promises --- */
 
+static void on_log(int level, const char *text, size_t len, void *user);
+
 static void null_is_an_error_everywhere(void) {
   wsloop_server *s = server(NULL), *none = NULL;
   wsloop_handler handler = recorder();
@@ -248,20 +256,47 @@ static void null_is_an_error_everywhere(void) {
   IS(wsloop_clear_timer(none, timer), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_errno(none), 0);
   HOLDS(wsloop_error_text(none) && wsloop_data(none, 1) == NULL);
+  IS(wsloop_listen_fd(none, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_adopt_fd(none, 0, NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_feed(none, "127.0.0.1:0", 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_feed_stdin(none, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_serve_folder(none, "/"), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_local_addr(none, NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_broadcast(none, 0, 0, WSLOOP_TEXT, "", 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_ping(none, 1, "", 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_close(none, 1, 1000, NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_terminate(none, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_pause(none, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_resume(none, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_ready_state(none, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_set_data(none, 1, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_peer_addr(none, 1, NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_protocol(none, 1, NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_protocol_version(none, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_set_timer(none, 1, 1, 1, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_set_route_timer(none, 0, 1, 1, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_get_stats(none, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_get_cut(none, 0, NULL, NULL), WSLOOP_ERR_ARGUMENT);
   HOLDS(wsloop_remote_new(none) == NULL && wsloop_remote_clone(NULL) == NULL);
   wsloop_remote_free(NULL);
   IS(wsloop_remote_wake(NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_remote_stop(NULL), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_remote_send(NULL, 1, WSLOOP_TEXT, "", 0), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_buffered(none, 1), 0);
   IS(wsloop_members(none, 0, NULL, 0), 0);
-  HOLDS(wsloop_request_path(NULL).ptr == NULL);
+  HOLDS(wsloop_request_path(NULL).ptr == NULL && wsloop_request_method(NULL).ptr == NULL);
+  HOLDS(wsloop_request_query(NULL).ptr == NULL && wsloop_request_protocol(NULL, 0).ptr == NULL);
   HOLDS(wsloop_request_header(NULL, NULL).ptr == NULL);
   IS(wsloop_request_choose(NULL, "a", 1), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_request_respond(NULL, 200, NULL, NULL, 0), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_request_add_field(NULL, "A", "b"), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_request_field(NULL, 0, &text, &text), WSLOOP_ERR_ARGUMENT);
 
+  /* Nothing went wrong with this one yet. */
+  HOLDS(!strcmp(wsloop_error_text(s), ""));
   IS(wsloop_route(s, NULL, &handler, NULL), WSLOOP_ERR_ARGUMENT);
+  HOLDS(!strcmp(wsloop_error_text(s), "a name is NULL"));
+  IS(wsloop_errno(s), 0);
   IS(wsloop_route(s, "/x", NULL, NULL), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_listen(s, NULL), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_feed(s, NULL, 0), WSLOOP_ERR_ARGUMENT);
@@ -274,9 +309,19 @@ static void null_is_an_error_everywhere(void) {
 }
 
 static void nonsense_is_an_error(void) {
+  static const uint16_t codes[] = {0,    999,  1004, 1005, 1006, 1015,
+                                   1016, 2999, 5000, 65535};
   wsloop_server *s = server(NULL);
+  wsloop_remote *remote = wsloop_remote_new(s);
   wsloop_handler handler = recorder();
+  size_t code;
   int fd = open_peer(s);
+  IS(wsloop_remote_send(remote, last, 3, "x", 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_remote_send(remote, last, WSLOOP_TEXT, NULL, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_remote_send(remote, last, WSLOOP_TEXT, "\xff", 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_remote_broadcast(remote, 0, WSLOOP_BINARY, "x", SIZE_MAX), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_remote_send(remote, 0, WSLOOP_TEXT, "nobody", 6), WSLOOP_OK);
+  wsloop_remote_free(remote);
   IS(wsloop_send(s, last, 3, "x", 1), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_send(s, last, WSLOOP_TEXT, NULL, 1), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_send(s, last, WSLOOP_TEXT, "x", SIZE_MAX), WSLOOP_ERR_ARGUMENT);
@@ -288,7 +333,20 @@ static void nonsense_is_an_error(void) {
   IS(wsloop_broadcast(s, 1, 0, WSLOOP_TEXT, "x", 1), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_broadcast(s, -2, 0, WSLOOP_TEXT, "x", 1), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_ping(s, last, notes, 126), WSLOOP_ERR_ARGUMENT);
-  IS(wsloop_close(s, last, 1005, NULL, 0), WSLOOP_ERR_ARGUMENT);
+  for (code = 0; code < sizeof codes / sizeof *codes; code++)
+    IS(wsloop_close(s, last, codes[code], NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_close(s, last, 1000, NULL, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_ping(s, last, NULL, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_ping(s, 0, "", 0), WSLOOP_ERR_GONE);
+  IS(wsloop_close(s, 0, 1000, NULL, 0), WSLOOP_ERR_GONE);
+  IS(wsloop_terminate(s, 0), WSLOOP_ERR_GONE);
+  IS(wsloop_pause(s, 0), WSLOOP_ERR_GONE);
+  IS(wsloop_resume(s, 0), WSLOOP_ERR_GONE);
+  IS(wsloop_protocol(s, 0, NULL, 0), WSLOOP_ERR_GONE);
+  IS(wsloop_buffered(s, 0), 0);
+  IS(wsloop_members(s, 1, NULL, 0), 0);
+  IS(wsloop_members(s, -2, NULL, 0), 0);
+  HOLDS(wsloop_data(s, 0) == NULL);
   IS(wsloop_close(s, last, 1000, "\xff", 1), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_set_timer(s, 0, 1, 1, NULL), WSLOOP_ERR_GONE);
   IS(wsloop_set_route_timer(s, 1, 1, 1, NULL), WSLOOP_ERR_ARGUMENT);
@@ -302,10 +360,17 @@ static void nonsense_is_an_error(void) {
   IS(wsloop_listen(s, "unix:/no/such/folder"), WSLOOP_ERR_SYSTEM);
   IS(wsloop_errno(s), ENOENT);
   IS(wsloop_feed(s, "127.0.0.1:0", 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_feed(s, "127.0.0.1:0", -1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_feed(s, "nonsense", 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_feed_stdin(s, 1), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_serve_folder(s, "/no/such/folder"), WSLOOP_ERR_SYSTEM);
+  IS(wsloop_serve_folder(s, "/dev/null") < 0, 1);
   IS(wsloop_local_addr(s, NULL, 0), WSLOOP_ERR_SYSTEM);
-  IS(wsloop_set_log(6, NULL, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_set_log(6, on_log, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_set_log(-1, on_log, NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_adopt_fd(s, fd, NULL, 1), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_adopt_fd(s, -1, NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_listen_fd(s, -1), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_adopt_fd(s, 1000, NULL, 0), WSLOOP_ERR_SYSTEM);
   IS(wsloop_errno(s), EBADF);
   IS(wsloop_adopt_fd(s, wsloop_fd(s), NULL, 0), WSLOOP_ERR_ARGUMENT);
@@ -405,6 +470,204 @@ static void callbacks_may_do_all_but_a_few_things(void) {
   close(fd);
 }
 
+static void a_close_has_its_code_and_what_fits_of_its_reason(void) {
+  static const uint16_t codes[] = {1000, 1001, 1002, 1003, 1007, 1014, 3000, 4999};
+  char reason[200], frame[200];
+  size_t n;
+  memset(reason, 'r', sizeof reason);
+  for (n = 0; n < sizeof codes / sizeof *codes; n++) {
+    wsloop_server *s = server(NULL);
+    int fd = open_peer(s);
+    IS(wsloop_close(s, last, codes[n], reason, sizeof reason), WSLOOP_OK);
+    IS(answer(s, fd, frame, sizeof frame), 127);
+    HOLDS((frame[0] & 0xff) == 0x88 && frame[1] == 125 && !memcmp(frame + 4, reason, 123));
+    IS((frame[2] & 0xff) << 8 | (frame[3] & 0xff), codes[n]);
+    IS(wsloop_free(s), WSLOOP_OK);
+    close(fd);
+  }
+}
+
+/* Turns until a peer has been answered so. */
+static void is_told(wsloop_server *s, int fd, const char *begin, size_t len) {
+  char head[1024];
+  HOLDS(answer(s, fd, head, sizeof head) >= len && !memcmp(head, begin, len));
+  close(fd);
+}
+
+static wsloop_config defaults(void) {
+  wsloop_config config;
+  memset(&config, 0, sizeof config);
+  config.size = sizeof config;
+  return config;
+}
+
+/* Each field of the config is the limit that its name says. */
+static void limits_are_those_that_were_set(void) {
+  wsloop_config config = defaults();
+  wsloop_server *s;
+  int fd, other;
+  config.max_head = 100;
+  s = server(&config);
+  is_told(s, peer(s, REQUEST), "HTTP/1.1 431 ", 13);
+  IS(wsloop_free(s), WSLOOP_OK);
+
+  config = defaults();
+  config.max_headers = 5;
+  s = server(&config);
+  is_told(s, peer(s, REQUEST), "HTTP/1.1 431 ", 13);
+  IS(wsloop_free(s), WSLOOP_OK);
+
+  config = defaults();
+  config.handshake_timeout_ms = 20;
+  s = server(&config);
+  is_told(s, peer(s, "GET / HTTP/1.1\r\n"), "HTTP/1.1 408 ", 13);
+  IS(wsloop_free(s), WSLOOP_OK);
+
+  config = defaults();
+  config.max_connections = 1;
+  s = server(&config);
+  fd = open_peer(s);
+  other = peer(s, REQUEST);
+  is_told(s, other, "HTTP/1.1 503 ", 13);
+  IS(wsloop_free(s), WSLOOP_OK);
+  close(fd);
+
+  config = defaults();
+  config.max_message = 4;
+  config.max_fragments = 2;
+  s = server(&config);
+  fd = open_peer(s);
+  say(fd, 1, "four");
+  hears(s, fd, 1, "four");
+  say(fd, 1, "fives");
+  is_told(s, fd, "\x88", 1);
+  while (!strstr(notes, "close 1009 ")) HOLDS(wsloop_turn(s, 10) >= 0);
+  notes[0] = 0;
+  fd = open_peer(s);
+  write_all(fd, "\x01\x80\0\0\0\0" "\x00\x80\0\0\0\0" "\x80\x80\0\0\0\0", 18);
+  is_told(s, fd, "\x88", 1);
+  while (!strstr(notes, "close 1008 ")) HOLDS(wsloop_turn(s, 10) >= 0);
+  IS(wsloop_free(s), WSLOOP_OK);
+
+  config = defaults();
+  config.ping_interval_ms = 20;
+  config.pong_timeout_ms = 20;
+  s = server(&config);
+  fd = open_peer(s);
+  hears(s, fd, 9, "");
+  hears_the_end(s, fd);
+  HOLDS(strstr(notes, "close 1006 ") != NULL);
+  IS(wsloop_free(s), WSLOOP_OK);
+
+  config = defaults();
+  config.ping_interval_ms = WSLOOP_NEVER;
+  s = server(&config);
+  IS(wsloop_timeout_ms(s), -1); /* with nobody there nothing is due */
+  IS(wsloop_free(s), WSLOOP_OK);
+
+  config.idle_timeout_ms = 20;
+  s = server(&config);
+  hears_the_end(s, open_peer(s));
+  HOLDS(strstr(notes, "close 1006 ") != NULL);
+  IS(wsloop_free(s), WSLOOP_OK);
+
+  config = defaults();
+  config.close_timeout_ms = 20;
+  s = server(&config);
+  fd = open_peer(s);
+  IS(wsloop_stop(s), WSLOOP_OK);
+  IS(wsloop_run(s), WSLOOP_OK); /* though the peer says nothing */
+  IS(wsloop_free(s), WSLOOP_OK);
+  close(fd);
+}
+
+#ifdef WITH_DEFLATE
+/* Asks for compression, and has a text of 300 times the letter a sent: as a frame so long, of which
+ * the first octet is this. */
+static void sends(const wsloop_config *config, const char *agreed, int first, size_t most) {
+  static const char OFFER[] =
+      "GET /?ada HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+      "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+  char text[300], got[1024];
+  wsloop_server *s = server(config);
+  int fd = peer(s, OFFER);
+  size_t len;
+  memset(text, 'a', sizeof text);
+  answer(s, fd, got, sizeof got);
+  HOLDS(strstr(got, "HTTP/1.1 101 ") == got);
+  IS(strstr(got, "permessage-deflate") != NULL, agreed != NULL);
+  IS(wsloop_send(s, last, WSLOOP_TEXT, text, sizeof text), WSLOOP_OK);
+  len = answer(s, fd, got, sizeof got);
+  IS(got[0] & 0xff, first);
+  HOLDS(len <= most && (len < 100 || most > 300));
+  /* "Hello", compressed as in RFC 7692 section 7.2.3.1, masked with zeros. */
+  if (agreed) {
+    notes[0] = 0;
+    write_all(fd, "\xc1\x87\0\0\0\0\xf2\x48\xcd\xc9\xc9\x07\x00", 13);
+    hears(s, fd, 1, "Hello");
+    HOLDS(noted("text Hello "));
+  }
+  IS(wsloop_free(s), WSLOOP_OK);
+  close(fd);
+}
+
+static void messages_are_compressed_where_that_is_asked_for(void) {
+  wsloop_config config = defaults();
+  sends(&config, NULL, 0x81, 304);
+  config.flags = WSLOOP_F_DEFLATE;
+  sends(&config, "yes", 0x81, 304); /* below the threshold */
+  config.deflate_threshold = 300;
+  sends(&config, "yes", 0xc1, 50);
+  config.deflate_level = 9;
+  sends(&config, "yes", 0xc1, 50);
+}
+#else
+static void messages_are_compressed_where_that_is_asked_for(void) {
+  wsloop_config config = defaults();
+  wsloop_server *refused;
+  config.flags = WSLOOP_F_DEFLATE;
+  IS(wsloop_new(&config, &refused), WSLOOP_ERR_UNSUPPORTED);
+  HOLDS(refused == NULL);
+}
+#endif
+
+static void compression_is_described_with_its_flag_only(void) {
+  wsloop_config config = defaults();
+  wsloop_server *refused;
+  config.deflate_level = 3;
+  IS(wsloop_new(&config, &refused), WSLOOP_ERR_ARGUMENT);
+  config.deflate_level = 0;
+  config.deflate_threshold = 1;
+  IS(wsloop_new(&config, &refused), WSLOOP_ERR_ARGUMENT);
+  config.flags = WSLOOP_F_DEFLATE;
+  config.deflate_level = 10;
+  IS(wsloop_new(&config, &refused), WSLOOP_ERR_ARGUMENT);
+}
+
+static void listeners_are_told_apart(void) {
+  char path[64], addr[80], text[80];
+  wsloop_server *s = server(NULL);
+  int port = wsloop_listen(s, "127.0.0.1:0");
+  HOLDS(port > 0);
+  snprintf(addr, sizeof addr, "127.0.0.1:%d", port);
+  IS(wsloop_listen(s, addr), WSLOOP_ERR_SYSTEM);
+  IS(wsloop_errno(s), EADDRINUSE);
+  HOLDS(strstr(wsloop_error_text(s), "in use") != NULL);
+  HOLDS(wsloop_local_addr(s, NULL, 0) > 0);
+  IS(wsloop_free(s), WSLOOP_OK);
+
+  snprintf(path, sizeof path, "/tmp/wsloop-unit-%ld", (long)getpid());
+  snprintf(addr, sizeof addr, "unix:%s", path);
+  s = server(NULL);
+  IS(wsloop_listen(s, addr), 0);
+  IS(access(path, F_OK), 0);
+  IS(wsloop_local_addr(s, text, sizeof text), strlen(addr));
+  HOLDS(!strcmp(text, addr));
+  IS(wsloop_free(s), WSLOOP_OK);
+  IS(access(path, F_OK), -1);
+}
+
 static void between_callbacks_all_works_too(void) {
   wsloop_server *s = server(NULL);
   wsloop_conn all[2] = {0, 0};
@@ -481,7 +744,7 @@ static void a_full_backlog_is_told(void) {
   wsloop_server *s;
   wsloop_str why;
   uint64_t count;
-  static char large[70000];
+  static char large[70000], taken[70000];
   int fd;
   memset(&config, 0, sizeof config);
   config.size = sizeof config;
@@ -493,8 +756,12 @@ static void a_full_backlog_is_told(void) {
   while (wsloop_send(s, last, WSLOOP_BINARY, large, sizeof large) == WSLOOP_OK) {
   }
   HOLDS(wsloop_buffered(s, last) > 65536);
+  IS(wsloop_send(s, last, WSLOOP_TEXT, "x", 1), WSLOOP_BACKPRESSURE);
   IS(wsloop_send(s, last, WSLOOP_BINARY, large, sizeof large), WSLOOP_ERR_FULL);
   IS(wsloop_ready_state(s, last), WSLOOP_OPEN);
+  while (!strstr(notes, "drain")) answer(s, fd, taken, sizeof taken);
+  HOLDS(noted("drain "));
+  IS(wsloop_buffered(s, last), 0);
   IS(wsloop_free(s), WSLOOP_OK);
   close(fd);
   config.flags = 0;
@@ -526,7 +793,14 @@ static int on_request(wsloop_server *s, wsloop_conn c, wsloop_request *request, 
   IS(wsloop_request_add_field(request, "X", "y"), WSLOOP_ERR_STATE);
   IS(wsloop_request_respond(request, 101, NULL, NULL, 0), WSLOOP_ERR_ARGUMENT);
   if (path.len == 6 && !memcmp(path.ptr, "/quote", 6)) {
+    IS(wsloop_request_respond(request, 199, NULL, NULL, 0), WSLOOP_ERR_ARGUMENT);
+    IS(wsloop_request_respond(request, 600, NULL, NULL, 0), WSLOOP_ERR_ARGUMENT);
+    IS(wsloop_request_respond(request, 200, NULL, NULL, 1), WSLOOP_ERR_ARGUMENT);
+    IS(wsloop_request_respond(request, 200, "\xff", NULL, 0), WSLOOP_ERR_ARGUMENT);
+    IS(wsloop_request_choose(request, NULL, 1), WSLOOP_ERR_ARGUMENT);
+    IS(wsloop_request_add_field(request, NULL, "x"), WSLOOP_ERR_ARGUMENT);
     IS(wsloop_request_respond(request, 200, "application/json", "{}", 2), WSLOOP_OK);
+    IS(wsloop_request_add_field(request, "X", NULL), WSLOOP_ERR_ARGUMENT);
     IS(wsloop_request_add_field(request, "X-Price", "12"), WSLOOP_OK);
     IS(wsloop_request_add_field(request, "X Price", "12"), WSLOOP_ERR_ARGUMENT);
     IS(wsloop_request_add_field(request, "X-Split", "a\r\nb: c"), WSLOOP_ERR_ARGUMENT);
@@ -652,6 +926,24 @@ static void lines_come_in(void) {
   IS(wsloop_free(s), WSLOOP_OK);
 }
 
+static void lines_come_from_standard_input(void) {
+  wsloop_server *s = server(NULL);
+  wsloop_handler handler = recorder();
+  int pair[2], kept = dup(STDIN_FILENO);
+  HOLDS(pipe(pair) == 0 && dup2(pair[0], STDIN_FILENO) == STDIN_FILENO);
+  handler.on_line = on_line;
+  handler.on_source_end = on_source_end;
+  IS(wsloop_route(s, "/", &handler, &route_data), 0);
+  IS(wsloop_feed_stdin(s, 0), WSLOOP_OK);
+  HOLDS(write(pair[1], "one\r\ntwo", 8) == 8);
+  close(pair[1]);
+  while (!strstr(notes, "end")) HOLDS(wsloop_turn(s, 10) >= 0);
+  HOLDS(noted("line one line two end "));
+  IS(wsloop_free(s), WSLOOP_OK);
+  HOLDS(dup2(kept, STDIN_FILENO) == STDIN_FILENO);
+  close(kept), close(pair[0]);
+}
+
 static void on_alarm(int number) {
   (void)number;
   errno = 0;
@@ -761,12 +1053,18 @@ int main(void) {
   nonsense_is_an_error();
   structs_may_be_of_another_version();
   callbacks_may_do_all_but_a_few_things();
+  a_close_has_its_code_and_what_fits_of_its_reason();
+  limits_are_those_that_were_set();
+  messages_are_compressed_where_that_is_asked_for();
+  compression_is_described_with_its_flag_only();
+  listeners_are_told_apart();
   between_callbacks_all_works_too();
   a_hixie_client_has_text_only();
   a_full_backlog_is_told();
   a_request_is_answered_as_it_is_said();
   descriptors_are_taken_over_or_left();
   lines_come_in();
+  lines_come_from_standard_input();
   a_signal_handler_stops_it();
   a_remote_is_heard_and_bounded();
   writing_to_who_has_gone_is_no_sigpipe();
