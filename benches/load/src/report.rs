@@ -29,6 +29,8 @@ pub struct Noise {
 
 /// Servers down, workloads across.
 pub struct Table {
+    /// Costs are divided by the size of the messages.
+    pub per_kib: bool,
     title: String,
     names: Vec<String>,
     columns: Vec<(String, Vec<Cell>, Noise)>,
@@ -52,7 +54,7 @@ impl Noise {
 impl Table {
     pub fn new(title: &str, targets: &[Target]) -> Table {
         let names = targets.iter().map(|target| target.name.clone()).collect();
-        Table { title: title.to_string(), names, columns: Vec::new() }
+        Table { per_kib: false, title: title.to_string(), names, columns: Vec::new() }
     }
 
     pub fn add(&mut self, name: &str, cells: Vec<Cell>, noise: Noise) {
