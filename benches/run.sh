@@ -89,17 +89,51 @@ for name in ${PEERS-$in_rust uwebsockets libwebsockets bun ws websockets}; do
     add_peer "$name"
 done
 
-case ${1-} in
-'')
-    for mode in table memory; do
-        "$load" "$mode" "${servers[@]}"
-        echo
+measure() { "$load" "$@" "${servers[@]}"; echo; }
+
+# Only the first two servers: the floor and wsloop. The floor has no quotes.
+floor_and_wsloop=("${servers[@]:0:4}")
+wsloop_alone=("${servers[@]:2:2}")
+
+# valgrind cannot run programs that make machine code, and those with an interpreter take an hour.
+native() {
+    local index
+    for ((index = 1; index < ${#servers[@]}; index += 2)); do
+        case ${servers[index]} in
+        bun=* | ws=* | websockets=*) echo "WITHOUT ${servers[index]%%=*}: not for valgrind" >&2 ;;
+        *) kept+=(--server "${servers[index]}") ;;
+        esac
     done
+}
+
+mode=${1-}
+kept=()
+case $mode in
+'')
+    for each in table memory stalled connections sizes fairness syscalls; do
+        measure "$each"
+    done
+    native
+    "$load" instructions "${kept[@]}"
+    echo
+    "$load" polling "${wsloop_alone[@]}"
     ;;
 quick)
-    "$load" table --rounds 2 --seconds 0.05 "${servers[@]}"
-    echo
-    "$load" memory --connections 200 "${servers[@]}"
+    measure table --rounds 2 --seconds 0.05
+    measure memory --connections 200
+    measure stalled --connections 20
+    measure fairness --rounds 1 --seconds 0.1
+    servers=("${floor_and_wsloop[@]}")
+    measure connections --rounds 1 --seconds 0.02 --only 1,000
+    measure sizes --rounds 1 --seconds 0.02
+    measure syscalls --idle 1
+    measure instructions --batches 20
+    "$load" polling --connections 100 "${wsloop_alone[@]}"
     ;;
+instructions)
+    native
+    exec "$load" "$@" "${kept[@]}"
+    ;;
+polling) exec "$load" "$@" "${wsloop_alone[@]}" ;;
 *) exec "$load" "$@" "${servers[@]}" ;;
 esac

@@ -228,6 +228,18 @@ fn finish(stream: TcpStream) -> io::Result<Client> {
     Ok(Client::new(stream))
 }
 
+/// The whole of a head behind which nothing comes unasked.
+pub fn read_head(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
+    let (mut head, mut room) = (Vec::new(), [0; 1024]);
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut room)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            len => head.extend_from_slice(&room[..len]),
+        }
+    }
+    Ok(head)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_linger;
 
-use crate::client::{dial, frame, is_accepted, request};
+use crate::client::{dial, frame, is_accepted, read_head, request};
 use crate::fleet::Sample;
 use crate::server::{Server, Times};
 
@@ -36,7 +36,7 @@ pub fn run(server: &Server, time: Duration) -> Result<Sample, String> {
 }
 
 /// All dial, then all are upgraded, then all are closed: so the server always has the next to do.
-fn lives(addr: SocketAddr) -> io::Result<()> {
+pub fn lives(addr: SocketAddr) -> io::Result<()> {
     let request = request("/mirror");
     let streams = (0..AT_A_TIME).map(|_| dial(addr, 0)).collect::<io::Result<Vec<TcpStream>>>()?;
     for mut stream in &streams {
@@ -52,18 +52,6 @@ fn lives(addr: SocketAddr) -> io::Result<()> {
         stream.write_all(&close)?;
     }
     streams.iter().try_for_each(await_close)
-}
-
-/// The whole head, which comes at once as a rule.
-fn read_head(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
-    let (mut head, mut room) = (Vec::new(), [0; 1024]);
-    while !head.ends_with(b"\r\n\r\n") {
-        match stream.read(&mut room)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            len => head.extend_from_slice(&room[..len]),
-        }
-    }
-    Ok(head)
 }
 
 /// The answering close, and whether the connection then ends, or is reset where the server does not

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::client::{Client, Piece, dial, open_all};
 use crate::poll::Poll;
-use crate::report::{figures, percentile};
+use crate::report::{figures, percentile, print_waiting};
 use crate::server::{Server, Target, Times};
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -21,6 +21,8 @@ const REQUEST: usize = 871;
 #[derive(Default)]
 struct Cost {
     updates: u64,
+    /// What the server waited for its processor, in nanoseconds.
+    waited: u64,
     /// Octets of HTTP and of frames, but for the quotes themselves, both ways.
     overhead: u64,
     payload: u64,
@@ -36,6 +38,7 @@ pub fn run(targets: &[Target], most: usize) -> Result<(), String> {
          processor µs | age on arrival, median / 99 %, ms |"
     );
     println!("|---|--:|--:|--:|--:|--:|");
+    let (mut ran, mut waited) = (0, 0);
     for target in targets {
         for clients in [most.div_ceil(10), most] {
             let server = target.start()?;
@@ -46,6 +49,8 @@ pub fn run(targets: &[Target], most: usize) -> Result<(), String> {
             server.stop()?;
             polled.print(&format!("{}: `GET /quote`", target.name), clients);
             pushed.print(&format!("{}: pushed frames", target.name), clients);
+            ran += polled.cpu + pushed.cpu;
+            waited += polled.waited + pushed.waited;
             let [octets, time] = [
                 polled.overhead as f64 / polled.updates as f64 * pushed.updates as f64
                     / pushed.overhead as f64,
@@ -54,6 +59,7 @@ pub fn run(targets: &[Target], most: usize) -> Result<(), String> {
             println!("| polled : pushed | {clients} | {octets:.0} | | {time:.1} | |");
         }
     }
+    print_waiting(ran, waited);
     Ok(())
 }
 
@@ -77,7 +83,9 @@ impl Cost {
     }
 
     fn finish(mut self, before: Times, server: &Server) -> Cost {
-        self.cpu = server.times().cpu - before.cpu;
+        let after = server.times();
+        self.cpu = after.cpu - before.cpu;
+        self.waited = after.waited - before.waited;
         self
     }
 

@@ -4,6 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Piece, frame, open_all};
+use crate::report::rows;
 use crate::server::Target;
 
 const SIZE: usize = 1 << 20;
@@ -12,19 +13,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Prints a table; an error if a server failed.
 pub fn run(targets: &[Target], connections: usize) -> Result<(), String> {
-    println!("| user memory for 1 MiB to {connections} that do not read | MiB |");
-    println!("|---|--:|");
-    let mut failures = Vec::new();
-    for target in targets {
-        match of(target, connections) {
-            Ok(octets) => println!("| {} | {:.1} |", target.name, octets as f64 / SIZE as f64),
-            Err(error) => {
-                println!("| {} | failed |", target.name);
-                failures.push(format!("{}: {error}", target.name));
-            }
-        }
-    }
-    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+    let title = format!("user memory for 1 MiB to {connections} that do not read");
+    rows(&title, &["MiB"], targets, |target| {
+        Ok(vec![format!("{:.1}", of(target, connections)? as f64 / SIZE as f64)])
+    })
 }
 
 fn of(target: &Target, connections: usize) -> Result<u64, String> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::fleet::{Fleet, Kind, Work};
-use crate::report::figures;
+use crate::report::{figures, rows};
 use crate::server::{Server, Target};
 
 const DEPTHS: [usize; 2] = [1, 16];
@@ -17,18 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Prints a table; an error if a server failed or strace is missing.
 pub fn run(targets: &[Target], idle: Duration) -> Result<(), String> {
-    println!(
-        "| system calls | for a message, depth 1 | depth 16 | idle {} s, 64 open |",
-        idle.as_secs_f64()
-    );
-    println!("|---|--:|--:|--:|");
-    for target in targets {
-        let one = messages(target, DEPTHS[0])?;
-        let many = messages(target, DEPTHS[1])?;
-        let idle = while_idle(target, idle)?;
-        println!("| {} | {one} | {many} | {idle} |", target.name);
-    }
-    Ok(())
+    let still = format!("idle {} s, 64 open", idle.as_secs_f64());
+    let heads = ["for a message, depth 1", "depth 16", still.as_str()];
+    rows("system calls", &heads, targets, |target| {
+        let [one, many] = DEPTHS.map(|depth| messages(target, depth));
+        Ok(vec![one?, many?, while_idle(target, idle)?.to_string()])
+    })
 }
 
 /// Calls for a message, and which: those that are at least one in a hundred messages.
