@@ -34,6 +34,7 @@ fn main() -> std::io::Result<()> {
 async fn serve(stream: TcpStream, id: usize, room: Room) {
     let config = WebSocketConfig::default().max_message_size(Some(MOST)).max_frame_size(Some(MOST));
     let mut to_all = false;
+    #[allow(clippy::result_large_err)] // the library's type
     let look = |request: &Request, response: Response| {
         to_all = request.uri().path() == "/broadcast";
         Ok(response)
