@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Piece, frame, open_all};
+use crate::client::{Client, Piece, dial_narrow, frame, open_all, open_with};
 use crate::report::rows;
 use crate::server::Target;
 
@@ -25,7 +25,7 @@ fn of(target: &Target, connections: usize) -> Result<u64, String> {
     // What the first messages cost is the server's.
     let message = frame(2, [1, 2, 3, 4], &vec![7; SIZE]);
     say(&mut sender[0], &message)?;
-    let others = open_all(server.addr, "/broadcast", connections)?;
+    let others = open_with(dial_narrow, server.addr, "/broadcast", connections)?;
     sleep(SETTLE);
     let before = server.memory()?;
     say(&mut sender[0], &message)?;

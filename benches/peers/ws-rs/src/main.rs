@@ -18,6 +18,7 @@ impl Handler for Peer {
     }
 }
 
+#[allow(clippy::result_large_err)] // the library's type
 fn main() -> ws::Result<()> {
     let port = std::env::args().nth(1).expect("a port");
     let settings = Settings {
