@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use crate::client::{dial, read_head};
 use crate::connect::lives;
@@ -14,6 +15,7 @@ use crate::server::{Server, Target};
 
 /// Octets of a large message.
 const LARGE: usize = 16 << 10;
+const PATIENCE: Duration = Duration::from_secs(5);
 const HIXIE: &str = "GET /mirror HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
                      Host: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\n\r\n";
 
@@ -102,6 +104,8 @@ impl Job {
 
 fn hixie(server: &Server, times: u64) -> io::Result<bool> {
     let mut stream = dial(server.addr, 0)?;
+    // Some answer nothing at all.
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(HIXIE.as_bytes())?;
     let Ok(head) = read_head(&stream) else { return Ok(false) };
     if !String::from_utf8_lossy(&head).contains("WebSocket-Location: ") {
