@@ -17,7 +17,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-const MOST: usize = 16 << 20;
+/// Its check is for less than that.
+const MOST: usize = 32 << 20;
 
 type Message = Arc<(OpCode, Vec<u8>)>;
 type Room = Arc<Mutex<HashMap<usize, UnboundedSender<Message>>>>;

@@ -13,6 +13,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 const MOST: usize = 16 << 20;
+/// Its own default is 128 KiB, which it fills with zeros for each read.
+const BUFFER: usize = 16 << 10;
 
 type Room = Arc<Mutex<HashMap<usize, UnboundedSender<Message>>>>;
 
@@ -32,7 +34,10 @@ fn main() -> std::io::Result<()> {
 }
 
 async fn serve(stream: TcpStream, id: usize, room: Room) {
-    let config = WebSocketConfig::default().max_message_size(Some(MOST)).max_frame_size(Some(MOST));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .max_message_size(Some(MOST))
+        .max_frame_size(Some(MOST));
     let mut to_all = false;
     #[allow(clippy::result_large_err)] // the library's type
     let look = |request: &Request, response: Response| {
