@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustix::fd::OwnedFd;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
 /// Those of RFC 6455 section 1.3, so that the answer is known.
@@ -141,7 +143,19 @@ pub fn is_accepted(head: &[u8]) -> bool {
 
 /// A connected socket; `index` chooses its source address.
 pub fn dial(addr: SocketAddr, index: usize) -> io::Result<TcpStream> {
+    dial_with(socket(AddressFamily::INET, SocketType::STREAM, None)?, addr, index)
+}
+
+/// One for which the kernel keeps little, at either end: as on a network, its segments are small,
+/// and by them it measures the server's buffer. The loopback's would have room for a MiB.
+pub fn dial_narrow(addr: SocketAddr, index: usize) -> io::Result<TcpStream> {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    set_socket_recv_buffer_size(&socket, 4096)?;
+    socket2::SockRef::from(&socket).set_tcp_mss(1400)?;
+    dial_with(socket, addr, index)
+}
+
+fn dial_with(socket: OwnedFd, addr: SocketAddr, index: usize) -> io::Result<TcpStream> {
     if index >= PER_SOURCE {
         let source = Ipv4Addr::new(127, 0, 1, (index / PER_SOURCE % 250 + 1) as u8);
         bind(&socket, &SocketAddr::new(IpAddr::V4(source), 0))?;
@@ -193,6 +207,16 @@ impl Client {
 
 /// Opens so many WebSockets on one path, and leaves them in non-blocking mode.
 pub fn open_all(addr: SocketAddr, path: &str, count: usize) -> Result<Vec<Client>, String> {
+    open_with(dial, addr, path, count)
+}
+
+/// The same by another way to dial.
+pub fn open_with(
+    dial: fn(SocketAddr, usize) -> io::Result<TcpStream>,
+    addr: SocketAddr,
+    path: &str,
+    count: usize,
+) -> Result<Vec<Client>, String> {
     let mut clients = Vec::with_capacity(count);
     while clients.len() < count {
         let first = clients.len();
@@ -226,6 +250,18 @@ fn finish(stream: TcpStream) -> io::Result<Client> {
     stream.set_read_timeout(None)?;
     stream.set_nonblocking(true)?;
     Ok(Client::new(stream))
+}
+
+/// The whole of a head behind which nothing comes unasked.
+pub fn read_head(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
+    let (mut head, mut room) = (Vec::new(), [0; 1024]);
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut room)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            len => head.extend_from_slice(&room[..len]),
+        }
+    }
+    Ok(head)
 }
 
 #[cfg(test)]

@@ -65,6 +65,7 @@ struct Member {
     client: Client,
     /// Frames ready to be written.
     batch: Vec<u8>,
+    depth: usize,
     /// How much of them has been.
     written: usize,
     watched: bool,
@@ -82,13 +83,19 @@ struct Member {
 
 impl Fleet {
     pub fn open(server: &Server, work: Work) -> Result<Fleet, String> {
+        Fleet::open_flooded(server, work, work.depth)
+    }
+
+    /// The first connection has another depth; with one, its round trips do not count.
+    pub fn open_flooded(server: &Server, work: Work, flood: usize) -> Result<Fleet, String> {
         let path = if work.fan_out { "/broadcast" } else { "/mirror" };
         let poll = Poll::new()?;
         let clients = open_all(server.addr, path, work.connections)?;
         let mut members = Vec::with_capacity(clients.len());
         for (place, client) in clients.into_iter().enumerate() {
             poll.add(&client.stream, place)?;
-            members.push(Member::new(client, place, work));
+            let depth = if place == 0 { flood } else { work.depth };
+            members.push(Member::new(client, place, Work { depth, ..work }));
         }
         let (receive, latencies) = (vec![0; RECEIVE], Vec::new());
         Ok(Fleet { work, poll, members, receive, lacking: 0, latencies, delivered: 0 })
@@ -96,13 +103,24 @@ impl Fleet {
 
     /// Sends for so long, and waits for the last answer.
     pub fn run(&mut self, server: &Server, time: Duration) -> Result<Sample, String> {
-        let before = server.times();
         let start = Instant::now();
+        self.run_while(server, |_| start.elapsed() < time)
+    }
+
+    /// Sends so many batches, more only if there are more connections.
+    pub fn run_batches(&mut self, server: &Server, batches: u64) -> Result<Sample, String> {
+        self.run_while(server, |batch| batch < batches)
+    }
+
+    /// Sends a batch behind each that is back, while `more` says so of the number sent.
+    fn run_while(&mut self, server: &Server, more: impl Fn(u64) -> bool) -> Result<Sample, String> {
+        let before = server.times();
         (self.latencies, self.delivered) = (Vec::new(), 0);
         let senders = if self.work.fan_out { 1 } else { self.members.len() };
         for place in 0..senders {
             self.send(place)?;
         }
+        let mut batches = senders as u64;
         while self.lacking > 0 {
             let ready = self.poll.wait(PATIENCE)?;
             if ready.is_empty() {
@@ -114,7 +132,8 @@ impl Fleet {
                 }
                 if ready.readable && self.read(ready.place)? {
                     let whole = !self.work.fan_out || self.lacking == 0;
-                    if whole && start.elapsed() < time {
+                    if whole && more(batches) {
+                        batches += 1;
                         self.send(if self.work.fan_out { 0 } else { ready.place })?;
                     }
                 }
@@ -129,12 +148,12 @@ impl Fleet {
 
     /// Numbers a batch and writes it; from now on its answers are missing.
     fn send(&mut self, place: usize) -> Result<(), String> {
-        self.members[place].renumber(self.work.depth);
+        self.members[place].renumber();
         let now = Instant::now();
         let receivers = if self.work.fan_out { 0..self.members.len() } else { place..place + 1 };
         self.lacking += receivers.len();
         for member in &mut self.members[receivers] {
-            (member.missing, member.sent) = (self.work.depth, now);
+            (member.missing, member.sent) = (member.depth, now);
         }
         self.write(place)
     }
@@ -158,6 +177,7 @@ impl Fleet {
 
     /// True when this ended the batch.
     fn read(&mut self, place: usize) -> Result<bool, String> {
+        let counts = self.members[place].depth == self.work.depth;
         let Member { client, batch, written, expected, number, come, missing, sent, .. } =
             &mut self.members[place];
         let mut done = 0;
@@ -185,6 +205,8 @@ impl Fleet {
         let ended = done > 0 && *missing == 0;
         if ended {
             self.lacking -= 1;
+        }
+        if ended && counts {
             self.latencies.push(sent.elapsed().as_nanos().min(u32::MAX.into()) as u32);
         }
         Ok(ended)
@@ -201,11 +223,24 @@ impl Member {
         let batch = one.repeat(work.depth);
         let sent = Instant::now();
         let (written, watched, number, come, missing, next) = (batch.len(), false, 0, 0, 0, 0);
-        Member { client, batch, written, watched, expected, number, come, missing, sent, next }
+        let depth = work.depth;
+        Member {
+            client,
+            batch,
+            depth,
+            written,
+            watched,
+            expected,
+            number,
+            come,
+            missing,
+            sent,
+            next,
+        }
     }
 
-    fn renumber(&mut self, depth: usize) {
-        let frame_len = self.batch.len() / depth;
+    fn renumber(&mut self) {
+        let frame_len = self.batch.len() / self.depth;
         let head_len = frame_len - self.expected.len();
         for frame in self.batch.chunks_exact_mut(frame_len) {
             let (head, payload) = frame.split_at_mut(head_len);

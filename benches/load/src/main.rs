@@ -1,16 +1,23 @@
 //! Measures WebSocket servers: processor time, memory, system calls, instructions. See `HELP`.
 
 mod client;
+mod connect;
+mod fairness;
 mod fleet;
+mod instructions;
 mod memory;
 mod poll;
+mod polling;
 mod report;
 mod server;
+mod stalled;
+mod syscalls;
 mod table;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
+use report::Table;
 use server::Target;
 use table::Effort;
 
@@ -21,14 +28,23 @@ COMMAND has {port} where the port goes. The first server is what the others are 
 Servers run on processor 0, and this program on processor 1.
 
 Modes:
-  table          processor time for a message: echoes and fan-outs
+  table          processor time for a message: echoes, fan-outs, connections
+  connections    how that grows from 1 to 10,000 open connections
+  sizes          how that grows from 1 KiB to 16 MiB, for each KiB
   memory         user memory for an open connection
+  stalled        user memory for 1 MiB to 1,000 connections that do not read
+  fairness       round trips beside a connection that floods
+  syscalls       system calls for a message, and of an idle server; needs strace
+  instructions   user-space instructions for a message; needs valgrind
+  polling        asking for quotes against having them pushed; for wsloop alone
 
 Options:
   --rounds N     samples of each cell               [default: 12]
   --seconds S    length of each, fractions allowed  [default: 0.3]
   --only TEXT    only workloads with this in their names; may be repeated
-  --connections N  how many for memory              [default: 10000]
+  --connections N  how many for memory and polling  [default: 10000; for stalled: 1000]
+  --idle S       how long nothing happens, for syscalls  [default: 30]
+  --batches N    for instructions                   [default: 2000]
 ";
 
 struct Options {
@@ -36,7 +52,9 @@ struct Options {
     targets: Vec<Target>,
     effort: Effort,
     only: Vec<String>,
-    connections: usize,
+    connections: Option<usize>,
+    idle: Duration,
+    batches: u64,
 }
 
 fn main() -> ExitCode {
@@ -60,25 +78,38 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), String> {
     let Options { targets, effort, only, .. } = options;
+    let connections = |default| options.connections.unwrap_or(default);
     match options.mode.as_str() {
-        "table" => {
-            let table = table::run(targets, *effort, only);
-            table.print();
-            if table.has_failed() { Err("a server failed".to_string()) } else { Ok(()) }
-        }
-        "memory" => memory::run(targets, options.connections),
+        "table" => show(&table::run(targets, *effort, only)),
+        "connections" => show(&table::connections(targets, *effort, only)),
+        "sizes" => show(&table::sizes(targets, *effort, only)),
+        "memory" => memory::run(targets, connections(10_000)),
+        "stalled" => stalled::run(targets, connections(1_000)),
+        "fairness" => fairness::run(targets, *effort),
+        "syscalls" => syscalls::run(targets, options.idle),
+        "instructions" => instructions::run(targets, options.batches),
+        "polling" => polling::run(targets, connections(10_000)),
         mode => Err(format!("no mode {mode:?}")),
     }
+}
+
+fn show(table: &Table) -> Result<(), String> {
+    table.print();
+    if table.has_failed() { Err("a server failed".to_string()) } else { Ok(()) }
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     let effort = Effort { rounds: 12, each: Duration::from_millis(300) };
     let mode = args.next().ok_or("which mode?")?;
-    if !["table", "memory"].contains(&mode.as_str()) {
-        return Err(format!("no mode {mode:?}"));
-    }
-    let mut options =
-        Options { mode, targets: Vec::new(), effort, only: Vec::new(), connections: 10_000 };
+    let mut options = Options {
+        mode,
+        targets: Vec::new(),
+        effort,
+        only: Vec::new(),
+        connections: None,
+        idle: Duration::from_secs(30),
+        batches: 2000,
+    };
     while let Some(arg) = args.next() {
         let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
         let number = || value.parse::<f64>().map_err(|_| format!("{arg}: {value:?}"));
@@ -88,7 +119,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--seconds" => {
                 options.effort.each = Duration::from_secs_f64(number()?.clamp(0.001, 60.0))
             }
-            "--connections" => options.connections = number()?.max(1.0) as usize,
+            "--connections" => options.connections = Some(number()?.max(1.0) as usize),
+            "--idle" => options.idle = Duration::from_secs_f64(number()?.clamp(0.001, 3600.0)),
+            "--batches" => options.batches = number()?.max(1.0) as u64,
             "--only" => options.only.push(value),
             _ => return Err(format!("unknown option {arg}")),
         }

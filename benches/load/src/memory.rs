@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::client::{Client, frame, open_all};
+use crate::report::rows;
 use crate::server::{Server, Target};
 
 const SIZES: [usize; 2] = [1 << 10, 64 << 10];
@@ -14,21 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Prints a table; an error if a server failed.
 pub fn run(targets: &[Target], connections: usize) -> Result<(), String> {
-    println!(
-        "| user memory for a connection, B | idle ({connections} open) | after 1 KiB and 64 KiB on each |"
-    );
-    println!("|---|--:|--:|");
-    let mut failures = Vec::new();
-    for target in targets {
-        match of(target, connections) {
-            Ok([idle, used]) => println!("| {} | {idle} | {used} |", target.name),
-            Err(error) => {
-                println!("| {} | failed | failed |", target.name);
-                failures.push(format!("{}: {error}", target.name));
-            }
-        }
-    }
-    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+    let idle = format!("idle ({connections} open)");
+    let heads = [idle.as_str(), "after 1 KiB and 64 KiB on each"];
+    rows("user memory for a connection, B", &heads, targets, |target| {
+        Ok(of(target, connections)?.iter().map(u64::to_string).collect())
+    })
 }
 
 fn of(target: &Target, connections: usize) -> Result<[u64; 2], String> {

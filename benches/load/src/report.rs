@@ -29,6 +29,8 @@ pub struct Noise {
 
 /// Servers down, workloads across.
 pub struct Table {
+    /// Costs are divided by the size of the messages.
+    pub per_kib: bool,
     title: String,
     names: Vec<String>,
     columns: Vec<(String, Vec<Cell>, Noise)>,
@@ -52,7 +54,7 @@ impl Noise {
 impl Table {
     pub fn new(title: &str, targets: &[Target]) -> Table {
         let names = targets.iter().map(|target| target.name.clone()).collect();
-        Table { title: title.to_string(), names, columns: Vec::new() }
+        Table { per_kib: false, title: title.to_string(), names, columns: Vec::new() }
     }
 
     pub fn add(&mut self, name: &str, cells: Vec<Cell>, noise: Noise) {
@@ -118,6 +120,33 @@ impl Table {
             }
         }
     }
+}
+
+/// How far times may be believed that were taken while servers ran and waited for so long.
+pub fn print_waiting(ran: u64, waited: u64) {
+    let share = waited as f64 / ran.max(1) as f64;
+    let doubt = if share > MUCH_WAITING { " THE MACHINE WAS TOO BUSY TO TRUST THIS." } else { "" };
+    println!("\nServers waited for the processor {:.0} % of their time.{doubt}", share * 100.0);
+}
+
+/// A table with a row for each server, made one after another. An error if a server failed.
+pub fn rows(
+    title: &str,
+    heads: &[&str],
+    targets: &[Target],
+    row: impl Fn(&Target) -> Result<Vec<String>, String>,
+) -> Result<(), String> {
+    println!("| {title} | {} |", heads.join(" | "));
+    println!("|---|{}", "--:|".repeat(heads.len()));
+    let mut failures = Vec::new();
+    for target in targets {
+        let cells = row(target).unwrap_or_else(|error| {
+            failures.push(format!("{}: {error}", target.name));
+            vec!["failed".to_string(); heads.len()]
+        });
+        println!("| {} | {} |", target.name, cells.join(" | "));
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
 }
 
 /// Three figures that matter.

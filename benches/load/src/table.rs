@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use crate::connect;
 use crate::fleet::{Fleet, Kind, Sample, Work};
 use crate::report::{Cell, Noise, Table, lower_quartile, percentile};
 use crate::server::{Server, Target};
 
-pub const WORKLOADS: &[(&str, Work)] = &[
+type Workloads = [(&'static str, Work)];
+
+const WORKLOADS: &Workloads = &[
     ("1 × 1, 32 B", echo(1, 1, 32, Kind::Text)),
     ("64 × 1, 32 B", echo(64, 1, 32, Kind::Text)),
     ("64 × 16, 32 B", echo(64, 16, 32, Kind::Text)),
@@ -18,6 +21,26 @@ pub const WORKLOADS: &[(&str, Work)] = &[
     ("fan-out to 500, 1 in flight", fan_out(500, 1)),
     ("fan-out to 500, 16 in flight", fan_out(500, 16)),
 ];
+const CONNECT: &str = "connect, handshake, close";
+
+/// The more are open, the more each turn of the server has to do at once.
+const CONNECTIONS: &Workloads = &[
+    ("1 open", echo(1, 1, 32, Kind::Text)),
+    ("10 open", echo(10, 1, 32, Kind::Text)),
+    ("100 open", echo(100, 1, 32, Kind::Text)),
+    ("1,000 open", echo(1_000, 1, 32, Kind::Text)),
+    ("10,000 open", echo(10_000, 1, 32, Kind::Text)),
+];
+const SIZES: &Workloads = &[
+    ("1 KiB", echo(1, 1, 1 << 10, Kind::Binary)),
+    ("16 KiB", echo(1, 1, 16 << 10, Kind::Binary)),
+    ("256 KiB", echo(1, 1, 256 << 10, Kind::Binary)),
+    ("1 MiB", echo(1, 1, 1 << 20, Kind::Binary)),
+    ("4 MiB", echo(1, 1, 4 << 20, Kind::Binary)),
+    ("16 MiB", echo(1, 1, 16 << 20, Kind::Binary)),
+];
+/// All servers have this many open at the same time; with more, each has its turn alone.
+const TOGETHER: usize = 1_000;
 
 const fn echo(connections: usize, depth: usize, size: usize, kind: Kind) -> Work {
     Work { connections, depth, size, kind, fan_out: false }
@@ -34,51 +57,117 @@ pub struct Effort {
     pub each: Duration,
 }
 
-/// Runs the workloads whose names have one of `only` in them; all, if that is empty.
+/// What one server is measured with.
+enum Load {
+    Fleet(Box<Fleet>),
+    /// Connections that come and go.
+    Connect,
+}
+
+/// The workloads whose names have one of `only` in them; all, if that is empty.
 pub fn run(targets: &[Target], effort: Effort, only: &[String]) -> Table {
     let mut table = Table::new("processor µs per message", targets);
-    for (name, work) in WORKLOADS {
-        if only.is_empty() || only.iter().any(|part| name.contains(part.as_str())) {
-            eprintln!("{name}");
-            column(&mut table, name, *work, targets, effort);
-        }
+    fill(&mut table, WORKLOADS, targets, effort, only);
+    if only.is_empty() || only.iter().any(|part| CONNECT.contains(part.as_str())) {
+        column(&mut table, CONNECT, None, targets, effort);
     }
     table
 }
 
-fn column(table: &mut Table, name: &str, work: Work, targets: &[Target], effort: Effort) {
-    let mut runs: Vec<Result<(Server, Fleet), String>> = Vec::new();
-    for target in targets {
-        runs.push(target.start().and_then(|server| {
-            let mut fleet = Fleet::open(&server, work)?;
-            fleet.run(&server, effort.each / 2)?;
-            Ok((server, fleet))
-        }));
+/// How the cost of a message grows with the connections.
+pub fn connections(targets: &[Target], effort: Effort, only: &[String]) -> Table {
+    let mut table = Table::new("processor µs per message", targets);
+    fill(&mut table, CONNECTIONS, targets, effort, only);
+    table
+}
+
+/// How the cost of an octet grows with the message.
+pub fn sizes(targets: &[Target], effort: Effort, only: &[String]) -> Table {
+    let mut table = Table::new("processor µs per KiB", targets);
+    table.per_kib = true;
+    fill(&mut table, SIZES, targets, effort, only);
+    table
+}
+
+fn fill(
+    table: &mut Table,
+    workloads: &Workloads,
+    targets: &[Target],
+    effort: Effort,
+    only: &[String],
+) {
+    for (name, work) in workloads {
+        if only.is_empty() || only.iter().any(|part| name.contains(part.as_str())) {
+            column(table, name, Some(*work), targets, effort);
+        }
     }
+}
+
+fn column(table: &mut Table, name: &str, work: Option<Work>, targets: &[Target], effort: Effort) {
+    eprintln!("{name}");
+    let most = if work.is_some_and(|work| work.connections > TOGETHER) { 1 } else { targets.len() };
+    let mut samples = Vec::new();
+    for group in targets.chunks(most.max(1)) {
+        samples.extend(interleaved(group, work, effort));
+    }
+    let scale = work.filter(|_| table.per_kib).map_or(1.0, |work| work.size as f64 / 1024.0);
+    let cells = samples.iter().map(|samples| match samples {
+        Ok(samples) => summary(samples, scale),
+        Err(error) => Cell::Failed(error.clone()),
+    });
+    let cells = cells.collect();
+    let samples: Vec<_> = samples.into_iter().map(Result::unwrap_or_default).collect();
+    table.add(name, cells, Noise::of(&samples));
+}
+
+/// The samples of each server, taken in turns.
+fn interleaved(
+    targets: &[Target],
+    work: Option<Work>,
+    effort: Effort,
+) -> Vec<Result<Vec<Sample>, String>> {
+    let mut runs: Vec<Result<(Server, Load), String>> =
+        targets.iter().map(|target| begin(target, work, effort)).collect();
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); runs.len()];
     for round in 0..effort.rounds {
         for turn in 0..runs.len() {
             let place = (round + turn) % runs.len();
-            let Ok((server, fleet)) = &mut runs[place] else { continue };
-            match fleet.run(server, effort.each) {
+            let Ok((server, load)) = &mut runs[place] else { continue };
+            match load.run(server, effort.each) {
                 Ok(sample) => samples[place].push(sample),
                 Err(error) => runs[place] = Err(error),
             }
         }
     }
-    let cells = runs.iter().zip(&samples).map(|(run, samples)| match run {
-        Ok(_) => summary(samples),
-        Err(error) => Cell::Failed(error.clone()),
-    });
-    table.add(name, cells.collect(), Noise::of(&samples));
+    runs.into_iter().zip(samples).map(|(run, samples)| run.map(|_| samples)).collect()
 }
 
-fn summary(samples: &[Sample]) -> Cell {
+/// Starts a server, and runs once so that everything is warm.
+fn begin(target: &Target, work: Option<Work>, effort: Effort) -> Result<(Server, Load), String> {
+    let server = target.start()?;
+    let mut load = match work {
+        Some(work) => Load::Fleet(Box::new(Fleet::open(&server, work)?)),
+        None => Load::Connect,
+    };
+    load.run(&server, effort.each / 2)?;
+    Ok((server, load))
+}
+
+impl Load {
+    fn run(&mut self, server: &Server, time: Duration) -> Result<Sample, String> {
+        match self {
+            Load::Fleet(fleet) => fleet.run(server, time),
+            Load::Connect => connect::run(server, time),
+        }
+    }
+}
+
+fn summary(samples: &[Sample], scale: f64) -> Cell {
     let costs = samples.iter().map(Sample::cost);
     let mut latencies: Vec<u32> = samples.iter().flat_map(|s| &s.latencies).copied().collect();
     latencies.sort_unstable();
     Cell::Cost {
-        value: lower_quartile(costs.collect()),
+        value: lower_quartile(costs.collect()) / scale,
         median: f64::from(percentile(&latencies, 50.0)) / 1e3,
         p99: f64::from(percentile(&latencies, 99.0)) / 1e3,
     }

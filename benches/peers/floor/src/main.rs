@@ -73,7 +73,10 @@ fn main() -> io::Result<()> {
     let mut receive = vec![0; RECEIVE];
     loop {
         events.clear();
-        epoll::wait(&server.epoll, spare_capacity(&mut events), None)?;
+        match epoll::wait(&server.epoll, spare_capacity(&mut events), None) {
+            Ok(_) | Err(Errno::INTR) => {} // strace interrupts it
+            Err(error) => return Err(error.into()),
+        }
         for event in &events {
             let (token, flags) = (event.data.u64(), event.flags);
             if token == LISTENER {
