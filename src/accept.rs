@@ -148,7 +148,7 @@ impl Acceptor {
             Ok((stream, addr)) => {
                 let (purpose, secure) = (port.purpose, port.listener.is_secure());
                 let stream = match &engine.config.tls {
-                    Some(tls) if secure => stream.with_tls(tls, b""),
+                    Some(tls) if secure => stream.with_tls(tls),
                     _ => Ok(stream),
                 };
                 let admitted =

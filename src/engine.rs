@@ -246,7 +246,11 @@ impl Engine {
     /// Has octets that were read by somebody else looked at in the next turn.
     pub(crate) fn hold(&mut self, id: ConnId, octets: &[u8]) {
         if let Some(conn) = self.get_mut(id) {
-            conn.rare_mut().held = octets.to_vec();
+            if conn.stream.unread(octets) {
+                conn.readable = true;
+            } else {
+                conn.rare_mut().held = octets.to_vec();
+            }
         }
         self.wake_reader(id);
     }

@@ -22,6 +22,7 @@ use crate::routes::Routes;
 use crate::signals::Signals;
 use crate::stats::Stats;
 use crate::timer::Millis;
+#[cfg(any(feature = "cli", feature = "tls"))]
 use crate::tls::Tls;
 use crate::transport::{ListenAddr, Listener, Stream};
 
@@ -197,9 +198,9 @@ impl Server {
             return Err(io::Error::other("the server is stopping"));
         }
         let (stream, addr) = Stream::from_fd(fd)?;
-        let (stream, read) = match (&self.engine.config.tls, stream) {
-            (Some(tls), stream @ Stream::Tcp(_)) => (stream.with_tls(tls, read)?, &[][..]),
-            (_, stream) => (stream, read),
+        let stream = match &self.engine.config.tls {
+            Some(tls) => stream.with_tls(tls)?,
+            None => stream,
         };
         self.acceptor.adopt(stream, addr, read, self.poll.registry(), &mut self.engine)?;
         self.set_alarm();

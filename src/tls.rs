@@ -129,12 +129,15 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// With what was read from the client's socket already.
-    pub(crate) fn new(tls: &Tls, early: &[u8]) -> io::Result<Session> {
+    pub(crate) fn new(tls: &Tls) -> io::Result<Session> {
         let mut conn = ServerConnection::new(Arc::clone(&tls.config)).map_err(invalid)?;
         conn.set_buffer_limit(Some(MAX_UNSENT));
-        let early = early.to_vec();
-        Ok(Session(Box::new(Inner { conn, begun: false, owed: 0, early })))
+        Ok(Session(Box::new(Inner { conn, begun: false, owed: 0, early: Vec::new() })))
+    }
+
+    /// Takes in what was read from the client's socket already; the next read has it.
+    pub(crate) fn unread(&mut self, octets: &[u8]) {
+        self.0.early.extend_from_slice(octets);
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
@@ -151,16 +154,15 @@ impl Session {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             left => return left.map(|octets| Got { octets, more: octets > 0 }),
         }
-        let came = inner.read_socket(socket, buf)?;
+        let (came, may_follow) = inner.read_socket(socket, buf)?;
         if came == 0 {
             return Ok(Got { octets: 0, more: false });
         }
         if !std::mem::replace(&mut inner.begun, true) && buf[0].is_ascii_uppercase() {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let filled = came == buf.len();
         let (octets, left) = inner.decrypt(buf, came)?;
-        match (octets, filled || left) {
+        match (octets, may_follow || left) {
             (0, true) => Err(io::ErrorKind::Interrupted.into()),
             (0, false) => Err(io::ErrorKind::WouldBlock.into()),
             (octets, more) => Ok(Got { octets, more }),
@@ -195,15 +197,17 @@ impl Session {
 }
 
 impl Inner {
-    fn read_socket(&mut self, socket: &mut dyn Read, buf: &mut [u8]) -> io::Result<usize> {
+    /// How much came, and whether more may follow at once.
+    fn read_socket(&mut self, socket: &mut dyn Read, buf: &mut [u8]) -> io::Result<(usize, bool)> {
         if self.early.is_empty() {
-            return socket.read(buf);
+            let came = socket.read(buf)?;
+            return Ok((came, came == buf.len()));
         }
         let len = self.early.len().min(buf.len());
         buf[..len].copy_from_slice(&self.early[..len]);
         self.early.drain(..len);
         self.early.shrink_to_fit();
-        Ok(len)
+        Ok((len, true))
     }
 
     /// Turns the first `came` octets of a buffer into what they mean, in the same place: how much

@@ -242,13 +242,21 @@ impl Stream {
         }
     }
 
-    /// The same stream, whose client speaks TLS; a Unix socket stays as it is. Of what the client
-    /// sent, `early` was read already.
-    pub(crate) fn with_tls(self, tls: &Tls, early: &[u8]) -> io::Result<Stream> {
+    /// The same stream, whose client speaks TLS; a Unix socket stays as it is.
+    pub(crate) fn with_tls(self, tls: &Tls) -> io::Result<Stream> {
         match self {
-            Stream::Tcp(socket) => Ok(Stream::Tls(socket, Session::new(tls, early)?)),
+            Stream::Tcp(socket) => Ok(Stream::Tls(socket, Session::new(tls)?)),
             other => Ok(other),
         }
+    }
+
+    /// Has octets that somebody else read from the socket be read again, if it is TLS they are.
+    pub(crate) fn unread(&mut self, octets: &[u8]) -> bool {
+        match self {
+            Stream::Tls(_, session) => session.unread(octets),
+            _ => return false,
+        }
+        true
     }
 
     pub(crate) fn is_tls(&self) -> bool {

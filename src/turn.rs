@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use log::{debug, error, info};
+use log::{debug, info};
 use mio::event::Event;
 use mio::{Events, Token};
 
@@ -187,7 +187,7 @@ impl Server {
         if asked.reload {
             match self.reload_tls() {
                 Ok(()) => info!("the certificate was read anew"),
-                Err(error) => error!("the certificate stays as it is: {error}"),
+                Err(error) => log::error!("the certificate stays as it is: {error}"),
             }
         }
         if asked.stop {
