@@ -225,6 +225,15 @@ int wsloop_route(wsloop_server *server, const char *path, const wsloop_handler *
  * in a callback. */
 int wsloop_listen(wsloop_server *server, const char *addr);
 
+/* Has clients speak TLS, for "wss://": PEM files, the certificate with those that vouch for it, and
+ * its private key.  Before wsloop_listen(), whose TCP addresses then are for TLS, unless one says
+ * "ws://127.0.0.1:8080"; so are wsloop_listen_fd() and wsloop_adopt_fd() on TCP.  Called again, with
+ * files that were renewed, clients that come from then on get the new certificate, and nobody else
+ * notices.  WSLOOP_ERR_SYSTEM if a file cannot be had or used, and wsloop_error_text() says which;
+ * WSLOOP_ERR_UNSUPPORTED where the library was built without the feature `tls`.  Not in a
+ * callback. */
+int wsloop_set_tls(wsloop_server *server, const char *cert, const char *key);
+
 /* Takes over a TCP or Unix socket that listens already, such as systemd's.  It is the server's on
  * success, and the caller's else.  Returns as wsloop_listen().  Not in a callback. */
 int wsloop_listen_fd(wsloop_server *server, int fd);

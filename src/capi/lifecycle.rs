@@ -126,6 +126,32 @@ pub unsafe extern "C" fn wsloop_listen(server: *mut wsloop_server, addr: *const 
     unsafe { enter(server, listen) }
 }
 
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wsloop_set_tls(
+    server: *mut wsloop_server,
+    cert: *const c_char,
+    key: *const c_char,
+) -> c_int {
+    let set = |this: &wsloop_server| {
+        // SAFETY: what the header demands is what `name` demands.
+        let (cert, key) = unsafe { (name(cert)?, name(key)?) };
+        this.with_server(|inner| set_tls(inner, cert, key))
+    };
+    // SAFETY: what the header demands is what `enter` demands.
+    unsafe { enter(server, set) }
+}
+
+#[cfg(feature = "tls")]
+fn set_tls(server: &mut Server, cert: &str, key: &str) -> Outcome {
+    server.set_tls(crate::Tls::from_files(cert, key)?);
+    Ok(WSLOOP_OK)
+}
+
+#[cfg(not(feature = "tls"))]
+fn set_tls(_: &mut Server, _: &str, _: &str) -> Outcome {
+    Err(Error::Unsupported("the library was built without the feature tls"))
+}
+
 /// Has something done with a copy of a descriptor; if it goes well, the original is closed.
 ///
 /// # Safety

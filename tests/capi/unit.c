@@ -645,6 +645,33 @@ static void compression_is_described_with_its_flag_only(void) {
   IS(wsloop_new(&config, &refused), WSLOOP_ERR_ARGUMENT);
 }
 
+#ifdef WITH_TLS
+static void tls_is_spoken_where_there_is_a_certificate(void) {
+  char text[80];
+  wsloop_server *s = server(NULL);
+  IS(wsloop_set_tls(s, "/nowhere.pem", WITH_TLS "/key.pem"), WSLOOP_ERR_SYSTEM);
+  HOLDS(strstr(wsloop_error_text(s), "/nowhere.pem") != NULL);
+  IS(wsloop_set_tls(s, WITH_TLS "/key.pem", WITH_TLS "/key.pem"), WSLOOP_ERR_SYSTEM);
+  HOLDS(strstr(wsloop_error_text(s), "no certificate") != NULL);
+  IS(wsloop_set_tls(s, NULL, WITH_TLS "/key.pem"), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_listen(s, "wss://127.0.0.1:0"), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_set_tls(s, WITH_TLS "/cert.pem", WITH_TLS "/key.pem"), WSLOOP_OK);
+  HOLDS(wsloop_listen(s, "127.0.0.1:0") > 0);
+  HOLDS(wsloop_listen(s, "ws://127.0.0.1:0") > 0);
+  HOLDS(wsloop_local_addr(s, text, sizeof text) > 0);
+  HOLDS(strstr(text, "wss://127.0.0.1:") == text);
+  IS(wsloop_set_tls(s, WITH_TLS "/cert.pem", WITH_TLS "/key.pem"), WSLOOP_OK);
+  IS(wsloop_free(s), WSLOOP_OK);
+}
+#else
+static void tls_is_spoken_where_there_is_a_certificate(void) {
+  wsloop_server *s = server(NULL);
+  IS(wsloop_set_tls(s, "cert.pem", "key.pem"), WSLOOP_ERR_UNSUPPORTED);
+  HOLDS(strstr(wsloop_error_text(s), "tls") != NULL);
+  IS(wsloop_free(s), WSLOOP_OK);
+}
+#endif
+
 static void listeners_are_told_apart(void) {
   char path[64], addr[80], text[80];
   wsloop_server *s = server(NULL);
@@ -1057,6 +1084,7 @@ int main(void) {
   limits_are_those_that_were_set();
   messages_are_compressed_where_that_is_asked_for();
   compression_is_described_with_its_flag_only();
+  tls_is_spoken_where_there_is_a_certificate();
   listeners_are_told_apart();
   between_callbacks_all_works_too();
   a_hixie_client_has_text_only();
