@@ -144,6 +144,16 @@ impl Queue {
         self.chunks.capacity() <= MAX_SLICES
     }
 
+    /// Octets of memory that it takes while nothing waits in it.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Queue>() + self.chunks.capacity() * size_of::<Chunk>() + self.tail.capacity()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn reserve(&mut self, len: usize) {
+        self.tail.reserve(len);
+    }
+
     /// The tail's buffer, if it is larger than this.
     pub(crate) fn take_tail_over(&mut self, size: usize) -> Option<Vec<u8>> {
         (self.tail.capacity() > size).then(|| std::mem::take(&mut self.tail))
@@ -228,6 +238,12 @@ impl Queue {
             }
             return stream.write_one(&scratch[..read]);
         }
+        self.write_chunks(stream)
+    }
+
+    /// Apart, so that the tail alone, which is the rule, makes no room for so many slices.
+    #[inline(never)]
+    fn write_chunks(&self, stream: &mut Stream) -> io::Result<Taken> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let (mut count, mut skip) = (0, self.written);
         // The tail too, unless a file comes before it.

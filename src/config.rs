@@ -120,7 +120,7 @@ impl Default for Config {
             close_timeout: Duration::from_secs(5),
             max_connections: None,
             max_events: 1024,
-            read_budget: 256 * 1024,
+            read_budget: 64 * 1024,
             fd_only: false,
             origins: vec![OriginRule::SameHost],
             secure_proxy: false,

@@ -6,13 +6,15 @@
 use crate::buffer::Queue;
 use crate::proto::deflate::{Agreed, Contexts, Deflate};
 
-/// A few empty buffers of two sizes; together they hold no more than 6 MiB.
+/// Empty buffers of two sizes, a few, and empty queues; together they hold no more than 6 MiB.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "a queue moves as a pointer, between here and a connection")]
 pub(crate) struct Pool {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
     queues: Vec<Box<Queue>>,
+    /// Octets of memory that those hold.
+    in_queues: usize,
     pub(crate) contexts: Contexts,
 }
 
@@ -20,6 +22,8 @@ const SMALL: usize = 16 * 1024;
 const MOST_SMALL: usize = 64;
 const LARGE: usize = 1024 * 1024;
 const MOST_LARGE: usize = 4;
+/// Enough for a few messages to each of a thousand, all in one turn.
+const MOST_IN_QUEUES: usize = 1024 * 1024;
 
 impl Pool {
     pub(crate) fn new(deflate: Option<Deflate>) -> Pool {
@@ -44,7 +48,9 @@ impl Pool {
 
     /// An empty queue.
     pub(crate) fn take_queue(&mut self) -> Box<Queue> {
-        self.queues.pop().unwrap_or_default()
+        let queue = self.queues.pop().unwrap_or_default();
+        self.in_queues = self.in_queues.saturating_sub(queue.memory());
+        queue
     }
 
     /// Takes an empty queue back, or frees it. A small buffer stays with it.
@@ -52,7 +58,9 @@ impl Pool {
         if let Some(large) = queue.take_tail_over(SMALL) {
             self.give(large);
         }
-        if self.queues.len() < MOST_SMALL && queue.is_small() {
+        let in_queues = self.in_queues + queue.memory();
+        if in_queues <= MOST_IN_QUEUES && queue.is_small() {
+            self.in_queues = in_queues;
             self.queues.push(queue);
         }
     }
@@ -98,5 +106,24 @@ mod tests {
             pool.give(vec![0; SMALL + 1]);
         }
         assert_eq!((pool.small.len(), pool.large.len()), (MOST_SMALL, MOST_LARGE));
+    }
+    #[test]
+    fn queues_are_kept_as_long_as_they_take_little_together() {
+        let mut pool = Pool::default();
+        let mut queues: Vec<Box<Queue>> = (0..1000).map(|_| pool.take_queue()).collect();
+        assert_eq!(pool.in_queues, 0);
+        for queue in &mut queues {
+            queue.reserve(2000);
+        }
+        for queue in queues {
+            pool.give_queue(queue);
+        }
+        let kept = pool.queues.len();
+        assert!((400..530).contains(&kept), "{kept}");
+        assert!(pool.in_queues <= MOST_IN_QUEUES);
+        for _ in 0..kept {
+            pool.take_queue();
+        }
+        assert_eq!((pool.in_queues, pool.queues.len()), (0, 0));
     }
 }

@@ -65,41 +65,29 @@ impl Engine {
     /// Sends to everyone on the route but `except`. The octets are made once for each way to frame
     /// them.
     pub(crate) fn broadcast(&mut self, route: RouteId, message: Message<'_>, except: ConnId) {
+        let Some(members) = self.members.get(usize::from(route)) else { return };
         let mut encoded = [const { None }; Framing::KINDS];
-        let mut place = 0;
-        while let Some(id) = self.member(route, place) {
-            if id != except
-                && let Some(framing) = self.get(id).map(Connection::framing)
-                && let Some(octets) = encoded[framing.kind()]
-                    .get_or_insert_with(|| encode(framing, message, &mut self.pool))
-            {
-                self.send_encoded(id, octets);
+        // They may leave the route, so not before all have been gone through.
+        let mut full = Vec::new();
+        for &id in members.iter().filter(|id| **id != except) {
+            let Some(conn) = find(&mut self.conns, id) else { continue };
+            let framing = conn.framing();
+            let Some(octets) = encoded[framing.kind()]
+                .get_or_insert_with(|| encode(framing, message, &mut self.pool))
+            else {
+                continue;
+            };
+            if conn.outbox.len() + octets.len() > self.config.max_backlog {
+                full.push(id);
+                continue;
             }
-            // One whose backlog was full has left, and the last member taken its place.
-            if self.member(route, place) == Some(id) {
-                place += 1;
-            }
+            append_encoded(conn, octets, &mut self.pool);
+            self.stats.messages_out += 1;
+            queued(conn, &mut self.dirty);
         }
-    }
-
-    fn member(&self, route: RouteId, place: usize) -> Option<ConnId> {
-        self.members.get(usize::from(route))?.get(place).copied()
-    }
-
-    fn send_encoded(&mut self, id: ConnId, octets: &Rc<[u8]>) {
-        let Some(conn) = find(&mut self.conns, id) else { return };
-        if conn.outbox.len() + octets.len() > self.config.max_backlog {
+        for id in full {
             self.full(id);
-            return;
         }
-        if octets.len() >= SHARE_FROM {
-            conn.outbox.append_shared(&mut self.pool, octets);
-        } else {
-            let len = octets.len();
-            conn.outbox.append(&mut self.pool, len, |out| out.extend_from_slice(octets));
-        }
-        self.stats.messages_out += 1;
-        queued(conn, &mut self.dirty);
     }
 
     /// Queues octets that are no message: heads, control frames.
@@ -155,6 +143,15 @@ fn queued(conn: &mut Connection, dirty: &mut VecDeque<ConnId>) -> SendStatus {
         SendStatus::Backpressure
     } else {
         SendStatus::Queued
+    }
+}
+
+/// Queues the octets of a broadcast.
+fn append_encoded(conn: &mut Connection, octets: &Rc<[u8]>, pool: &mut Pool) {
+    if octets.len() >= SHARE_FROM {
+        conn.outbox.append_shared(pool, octets);
+    } else {
+        conn.outbox.append(pool, octets.len(), |out| out.extend_from_slice(octets));
     }
 }
 

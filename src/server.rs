@@ -21,7 +21,7 @@ use crate::routes::Routes;
 #[cfg(feature = "cli")]
 use crate::signals::Signals;
 use crate::stats::Stats;
-use crate::timer::Millis;
+use crate::timer::{Millis, NEVER};
 #[cfg(any(feature = "cli", feature = "tls"))]
 use crate::tls::Tls;
 use crate::transport::{ListenAddr, Listener, Stream};
@@ -347,11 +347,15 @@ impl Server {
             return Some(0);
         }
         let due = [engine.deadlines.next(), engine.timers.next(), self.acceptor.due()];
-        due.into_iter().flatten().min()
+        let first = due.into_iter().fold(NEVER, |first, at| first.min(at.unwrap_or(NEVER)));
+        (first != NEVER).then_some(first)
     }
 
     /// Has the descriptor tell when the next turn must come, if it is to.
     pub(crate) fn set_alarm(&mut self) {
+        if self.alarm.is_none() {
+            return;
+        }
         let due = self.due();
         if let (Some(alarm), Some(at)) = (&mut self.alarm, due) {
             alarm.set(at, &self.engine.clock);

@@ -91,9 +91,12 @@ impl Server {
         if let Some(mut held) = self.engine.take_held(id) {
             self.take_in(id, &mut held);
         }
-        let most = self.engine.config.read_budget.div_ceil(READS_PER_TURN).clamp(1, receive.len());
+        let mut budget = self.engine.config.read_budget.max(1);
         for _ in 0..READS_PER_TURN {
-            if !self.read_once(id, &mut receive[..most]) {
+            let most = budget.min(receive.len());
+            let Some(octets) = self.read_once(id, &mut receive[..most]) else { break };
+            budget = budget.saturating_sub(octets);
+            if budget == 0 {
                 break;
             }
         }
@@ -108,32 +111,31 @@ impl Server {
         self.receive = receive;
     }
 
-    /// One read. True if there may be more to read now.
-    fn read_once(&mut self, id: ConnId, receive: &mut [u8]) -> bool {
-        let Some(conn) = self.engine.get_mut(id).filter(|conn| conn.may_read()) else {
-            return false;
-        };
+    /// One read. How much it brought, if there may be more to read now.
+    fn read_once(&mut self, id: ConnId, receive: &mut [u8]) -> Option<usize> {
+        let conn = self.engine.get_mut(id).filter(|conn| conn.may_read())?;
         match conn.read(receive) {
             Ok(Fresh { octets: 0, .. }) => {
                 conn.readable = false;
                 self.take_last_line(id);
                 self.engine.read_ended(id);
-                false
+                None
             }
             Ok(fresh) => {
                 // A short read has emptied the socket, unless its end was announced with it: that
                 // is announced only once, so read on to find it.
                 conn.readable = fresh.more || conn.read_closed;
                 let more = conn.readable;
-                self.engine.stats.bytes_in += fresh.octets as u64;
+                let octets = fresh.octets;
+                self.engine.stats.bytes_in += octets as u64;
                 self.engine.heard(id);
                 match fresh.behind {
                     Some(mut behind) => self.take_in(id, &mut behind),
-                    None => self.take_in(id, &mut receive[..fresh.octets]),
+                    None => self.take_in(id, &mut receive[..octets]),
                 }
-                more
+                more.then_some(octets)
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(0),
             Err(error) => {
                 conn.readable = false;
                 match error.kind() {
@@ -144,7 +146,7 @@ impl Server {
                         self.engine.drop_now(id, code::ABNORMAL, &error.to_string());
                     }
                 }
-                false
+                None
             }
         }
     }

@@ -253,7 +253,7 @@ impl Decoder {
             }
         }
         let Some(mut inflater) = partial.inflater.take() else {
-            partial.reserve(piece.len(), to_come);
+            partial.reserve(piece.len(), to_come, frame.fin);
             return partial.push(piece);
         };
         let last = frame.fin && to_come == 0;
@@ -274,14 +274,14 @@ impl Decoder {
     /// Where the next octets may be read to directly: in the midst of a large binary frame, into
     /// the message itself. [`landed`](Decoder::landed) must be told.
     pub(super) fn landing(&mut self) -> Option<&mut Vec<u8>> {
-        let to_come = self.to_come();
+        let (to_come, fin) = (self.to_come(), self.frame.fin);
         if self.state != State::Payload || to_come < LAND_FROM || self.frame.is_control() {
             return None;
         }
         let lands =
             |partial: &&mut Partial| partial.opcode == Some(BINARY) && partial.inflater.is_none();
         let partial = self.partial.as_deref_mut().filter(lands)?;
-        partial.reserve(0, to_come);
+        partial.reserve(0, to_come, fin);
         Some(&mut partial.binary)
     }
 
@@ -734,6 +734,22 @@ mod tests {
             let buffer = pool.take(2);
             assert!(buffer.is_empty() && buffer.capacity() > 0);
         }
+    }
+
+    #[test]
+    fn a_message_of_a_megabyte_takes_no_more_than_its_length() {
+        let mut frame = masked(0x82, NO_KEY, &vec![b'x'; 1 << 20]);
+        for octets_left_over in [0, 112, 100_000] {
+            let mut reader = Reader::new(Version::Rfc6455, &LIMITS).landing();
+            let (first, rest) = frame.split_at(RESERVE_AT_ONCE);
+            let (rest, last) = rest.split_at(rest.len() - octets_left_over);
+            assert!(reader.read_all([first, rest, last]).len() == 1);
+            assert_eq!(reader.pool.take(1 << 20).capacity(), 1 << 20);
+        }
+        // In fragments it grows faster than they come.
+        frame = in_fragments(1000);
+        let (decoder, _) = after(&LIMITS, &[&frame[..frame.len() - 7]]);
+        assert!(decoder.partial.is_some_and(|partial| partial.binary.capacity() > 1000));
     }
 
     #[test]

@@ -37,14 +37,16 @@ impl Partial {
     }
 
     /// Makes room for octets that are here and for some of those that are announced: no more than
-    /// have come already, since an announcement costs the peer nothing.
-    pub(super) fn reserve(&mut self, here: usize, announced: usize) {
+    /// have come already, since an announcement costs the peer nothing. Not more than the message
+    /// needs if its `last` octets are among them, so that the pool takes the buffer back.
+    pub(super) fn reserve(&mut self, here: usize, announced: usize, last: bool) {
         let come = self.message_len().saturating_add(here);
-        let room = here.saturating_add(announced.min(RESERVE_AT_ONCE.max(come)));
-        if self.opcode == Some(TEXT) {
-            self.text.reserve(room);
-        } else {
-            self.binary.reserve(room);
+        let more = announced.min(RESERVE_AT_ONCE.max(come));
+        let room = here.saturating_add(more);
+        match (self.opcode == Some(TEXT), last && more == announced) {
+            (true, exact) => self.text.reserve(room, exact),
+            (false, true) => self.binary.reserve_exact(room),
+            (false, false) => self.binary.reserve(room),
         }
     }
 
