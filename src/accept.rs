@@ -8,9 +8,10 @@ use mio::{Interest, Registry, Token};
 
 use crate::config::Config;
 use crate::engine::{Engine, MAX_SLOTS, RouteId};
+use crate::listener::{ListenAddr, Listener};
 use crate::response::Response;
 use crate::timer::Millis;
-use crate::transport::{ListenAddr, Listener, Stream};
+use crate::transport::Stream;
 
 /// Most clients taken from one listener in a turn.
 const ACCEPTS_PER_TURN: usize = 64;

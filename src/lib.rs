@@ -48,9 +48,11 @@ pub mod fuzzing;
 mod handler;
 pub mod handlers;
 mod http;
+mod listener;
 mod origin;
 mod peer_addr;
 mod pool;
+mod ports;
 mod proto;
 mod remote;
 mod response;
@@ -78,6 +80,7 @@ pub use engine::ConnId;
 pub use feed::SourceId;
 pub use handler::{Answer, Handler};
 pub use http::Request;
+pub use listener::ListenAddr;
 pub use origin::{Origin, OriginRule};
 pub use proto::close::code;
 #[cfg(feature = "deflate")]
@@ -91,4 +94,3 @@ pub use stats::Stats;
 pub use timer::TimerId;
 #[cfg(feature = "tls")]
 pub use tls::Tls;
-pub use transport::ListenAddr;

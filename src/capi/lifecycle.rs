@@ -14,8 +14,8 @@ use super::input::{copy_out, name, octets, route};
 use super::types::{copy_in, wsloop_config, wsloop_handler};
 use super::wsloop_server;
 use crate::config::Config;
+use crate::listener::ListenAddr;
 use crate::server::Server;
-use crate::transport::ListenAddr;
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
 
