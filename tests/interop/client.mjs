@@ -1,5 +1,5 @@
 // wsloop against the npm client `ws` (package.json).
-// Usage: node client.mjs ws://HOST:PORT      (a server with the built-in paths and default limits)
+// Usage: node client.mjs ws[s]://HOST:PORT      (a server with the built-in paths and default limits)
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -174,7 +174,7 @@ const checks = {
   },
 
   async 'a foreign origin is 403, the own one is let in'() {
-    const own = url.replace('ws:', 'http:');
+    const own = url.replace('ws', 'http');
     for (const protocolVersion of [8, 13]) {
       assert.equal(await refused('/mirror', { protocolVersion, origin: 'http://foreign.example' }), 403);
       await close(await open('/mirror', [], { protocolVersion, origin: own }));

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """wsloop against the PyPI client `websockets` (requirements.txt).
 
-Usage: client.py ws://HOST:PORT       (a server with the built-in paths and default limits)
+Usage: client.py ws[s]://HOST:PORT       (a server with the built-in paths and default limits)
 """
 import asyncio
 import http.client
@@ -13,6 +13,8 @@ from websockets.asyncio.client import connect as dial
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 URL = sys.argv[1]
+SCHEME, HOST = URL.split("://")
+HTTP = {"ws": "http", "wss": "https"}[SCHEME]
 LIMIT = 1024 * 1024  # the server's default for one message
 CHECKS = []
 
@@ -187,14 +189,15 @@ async def unknown_path_is_404():
 @check
 async def foreign_origin_is_403_own_is_let_in():
     await refused("/mirror", 403, origin="http://foreign.example")
-    async with connect("/mirror", origin="http://" + URL.removeprefix("ws://")) as ws:
+    async with connect("/mirror", origin=f"{HTTP}://{HOST}") as ws:
         await bounce(ws, "hi")
 
 
 @check
 async def unknown_version_is_426():
     def get():
-        http_connection = http.client.HTTPConnection(URL.removeprefix("ws://"), timeout=10)
+        kinds = {"ws": http.client.HTTPConnection, "wss": http.client.HTTPSConnection}
+        http_connection = kinds[SCHEME](HOST, timeout=10)
         http_connection.request("GET", "/mirror", headers={
             "Upgrade": "websocket", "Connection": "Upgrade",
             "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "99"})

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Every WebSocket version in a plain socket: the octets of the drafts out, the exact octets back.
 
-Usage: raw.py HOST:PORT
+Usage: raw.py [ws[s]://]HOST:PORT
 
 Each row of VERSIONS is a whole conversation on /mirror: the client's fields, the server's answer,
 frames out (a text, then a close), frames in, end of stream. Hixie answers are compared as they
 stand, digest included; of the others the status line and the fields in any order.
 """
 import socket
+import ssl
 import sys
 
 REQUEST = b"GET /mirror HTTP/1.1\r\n%b\r\n%b"
@@ -56,25 +57,36 @@ def same_answer(got, want):
     return got == want
 
 
-def converse(host, port, request, answer, out, back):
-    with socket.create_connection((host, port), timeout=10) as s, s.makefile("rb") as stream:
+def connect(host, port, secure):
+    s = socket.create_connection((host, port), timeout=10)
+    return ssl.create_default_context().wrap_socket(s, server_hostname=host) if secure else s
+
+
+def converse(host, port, secure, request, answer, out, back):
+    if secure:
+        answer = answer.replace(b"Location: ws:", b"Location: wss:")
+    with connect(host, port, secure) as s, s.makefile("rb") as stream:
         s.sendall(request)
         got = stream.read(len(answer))
         if not same_answer(got, answer):
             return f"handshake: expected {answer!r}\n  got {got!r}"
         s.sendall(out)
         if back == TEXT:  # Hixie-75 has no close on the wire: half-close, and the echo still comes
+            if secure:
+                got = stream.read(len(back))
+                return None if got == back else f"frames: expected {back!r}\n  got {got!r}"
             s.shutdown(socket.SHUT_WR)
         got = stream.read()
         return None if got == back else f"frames: expected {back!r}\n  got {got!r}"
 
 
 def main():
-    host, port = sys.argv[1].rsplit(":", 1)
+    scheme, _, address = sys.argv[1].rpartition("://")
+    host, port = address.rsplit(":", 1)
     failed = 0
     for name, conversation in VERSIONS.items():
         try:
-            error = converse(host, int(port), *conversation)
+            error = converse(host, int(port), scheme == "wss", *conversation)
         except OSError as e:
             error = repr(e)
         failed += error is not None

@@ -15,12 +15,22 @@ start_server() {
     coproc WSLOOP { exec "$1" --listen 127.0.0.1:0 "${@:2}"; }
     server=$!
     IFS= read -r -t 20 line <&"${WSLOOP[0]}" || line='(nothing)'
-    [[ $line =~ ^listening\ on\ ws://([^/]+:[0-9]+)$ ]] || {
+    [[ $line =~ ^listening\ on\ wss?://([^/]+:[0-9]+)$ ]] || {
         echo "${0##*/}: expected 'listening on ws://…' from $1, got: $line" >&2
         return 1
     }
     # shellcheck disable=SC2034 # for the script that sources this
     address=${BASH_REMATCH[1]}
+}
+
+# certify NAME [OPENSSL_OPTION…]: NAME.pem and NAME.key in $work, for localhost and 127.0.0.1; and $tls,
+# the flags that have the server use them.
+certify() {
+    command -v openssl >/dev/null || { echo "${0##*/}: openssl is missing" >&2; return 1; }
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost \
+        -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' -keyout "$work/$1.key" -out "$work/$1.pem" 2>/dev/null
+    # shellcheck disable=SC2034 # for the script that sources this
+    tls=(--tls-cert "$work/$1.pem" --tls-key "$work/$1.key")
 }
 
 # stop_server: it must still run, and SIGTERM must end it within 15 s with exit status 0.
