@@ -58,7 +58,8 @@ pub struct Config {
     pub max_events: usize,
     /// Most octets read from one connection in a turn, so that a busy peer starves nobody; what is
     /// left is read in the next. A large message, which is read straight to where it will lie,
-    /// may take more. Default 256 KiB, which is also the most.
+    /// may take more. Default 64 KiB: a turn beside a connection that floods is a short one then, and
+    /// larger messages gain nothing by more. At most 256 KiB.
     pub read_budget: usize,
     /// Has [`fd`](crate::Server::fd) become readable for deadlines and for work that is left over,
     /// too: a loop round it then needs no timeout. It costs one more descriptor, and a system call

@@ -21,7 +21,6 @@ use crate::routes::Routes;
 #[cfg(feature = "cli")]
 use crate::signals::Signals;
 use crate::stats::Stats;
-use crate::timer::{Millis, NEVER};
 #[cfg(any(feature = "cli", feature = "tls"))]
 use crate::tls::Tls;
 
@@ -72,8 +71,8 @@ pub struct Server {
     pub(crate) routes: Routes,
     pub(crate) site: Site,
     pub(crate) receive: Box<[u8]>,
-    /// Only with [`Config::fd_only`].
-    alarm: Option<Alarm>,
+    /// With [`Config::fd_only`], and in [`run`](Server::run).
+    pub(crate) alarm: Option<Alarm>,
     remote: Remote,
     pub(crate) inlet: Inlet,
     /// Other threads' messages that the budget left for the next turn.
@@ -199,6 +198,11 @@ impl Server {
     /// # Errors
     /// As [`turn`](Server::turn).
     pub fn run(&mut self) -> io::Result<()> {
+        // Waiting without a timeout is cheaper: for each the kernel sets a timer, and clears it.
+        if self.alarm.is_none() {
+            self.alarm = Alarm::new(self.poll.registry(), ALARM).ok();
+            self.set_alarm();
+        }
         while !self.is_stopped() {
             self.turn(None)?;
         }
@@ -213,45 +217,18 @@ impl Server {
     /// If the poll fails, which means a bug here or a broken system. Nothing that a peer does is
     /// an error of the loop.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        let wait = match (timeout, self.poll_timeout()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+        let due = match self.alarm {
+            // It ends the wait.
+            Some(_) if !self.has_left_over() => None,
+            _ => self.poll_timeout(),
         };
-        self.take_turn(wait)
+        self.take_turn(timeout.into_iter().chain(due).min())
     }
 
     /// How long the next turn may wait: zero if there is work that no event will announce, `None`
     /// if nothing is due at any time.
     pub fn poll_timeout(&self) -> Option<Duration> {
         self.due().map(|at| self.engine.clock.until(at))
-    }
-
-    /// When the next turn must come, be there an event or not; 0 if it is time.
-    fn due(&self) -> Option<Millis> {
-        let engine = &self.engine;
-        if !engine.ready.is_empty() || engine.has_dirty() || self.inlet_waits {
-            return Some(0);
-        }
-        let due = [engine.deadlines.next(), engine.timers.next(), self.acceptor.due()];
-        let first = due.into_iter().fold(NEVER, |first, at| first.min(at.unwrap_or(NEVER)));
-        (first != NEVER).then_some(first)
-    }
-
-    /// Has the descriptor tell when the next turn must come, if it is to.
-    pub(crate) fn set_alarm(&mut self) {
-        if self.alarm.is_none() {
-            return;
-        }
-        let due = self.due();
-        if let (Some(alarm), Some(at)) = (&mut self.alarm, due) {
-            alarm.set(at, &self.engine.clock);
-        }
-    }
-
-    pub(crate) fn alarm_went_off(&mut self) {
-        if let Some(alarm) = &mut self.alarm {
-            alarm.went_off();
-        }
     }
 
     /// The poll's descriptor, for a loop of another kind; see [Inside another

@@ -15,6 +15,7 @@ use crate::proto::close::code;
 use crate::remote::Command;
 use crate::response::Response;
 use crate::server::{ALARM, LISTENERS, MAX_LISTENERS, Server, WAKER};
+use crate::timer::{Millis, NEVER};
 #[cfg(feature = "cli")]
 use crate::{server::SIGNALS, signals::Signals};
 
@@ -56,6 +57,40 @@ impl Server {
         self.settle();
         self.set_alarm();
         Ok(count)
+    }
+
+    /// Whether there is work that no event will announce.
+    pub(crate) fn has_left_over(&self) -> bool {
+        !self.engine.ready.is_empty() || self.engine.has_dirty() || self.inlet_waits
+    }
+
+    /// When the next turn must come, be there an event or not; 0 if it is time.
+    pub(crate) fn due(&self) -> Option<Millis> {
+        if self.has_left_over() {
+            return Some(0);
+        }
+        let (deadlines, timers) = (self.engine.deadlines.next(), self.engine.timers.next());
+        let due = [deadlines, timers, self.acceptor.due()];
+        let first = due.into_iter().fold(NEVER, |first, at| first.min(at.unwrap_or(NEVER)));
+        (first != NEVER).then_some(first)
+    }
+
+    /// Has the alarm, if there is one, tell when the next turn must come.
+    pub(crate) fn set_alarm(&mut self) {
+        // What is left over need not be announced to this loop, only to one around it.
+        if self.alarm.is_none() || (self.has_left_over() && !self.engine.config.fd_only) {
+            return;
+        }
+        let due = self.due();
+        if let (Some(alarm), Some(at)) = (&mut self.alarm, due) {
+            alarm.set(at, &self.engine.clock);
+        }
+    }
+
+    fn alarm_went_off(&mut self) {
+        if let Some(alarm) = &mut self.alarm {
+            alarm.went_off();
+        }
     }
 
     fn take_event(&mut self, event: &Event) {

@@ -135,7 +135,7 @@ typedef struct wsloop_config {
   uint32_t idle_timeout_ms;      /* never; over: gone, 1006 */
   uint32_t close_timeout_ms;     /* 5,000 to answer a close or take the last octets */
   uint32_t max_events;           /* 1,024 events taken from the kernel in a turn */
-  size_t read_budget;            /* 256 KiB read from one peer in a turn, which is the most */
+  size_t read_budget;            /* 64 KiB read from one peer in a turn; up to 256 KiB */
   /* Which pages may connect.  None: those of the same host, on any port.  Else the words: an
    * origin like "https://example.com:8443"; "self", the same scheme, host and port; "null",
    * file: pages and sandboxed ones; "*", everybody.  Who is not let in gets 403.  A request

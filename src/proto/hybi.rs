@@ -298,6 +298,8 @@ impl Decoder {
         behind
     }
 
+    // Inlined for the same reason as `Head::parse`.
+    #[inline(always)]
     fn deliver<'i>(&mut self, opcode: u8, payload: &'i [u8]) -> Event<'i> {
         match opcode {
             TEXT => match utf8::check(payload) {
