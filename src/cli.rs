@@ -436,6 +436,23 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_and_its_key_go_together() {
+        let said = |line: &str| options(line).err().unwrap_or_default();
+        if cfg!(feature = "tls") {
+            let given = options("--tls-cert a.pem --tls-key b.pem").unwrap();
+            assert_eq!(
+                (given.tls_cert, given.tls_key),
+                (Some("a.pem".into()), Some("b.pem".into()))
+            );
+            assert_eq!(said("--tls-cert a.pem"), "--tls-cert needs --tls-key");
+            assert_eq!(said("--tls-key b.pem"), "--tls-key needs --tls-cert");
+        } else {
+            assert!(said("--tls-cert a.pem").contains("built without it"));
+        }
+        assert_eq!(help().contains("--tls-key "), cfg!(feature = "tls"));
+    }
+
+    #[test]
     fn every_flag_is_in_the_help() {
         for flag in [
             "--listen",
