@@ -14,8 +14,9 @@ impl Server {
     /// address of that name that can be had) or `unix:/path`. Port 0 lets the system choose; the
     /// answer tells which. A Unix socket that a dead server left behind is replaced.
     ///
-    /// TLS is spoken on TCP if the server has a certificate ([`Config::tls`]). An address may also
-    /// say so itself: `wss://0.0.0.0:443`, and `ws://0.0.0.0:80` for a plain one beside it.
+    /// TLS is spoken on TCP if the server has a certificate ([`Config::tls`](crate::Config)). An
+    /// address may also say so itself: `wss://0.0.0.0:443`, and `ws://0.0.0.0:80` for a plain one
+    /// beside it.
     ///
     /// # Errors
     /// [`AddrInUse`](io::ErrorKind::AddrInUse) if another server listens there,
@@ -41,8 +42,8 @@ impl Server {
 
     /// Listens on one more address for sources of lines: whatever connects there, such as `nc` or a
     /// sensor, has its lines handed to the handler of a route, named as it was added
-    /// ([`Handler::on_line`]). Lines end in LF or CR LF and have 64 KiB at most; a source is told
-    /// which of its lines was wrong.
+    /// ([`on_line`](crate::Handler::on_line)). Lines end in LF or CR LF and have 64 KiB at most; a
+    /// source is told which of its lines was wrong.
     ///
     /// # Errors
     /// As [`listen`](Server::listen); [`NotFound`](io::ErrorKind::NotFound) if there is no such
