@@ -151,7 +151,7 @@ impl Server {
     /// The same with the certificate's own files, read anew: they may have been renewed.
     ///
     /// # Errors
-    /// As [`Tls::from_files`], and the old certificate stays;
+    /// If a file cannot be read, or is not what it should be, and the old certificate stays;
     /// [`Unsupported`](io::ErrorKind::Unsupported) if the server has none, or it came from no file.
     pub fn reload_tls(&mut self) -> io::Result<()> {
         let none = || io::Error::new(io::ErrorKind::Unsupported, "there is no certificate");
