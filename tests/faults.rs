@@ -108,6 +108,8 @@ fn no_descriptors_are_left() {
     let taken = || program.descriptors().iter().filter(|number| **number < 64).count();
     let mut browser = Client::connect(program.addr());
     assert_eq!(browser.http("GET", "/page", "").text(), "content");
+    // When this is answered, the file of the other answer is closed.
+    assert_eq!(browser.http("GET", "/none", "").status, 404);
     let before = taken();
 
     let mut clients = crowd(program.addr(), 200);
