@@ -81,7 +81,8 @@ fn config(options: &Options) -> Result<Config, String> {
     #[cfg(feature = "tls")]
     let config = match (&options.tls_cert, &options.tls_key) {
         (Some(cert), Some(key)) => {
-            let tls = wsloop::Tls::from_files(cert, key).map_err(|error| error.to_string())?;
+            let tls = wsloop::Tls::from_files(cert, key)
+                .map_err(|error| format!("--tls-cert, --tls-key: {error}"))?;
             let mut config = config;
             config.tls = Some(tls);
             config

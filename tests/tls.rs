@@ -364,6 +364,7 @@ fn a_certificate_that_cannot_be_used_is_named() {
         assert_eq!(outcome.code, Some(1));
         assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
         assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+        assert!(outcome.stderr.starts_with("wsloop: --tls-cert, --tls-key: "));
     };
     refused("/nowhere.pem", &key, "/nowhere.pem: No such file");
     refused(&key, &key, &format!("{key}: no certificate in it"));
