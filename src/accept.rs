@@ -148,12 +148,9 @@ impl Acceptor {
         match port.listener.accept() {
             Ok((stream, addr)) => {
                 let (purpose, secure) = (port.purpose, port.listener.is_secure());
-                let stream = match &engine.config.tls {
-                    Some(tls) if secure => stream.with_tls(tls),
-                    _ => Ok(stream),
-                };
-                let admitted =
-                    stream.and_then(|stream| self.admit(purpose, stream, addr, registry, engine));
+                let admitted = stream
+                    .with_tls(engine.config.tls.as_ref().filter(|_| secure))
+                    .and_then(|stream| self.admit(purpose, stream, addr, registry, engine));
                 if let Err(error) = admitted {
                     warn!("a client cannot be watched: {error}");
                 }

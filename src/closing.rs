@@ -208,8 +208,8 @@ impl Engine {
 
     /// Whether a request is awaited or under way, so that its absence deserves an answer.
     pub(crate) fn owes_request(&self, id: ConnId) -> bool {
-        self.get(id).is_some_and(|conn| match &conn.inbox {
-            _ if conn.stream.is_handshaking() => false,
+        let shaken = self.get(id).filter(|conn| !conn.stream.is_handshaking());
+        shaken.is_some_and(|conn| match &conn.inbox {
             Inbox::Head(kept) => !conn.served || !kept.is_empty(),
             _ => false,
         })

@@ -14,7 +14,7 @@ use env_logger::Target;
 use log::{debug, warn};
 use log_output::LogOutput;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use wsloop::{Config, Server};
+use wsloop::Server;
 
 const DEFAULT_ADDR: &str = "127.0.0.1:8080";
 const DEFAULT_FEED: (&str, &str) = ("127.0.0.1:9876", "/plot");
@@ -45,7 +45,13 @@ fn main() -> ExitCode {
 /// Sets the server up as asked, and runs it. The error is one line for the user.
 fn serve(options: &Options) -> Result<(), String> {
     raise_descriptor_limit();
-    let mut server = Server::new(config(options)?).map_err(|error| error.to_string())?;
+    let mut server = Server::new(options.config.clone()).map_err(|error| error.to_string())?;
+    #[cfg(feature = "tls")]
+    if let (Some(cert), Some(key)) = (&options.tls_cert, &options.tls_key) {
+        let tls = wsloop::Tls::from_files(cert, key)
+            .map_err(|error| format!("--tls-cert, --tls-key: {error}"))?;
+        server.set_tls(tls);
+    }
     options.mount_routes(&mut server);
     match &options.root {
         Some(root) => server.serve_folder(root).map_err(|error| format!("--root: {error}"))?,
@@ -73,23 +79,6 @@ fn serve(options: &Options) -> Result<(), String> {
     }
     print(&ready);
     server.run().map_err(|error| error.to_string())
-}
-
-/// The limits as asked, and the certificate if there is one.
-fn config(options: &Options) -> Result<Config, String> {
-    let config = options.config.clone();
-    #[cfg(feature = "tls")]
-    let config = match (&options.tls_cert, &options.tls_key) {
-        (Some(cert), Some(key)) => {
-            let tls = wsloop::Tls::from_files(cert, key)
-                .map_err(|error| format!("--tls-cert, --tls-key: {error}"))?;
-            let mut config = config;
-            config.tls = Some(tls);
-            config
-        }
-        _ => config,
-    };
-    Ok(config)
 }
 
 /// Lines for the plotter. Nobody asked for them by name: the site is served without them too.

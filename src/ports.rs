@@ -94,10 +94,7 @@ impl Server {
             return Err(io::Error::other("the server is stopping"));
         }
         let (stream, addr) = Stream::from_fd(fd)?;
-        let stream = match &self.engine.config.tls {
-            Some(tls) => stream.with_tls(tls)?,
-            None => stream,
-        };
+        let stream = stream.with_tls(self.engine.config.tls.as_ref())?;
         self.acceptor.adopt(stream, addr, read, self.poll.registry(), &mut self.engine)?;
         self.set_alarm();
         Ok(())

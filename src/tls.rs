@@ -221,10 +221,8 @@ impl Inner {
         while taken < came {
             let step = self.conn.read_tls(&mut &buf[taken..came])?;
             taken += step;
-            let state = match self.conn.process_new_packets() {
-                Ok(state) => state,
-                Err(error) => return Err(invalid(format_args!("TLS: {error}"))),
-            };
+            let state = self.conn.process_new_packets();
+            let state = state.map_err(|error| invalid(format_args!("TLS: {error}")))?;
             let fits = state.plaintext_bytes_to_read().min(taken - octets);
             self.conn.reader().read_exact(&mut buf[octets..octets + fits])?;
             octets += fits;

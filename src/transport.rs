@@ -85,11 +85,11 @@ impl Stream {
         }
     }
 
-    /// The same stream, whose client speaks TLS; a Unix socket stays as it is.
-    pub(crate) fn with_tls(self, tls: &Tls) -> io::Result<Stream> {
-        match self {
-            Stream::Tcp(socket) => Ok(Stream::Tls(socket, Session::new(tls)?)),
-            other => Ok(other),
+    /// The same stream, whose client speaks TLS if there is any; a Unix socket stays as it is.
+    pub(crate) fn with_tls(self, tls: Option<&Tls>) -> io::Result<Stream> {
+        match (self, tls) {
+            (Stream::Tcp(socket), Some(tls)) => Ok(Stream::Tls(socket, Session::new(tls)?)),
+            (stream, _) => Ok(stream),
         }
     }
 
@@ -147,11 +147,11 @@ impl Stream {
     /// Writes what is taken of these parts. Those that are not taken must be offered again as they
     /// are: a session may have made something of them already.
     pub(crate) fn write(&mut self, parts: &[IoSlice<'_>]) -> io::Result<Taken> {
-        let offered = parts.iter().map(|part| part.len()).sum();
-        match self {
-            Stream::Tls(socket, session) => session.write(&mut Socket(socket.as_fd()), parts),
-            _ => Socket(self.as_fd()).write_vectored(parts).map(|octets| taken(octets, offered)),
+        if let Stream::Tls(socket, session) = self {
+            return session.write(&mut Socket(socket.as_fd()), parts);
         }
+        let offered = parts.iter().map(|part| part.len()).sum();
+        Socket(self.as_fd()).write_vectored(parts).map(|octets| taken(octets, offered))
     }
 
     /// The same of one part, by the shorter way.

@@ -44,7 +44,8 @@ impl Partial {
         let more = announced.min(RESERVE_AT_ONCE.max(come));
         let room = here.saturating_add(more);
         match (self.opcode == Some(TEXT), last && more == announced) {
-            (true, exact) => self.text.reserve(room, exact),
+            (true, true) => self.text.reserve_exact(room),
+            (true, false) => self.text.reserve(room),
             (false, true) => self.binary.reserve_exact(room),
             (false, false) => self.binary.reserve(room),
         }

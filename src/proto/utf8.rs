@@ -38,12 +38,12 @@ impl Text {
         self.whole.capacity()
     }
 
-    pub(super) fn reserve(&mut self, octets: usize, exact: bool) {
-        if exact {
-            self.whole.reserve_exact(octets);
-        } else {
-            self.whole.reserve(octets);
-        }
+    pub(super) fn reserve(&mut self, octets: usize) {
+        self.whole.reserve(octets);
+    }
+
+    pub(super) fn reserve_exact(&mut self, octets: usize) {
+        self.whole.reserve_exact(octets);
     }
 
     /// Appends a piece. Fails at the first octet that cannot be right, whatever follows it.
