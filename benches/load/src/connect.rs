@@ -9,7 +9,7 @@ use rustix::net::sockopt::set_socket_linger;
 
 use crate::client::{dial, frame, is_accepted, read_head, request};
 use crate::fleet::Sample;
-use crate::server::{Server, Times};
+use crate::server::Server;
 
 /// Connections under way at a time.
 const AT_A_TIME: usize = 16;
@@ -30,8 +30,7 @@ pub fn run(server: &Server, time: Duration) -> Result<Sample, String> {
         latencies.extend([each; AT_A_TIME]);
     }
     sleep(Duration::from_millis(1));
-    let after = server.times();
-    let used = Times { cpu: after.cpu - before.cpu, waited: after.waited - before.waited };
+    let used = server.times().since(before);
     Ok(Sample { messages: latencies.len() as u64, server: used, latencies })
 }
 

@@ -140,8 +140,7 @@ impl Fleet {
             }
         }
         std::thread::sleep(Duration::from_millis(1)); // until the server waits again
-        let after = server.times();
-        let used = Times { cpu: after.cpu - before.cpu, waited: after.waited - before.waited };
+        let used = server.times().since(before);
         let latencies = std::mem::take(&mut self.latencies);
         Ok(Sample { messages: self.delivered, server: used, latencies })
     }

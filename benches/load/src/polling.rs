@@ -83,9 +83,8 @@ impl Cost {
     }
 
     fn finish(mut self, before: Times, server: &Server) -> Cost {
-        let after = server.times();
-        self.cpu = after.cpu - before.cpu;
-        self.waited = after.waited - before.waited;
+        let used = server.times().since(before);
+        (self.cpu, self.waited) = (used.cpu, used.waited);
         self
     }
 

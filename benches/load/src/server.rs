@@ -41,6 +41,13 @@ pub struct Times {
     pub waited: u64,
 }
 
+impl Times {
+    /// What was used since then.
+    pub fn since(self, before: Times) -> Times {
+        Times { cpu: self.cpu - before.cpu, waited: self.waited - before.waited }
+    }
+}
+
 impl Target {
     /// `NAME=COMMAND`
     pub fn parse(word: &str) -> Result<Target, String> {

@@ -68,7 +68,7 @@ enum Load {
 pub fn run(targets: &[Target], effort: Effort, only: &[String]) -> Table {
     let mut table = Table::new("processor µs per message", targets);
     fill(&mut table, WORKLOADS, targets, effort, only);
-    if only.is_empty() || only.iter().any(|part| CONNECT.contains(part.as_str())) {
+    if is_wanted(CONNECT, only) {
         column(&mut table, CONNECT, None, targets, effort);
     }
     table
@@ -89,6 +89,11 @@ pub fn sizes(targets: &[Target], effort: Effort, only: &[String]) -> Table {
     table
 }
 
+/// Whether a workload has one of these in its name; all have, if there are none.
+fn is_wanted(name: &str, only: &[String]) -> bool {
+    only.is_empty() || only.iter().any(|part| name.contains(part.as_str()))
+}
+
 fn fill(
     table: &mut Table,
     workloads: &Workloads,
@@ -97,7 +102,7 @@ fn fill(
     only: &[String],
 ) {
     for (name, work) in workloads {
-        if only.is_empty() || only.iter().any(|part| name.contains(part.as_str())) {
+        if is_wanted(name, only) {
             column(table, name, Some(*work), targets, effort);
         }
     }
