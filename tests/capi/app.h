@@ -1,4 +1,4 @@
-/* What the programs of the loops share: a server with /mirror, told to stop by SIGTERM. */
+/* What the programs of the loops and of TLS share: a server with /mirror, told to stop by SIGTERM. */
 #ifndef APP_H
 #define APP_H
 
@@ -29,23 +29,31 @@ static int check(int rc) {
   return rc;
 }
 
-/* Budgets so small that there is always something left over. */
-static void start(uint32_t flags) {
+static void create(const wsloop_config *config) {
   wsloop_handler handler;
-  wsloop_config config;
   memset(&handler, 0, sizeof handler);
   handler.size = sizeof handler;
   handler.on_message = mirror;
+  check(wsloop_new(config, &server));
+  check(wsloop_route(server, "/mirror", &handler, NULL));
+}
+
+static void listen_and_say_so(void) {
+  printf("listening on port %d\n", check(wsloop_listen(server, "127.0.0.1:0")));
+  fflush(stdout);
+  signal(SIGTERM, on_signal);
+}
+
+/* Both, with budgets so small that there is always something left over. */
+static inline void start(uint32_t flags) {
+  wsloop_config config;
   memset(&config, 0, sizeof config);
   config.size = sizeof config;
   config.flags = flags;
   config.max_events = 4;
   config.read_budget = 256;
-  check(wsloop_new(&config, &server));
-  check(wsloop_route(server, "/mirror", &handler, NULL));
-  printf("listening on port %d\n", check(wsloop_listen(server, "127.0.0.1:0")));
-  fflush(stdout);
-  signal(SIGTERM, on_signal);
+  create(&config);
+  listen_and_say_so();
 }
 
 /* rc is what ended the loop. */

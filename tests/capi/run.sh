@@ -130,7 +130,7 @@ echo '== TLS, and clients that go in the midst of what they are sent'
 # What ring's assembly writes is uninitialised to valgrind.
 start valgrind -q --error-exitcode=9 --undef-value-errors=no --leak-check=full "$work/tls" "$work/cert.pem" "$work/key.pem"
 python3 tests/capi/tls.py "$address"
-stop INT
+stop TERM
 
 echo '== demo/embed.c: a timer and standard input beside it'
 for program in embed-gcc embed-clang; do
