@@ -36,13 +36,7 @@ fn next(server: &mut Server, log: &Log) -> What {
 fn open(server: &mut Server, log: &Log, mut peer: impl Read + Write, sent: usize) {
     peer.write_all(&request(Version::Rfc6455, "/", "")[sent..]).unwrap();
     assert_eq!(next(server, log), What::Open("/".into()));
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut octet = [0];
-        peer.read_exact(&mut octet).unwrap();
-        head.extend(octet);
-    }
-    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    assert!(read_head(&mut peer).starts_with("HTTP/1.1 101 "));
 }
 
 /// Sends a text and has it come back.

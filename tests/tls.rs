@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{
-    Client, PATIENCE, Program, Running, Scratch, VERSIONS, config, masked, masked_close, request,
-    serve, tcp_addr, turn_until,
+    Client, PATIENCE, Program, Running, Scratch, VERSIONS, config, masked, masked_close, read_head,
+    request, serve, tcp_addr, turn_until,
 };
 use rcgen::CertifiedKey;
 use rustix::process::Signal;
@@ -80,16 +80,6 @@ fn mirror(certificate: &Certificate, change: impl FnOnce(&mut Config)) -> Runnin
     let mut config = config(change);
     config.tls = Some(certificate.tls());
     serve(config, |server| server.route("/mirror", Mirror))
-}
-
-fn read_head(stream: &mut impl Read) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut octet = [0];
-        stream.read_exact(&mut octet).unwrap();
-        head.push(octet[0]);
-    }
-    String::from_utf8(head).unwrap()
 }
 
 fn open(stream: &mut (impl Read + Write)) {
@@ -385,13 +375,13 @@ fn keys_may_be_in_sec1() {
     let pkcs8 = pkcs8.unwrap();
     let inner = pkcs8.secret_pkcs8_der().windows(2).skip(20).position(|two| two == [4, 0x6d]);
     let sec1 = &pkcs8.secret_pkcs8_der()[20 + inner.unwrap() + 2..][..0x6d];
-    let pem = rcgen_pem("EC PRIVATE KEY", sec1);
-    let tls = Tls::from_pem(certificate.cert.as_bytes(), pem.as_bytes()).unwrap();
+    let text = pem("EC PRIVATE KEY", sec1);
+    let tls = Tls::from_pem(certificate.cert.as_bytes(), text.as_bytes()).unwrap();
     let server = serve(config(|c| c.tls = Some(tls)), |server| server.route("/mirror", Mirror));
     open(&mut certificate.connect(server.addr));
 }
 
-fn rcgen_pem(label: &str, der: &[u8]) -> String {
+fn pem(label: &str, der: &[u8]) -> String {
     use base64::Engine;
     let body = base64::engine::general_purpose::STANDARD.encode(der);
     format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")

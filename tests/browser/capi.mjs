@@ -2,17 +2,10 @@
 // Usage: node capi.mjs PAGE_URL ECHO_URL      Chromium is $CHROMIUM or /usr/bin/chromium.
 // Exit code: 0 all passed, 1 not.
 import assert from 'node:assert/strict';
-import { chromium } from 'playwright-core';
+import { tryPage } from './page.mjs';
 
 const [base, echo] = process.argv.slice(2);
-const executablePath = process.env.CHROMIUM || '/usr/bin/chromium';
-const browser = await chromium.launch({
-  executablePath, args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
-});
-try {
-  const page = await (await browser.newContext()).newPage();
-  page.setDefaultTimeout(20_000);
-  await page.goto(new URL('echo.html', base).href);
+await tryPage(base, 'demo/echo.c in Chromium', async (page) => {
   const answers = await page.evaluate((url) => new Promise((resolve, reject) => {
     const messages = ['', 'grüße 🌍', 'x'.repeat(100_000)];
     const answers = [];
@@ -26,10 +19,5 @@ try {
     socket.onclose = ({ code }) => resolve([...answers, code]);
   }), echo);
   assert.deepEqual(answers, [true, true, true, 1000]);
-  console.log('ok    Chromium and demo/echo.c');
-} catch (error) {
-  console.log(`FAIL  demo/echo.c in Chromium: ${error.message}`);
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-}
+  return 'Chromium and demo/echo.c';
+});

@@ -9,9 +9,7 @@ cd "$here/../.."
 # shellcheck source=tests/interop/server.sh
 . "$here/../interop/server.sh"
 
-mkdir "$work/browser"
-cp "$here"/*.mjs "$here"/*.json "$work/browser"
-npm ci --prefix "$work/browser" --no-audit --no-fund --loglevel=error
+install_browser_tests
 cargo rustc --quiet --lib --profile capi --no-default-features --features capi --crate-type staticlib
 cc demo/echo.c -o "$work/echo" -Isrc "${CARGO_TARGET_DIR:-target}/capi/libwsloop.a"
 

@@ -2,17 +2,10 @@
 // Usage: node deflate.mjs BASE_URL      Chromium is $CHROMIUM or /usr/bin/chromium.
 // Exit code: 0 all passed, 1 not.
 import assert from 'node:assert/strict';
-import { chromium } from 'playwright-core';
+import { tryPage } from './page.mjs';
 
 const [base] = process.argv.slice(2);
-const executablePath = process.env.CHROMIUM || '/usr/bin/chromium';
-const browser = await chromium.launch({
-  executablePath, args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
-});
-try {
-  const page = await (await browser.newContext()).newPage();
-  page.setDefaultTimeout(20_000);
-  await page.goto(new URL('echo.html', base).href);
+await tryPage(base, 'permessage-deflate in Chromium', async (page) => {
   const [extensions, wrong] = await page.evaluate(async (url) => {
     const socket = new WebSocket(url);
     socket.binaryType = 'arraybuffer';
@@ -39,10 +32,5 @@ try {
   }, new URL('mirror', base.replace('http:', 'ws:')).href);
   assert.equal(extensions, 'permessage-deflate; server_no_context_takeover; client_no_context_takeover');
   assert.deepEqual(wrong, []);
-  console.log(`ok    Chromium agrees on ${extensions}`);
-} catch (error) {
-  console.log(`FAIL  permessage-deflate in Chromium: ${error.message}`);
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-}
+  return `Chromium agrees on ${extensions}`;
+});

@@ -7,9 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/interop/server.sh
 . "$here/../interop/server.sh"
 
-mkdir "$work/browser"
-cp "$here"/*.mjs "$here"/*.json "$work/browser"
-npm ci --prefix "$work/browser" --no-audit --no-fund --loglevel=error
+install_browser_tests
 
 start_server "$1" --deflate
 failed=0

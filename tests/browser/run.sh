@@ -12,9 +12,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/interop/server.sh
 . "$here/../interop/server.sh"
 
-mkdir "$work/browser"
-cp "$here"/*.mjs "$here"/*.json "$work/browser"
-npm ci --prefix "$work/browser" --no-audit --no-fund --loglevel=error
+install_browser_tests
 [ $# = 1 ] || mkdir -p "$2"
 
 CHROMIUM=${CHROMIUM:-$(command -v chromium || true)}
@@ -24,7 +22,7 @@ scheme=http
 flags=()
 if [ "${3-}" = tls ]; then
     scheme=https
-    certify server
+    certify
     flags=("${tls[@]}")
     export NODE_EXTRA_CA_CERTS=$work/server.pem
 fi

@@ -71,6 +71,17 @@ pub fn request(version: Version, path: &str, fields: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// A head, and nothing behind it.
+pub fn read_head(stream: &mut impl Read) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut octet = [0];
+        stream.read_exact(&mut octet).unwrap();
+        head.extend(octet);
+    }
+    String::from_utf8(head).unwrap()
+}
+
 /// An answer of plain HTTP.
 #[derive(Debug)]
 pub struct Reply {
@@ -171,11 +182,7 @@ impl Client {
 
     /// Up to and including the empty line; nothing behind it.
     pub fn read_head(&mut self) -> String {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.extend(self.read(1));
-        }
-        String::from_utf8(head).unwrap()
+        read_head(&mut self.stream)
     }
 
     /// Asks for something by plain HTTP, with further fields, each ended by CR LF.

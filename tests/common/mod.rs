@@ -15,7 +15,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-pub use client::{Client, HYBI, Reply, VERSIONS, masked, masked_close, request, server_frame};
+pub use client::{
+    Client, HYBI, Reply, VERSIONS, masked, masked_close, read_head, request, server_frame,
+};
 pub use program::{Program, Scratch};
 pub use recorder::{Event, Log, Recorder, What, only, record, record_with};
 use wsloop::{Config, ListenAddr, Remote, Server};

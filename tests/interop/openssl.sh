@@ -26,7 +26,7 @@ check() {
 last='GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
 answer='HTTP/1.1 404 Not Found'
 
-certify server
+certify
 start_server "$1" "${tls[@]}"
 for version in tls1_2 tls1_3; do
     check "$version: the certificate is trusted" 'Verify return code: 0 (ok)' "$last" "-$version"
@@ -38,9 +38,9 @@ for version in tls1_2 tls1_3; do
 done
 check 'TLS 1.1 is refused' 'SSL alert number' "$last" -tls1_1 -cipher 'DEFAULT:@SECLEVEL=0'
 
-# command WHAT LETTER SAID PATTERN OPTION: has s_client do what a letter stands for, waits until it has
+# converse WHAT LETTER SAID PATTERN OPTION: has s_client do what a letter stands for, waits until it has
 # said so, and then sends a request and looks for the pattern in all that comes.
-command() {
+converse() {
     local line said=
     coproc CLIENT { exec timeout 20 openssl s_client -connect "$address" -CAfile "$work/server.pem" "$5" 2>&1; }
     exec {to}>&"${CLIENT[1]}" {from}<&"${CLIENT[0]}"
@@ -52,8 +52,8 @@ command() {
     exec {to}>&- {from}<&-
     if grep -q -- "$4" <<<"$said"; then echo "ok   $1"; else echo "FAIL $1: no $4 in:"$'\n'"$said"; failed=1; fi
 }
-command 'a request after new keys is answered' K KEYUPDATE "$answer" -tls1_3
-command 'nothing is negotiated twice' R RENEGOTIATING 'no renegotiation\|SSL alert number' -tls1_2
+converse 'a request after new keys is answered' K KEYUPDATE "$answer" -tls1_3
+converse 'nothing is negotiated twice' R RENEGOTIATING 'no renegotiation\|SSL alert number' -tls1_2
 check 'and others are served after it' "$answer" "$last"
 
 # A session is resumed.
@@ -72,7 +72,7 @@ for form in pkcs8 pkcs1 sec1; do
     sec1) openssl ecparam -name prime256v1 -genkey -noout -out "$work/server.key" ;;
     esac
     openssl req -x509 -key "$work/server.key" -days 30 -subj /CN=localhost -out "$work/server.pem" 2>/dev/null
-    start_server "$1" --tls-cert "$work/server.pem" --tls-key "$work/server.key"
+    start_server "$1" "${tls[@]}"
     check "a key in $(grep -o -m 1 'BEGIN .*KEY' "$work/server.key")" "$answer" "$last"
     stop_server || failed=1
 done

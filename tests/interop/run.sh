@@ -22,7 +22,7 @@ npm ci --prefix "$work" --no-audit --no-fund --loglevel=error
 scheme=ws
 if [ "${2-}" = tls ]; then
     scheme=wss
-    certify server
+    certify
     flags=("${tls[@]}")
     # Whom Python and Node trust.
     export SSL_CERT_FILE=$work/server.pem NODE_EXTRA_CA_CERTS=$work/server.pem

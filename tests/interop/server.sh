@@ -23,14 +23,21 @@ start_server() {
     address=${BASH_REMATCH[1]}
 }
 
-# certify NAME [OPENSSL_OPTION…]: NAME.pem and NAME.key in $work, for localhost and 127.0.0.1; and $tls,
-# the flags that have the server use them.
+# certify: server.pem and server.key in $work, for localhost and 127.0.0.1; and $tls, the flags that have
+# the server use them.
 certify() {
     command -v openssl >/dev/null || { echo "${0##*/}: openssl is missing" >&2; return 1; }
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost \
-        -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' -keyout "$work/$1.key" -out "$work/$1.pem" 2>/dev/null
+        -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' -keyout "$work/server.key" -out "$work/server.pem" 2>/dev/null
     # shellcheck disable=SC2034 # for the script that sources this
-    tls=(--tls-cert "$work/$1.pem" --tls-key "$work/$1.key")
+    tls=(--tls-cert "$work/server.pem" --tls-key "$work/server.key")
+}
+
+# install_browser_tests: the programs of tests/browser, and what they need, in $work/browser.
+install_browser_tests() {
+    mkdir "$work/browser"
+    cp "$here"/*.mjs "$here"/*.json "$work/browser"
+    npm ci --prefix "$work/browser" --no-audit --no-fund --loglevel=error
 }
 
 # stop_server: it must still run, and SIGTERM must end it within 15 s with exit status 0.
