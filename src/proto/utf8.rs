@@ -1,6 +1,11 @@
 //! Text that arrives in pieces, checked as it comes (RFC 6455 section 8.1).
 
+use ascii::AsciiStr;
+
 use super::octets::Short;
+
+/// Text from this size on simdutf8 checks with vectors; shorter it leaves to std.
+const LONG: usize = 64;
 
 /// These octets cannot begin or continue any UTF-8 text.
 #[derive(Debug, PartialEq, Eq)]
@@ -8,6 +13,11 @@ pub(super) struct Invalid;
 
 /// All these octets as text, if that is what they are.
 pub(super) fn check(octets: &[u8]) -> Result<&str, Invalid> {
+    if octets.len() < LONG
+        && let Ok(text) = AsciiStr::from_ascii(octets)
+    {
+        return Ok(text.as_str());
+    }
     simdutf8::basic::from_utf8(octets).map_err(|_| Invalid)
 }
 
@@ -97,6 +107,21 @@ mod tests {
             text.push(&[*octet]).map_err(|_| index)?;
         }
         text.finish().map(str::to_string).map_err(|_| octets.len())
+    }
+
+    #[test]
+    fn any_octet_at_any_place_of_short_and_long_text_is_judged_as_std_does() {
+        for len in 0..LONG * 2 + 2 {
+            let mut octets = vec![b'a'; len];
+            assert_eq!(check(&octets), Ok(&*"a".repeat(len)));
+            for place in 0..len {
+                for octet in [0x00, 0x7f, 0x80, 0xc3, 0xff] {
+                    octets[place] = octet;
+                    assert_eq!(check(&octets).ok(), str::from_utf8(&octets).ok());
+                }
+                octets[place] = b'a';
+            }
+        }
     }
 
     #[test]
