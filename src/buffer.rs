@@ -21,7 +21,7 @@ const WRITE_BUDGET: usize = 1024 * 1024;
 #[derive(Debug)]
 enum Chunk {
     Own(Vec<u8>),
-    Shared(Rc<[u8]>),
+    Shared(Rc<Vec<u8>>),
     File { file: File, offset: u64, left: u64 },
 }
 
@@ -93,7 +93,7 @@ impl Outbox {
     }
 
     /// Queues octets that other connections are sent too.
-    pub(crate) fn append_shared(&mut self, pool: &mut Pool, octets: &Rc<[u8]>) {
+    pub(crate) fn append_shared(&mut self, pool: &mut Pool, octets: &Rc<Vec<u8>>) {
         let queue = self.queue.get_or_insert_with(|| pool.take_queue());
         queue.end_tail();
         queue.len += octets.len();
@@ -330,7 +330,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
 
         let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
-        let shared: Rc<[u8]> = vec![b's'; 400_000].into();
+        let shared = Rc::new(vec![b's'; 400_000]);
         outbox.append(&mut pool, 0, |out| out.extend_from_slice(b"head"));
         outbox.append_shared(&mut pool, &shared);
         outbox.append_file(&mut pool, file, 100_000, 200_000);

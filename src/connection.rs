@@ -107,8 +107,10 @@ pub(crate) struct Connection {
     /// What was agreed on about compression.
     pub(crate) deflate: Option<Agreed>,
     pub(crate) route: RouteId,
-    /// This connection's place among the members of its route.
+    /// This connection's place among the members of its route's room.
     pub(crate) member: u32,
+    /// How many of the messages that wait in the room it has, or is not to have.
+    pub(crate) posted: u16,
     pub(crate) inbox: Inbox,
     pub(crate) outbox: Outbox,
     /// What most connections have nothing of, most of the time.
@@ -170,6 +172,7 @@ impl Connection {
             deflate: None,
             route: 0,
             member: 0,
+            posted: 0,
             inbox: Inbox::Head(Vec::new()),
             outbox: Outbox::default(),
             rare: None,
@@ -251,7 +254,7 @@ impl Connection {
     }
 
     /// Has the kernel take what it will of these parts, if nothing waits before them; how much.
-    pub(crate) fn offer(&mut self, parts: [&[u8]; 3]) -> usize {
+    pub(crate) fn offer<const N: usize>(&mut self, parts: [&[u8]; N]) -> usize {
         if !self.outbox.is_empty() || self.blocked || self.stream.is_tls() {
             return 0;
         }

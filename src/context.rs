@@ -7,6 +7,7 @@ use crate::connection::ReadyState;
 use crate::engine::{ConnId, Engine, RouteId};
 use crate::proto::close::code;
 use crate::proto::{Message, Version};
+use crate::room::Room;
 use crate::sending::SendStatus;
 use crate::stats::Stats;
 use crate::timer::{Timer, TimerId};
@@ -60,7 +61,7 @@ impl<'a> Context<'a> {
     /// How many routes there are.
     #[cfg(feature = "capi")]
     pub(crate) fn routes(&self) -> RouteId {
-        self.engine.members.len() as RouteId
+        self.engine.rooms.len() as RouteId
     }
 
     /// What the server counts about itself.
@@ -98,7 +99,7 @@ impl<'a> Context<'a> {
 
     /// The open connections on this route, in no order.
     pub fn members(&self) -> &[ConnId] {
-        self.engine.members.get(usize::from(self.route)).map_or(&[], Vec::as_slice)
+        self.engine.rooms.get(usize::from(self.route)).map_or(&[], Room::members)
     }
 
     /// Queues a ping with up to 125 octets; what is over is left off. The answer comes to
@@ -149,7 +150,7 @@ impl<'a> Context<'a> {
 
     /// Octets that are queued for this connection and not yet taken by the kernel.
     pub fn buffered_amount(&self) -> usize {
-        self.engine.get(self.id).map_or(0, |conn| conn.outbox.len())
+        self.engine.get(self.id).map_or(0, |conn| self.engine.backlog(conn))
     }
 
     /// The value that the program keeps with this connection, an index or a key of its own; 0 if it

@@ -15,6 +15,7 @@ use crate::config::{Config, Times};
 use crate::connection::{Connection, Inbox, Overdue, ReadyState};
 use crate::pool::Pool;
 use crate::proto::close::code;
+use crate::room::Room;
 use crate::sending::SendStatus;
 use crate::stats::Stats;
 use crate::timer::{Clock, Deadlines, Millis, Timers};
@@ -63,8 +64,10 @@ pub(crate) struct Engine {
     times: Times,
     pub(crate) clock: Clock,
     pub(crate) conns: Slab<Connection>,
-    /// The open connections on each route.
-    pub(crate) members: Vec<Vec<ConnId>>,
+    /// One for each route.
+    pub(crate) rooms: Vec<Room>,
+    /// The routes whose rooms have something to be queued for everybody.
+    pub(crate) posted: Vec<RouteId>,
     pub(crate) deadlines: Deadlines,
     pub(crate) timers: Timers,
     /// Connections with something to write, or to finish.
@@ -92,7 +95,8 @@ impl Engine {
             config,
             clock: Clock::new(),
             conns: Slab::new(),
-            members: Vec::new(),
+            rooms: Vec::new(),
+            posted: Vec::new(),
             deadlines: Deadlines::default(),
             timers: Timers::default(),
             dirty: VecDeque::new(),
@@ -176,14 +180,14 @@ impl Engine {
     }
 
     pub(crate) fn leave_route(&mut self, id: ConnId) {
+        self.catch_up(id);
         let Some(conn) = self.get(id).filter(|conn| conn.opened) else { return };
         let (route, member) = (usize::from(conn.route), conn.member);
-        let Some(members) = self.members.get_mut(route) else { return };
-        if members.get(member as usize) != Some(&id) {
+        let Some(room) = self.rooms.get_mut(route).filter(|room| room.has_member(id, member))
+        else {
             return;
-        }
-        members.swap_remove(member as usize);
-        if let Some(&moved) = members.get(member as usize)
+        };
+        if let Some(moved) = room.leave(member)
             && let Some(conn) = self.get_mut(moved)
         {
             conn.member = member;
@@ -193,17 +197,17 @@ impl Engine {
     /// The handshake is done: the connection is one of its route's.
     pub(crate) fn open(&mut self, id: ConnId) {
         let now = self.clock.now();
-        let Some(conn) = find(&mut self.conns, id) else {
-            return;
-        };
+        let Some(route) = self.get(id).map(|conn| conn.route) else { return };
+        // What waits in the room was posted before.
+        self.deliver(route);
+        let Some(conn) = find(&mut self.conns, id) else { return };
         conn.ready_state = ReadyState::Open;
         conn.opened = true;
         self.stats.opened += 1;
         conn.since = now;
         conn.heard = now;
-        if let Some(members) = self.members.get_mut(usize::from(conn.route)) {
-            conn.member = members.len() as u32;
-            members.push(id);
+        if let Some(room) = self.rooms.get_mut(usize::from(route)) {
+            conn.member = room.join(id, conn.framing());
         }
         self.arm(id);
     }
@@ -264,7 +268,7 @@ impl Engine {
     // Writing.
 
     pub(crate) fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.dirty.is_empty() || !self.posted.is_empty()
     }
 
     /// The kernel takes more again. Marks the connection if there is something to give.
@@ -349,9 +353,7 @@ impl Engine {
 
     /// Sees to it that the connection is looked at when its next deadline falls due.
     pub(crate) fn arm(&mut self, id: ConnId) {
-        let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
-            return;
-        };
+        let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else { return };
         let (at, _) = conn.deadline(&self.times);
         if at < conn.armed {
             conn.armed = at;

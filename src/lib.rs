@@ -56,6 +56,7 @@ mod ports;
 mod proto;
 mod remote;
 mod response;
+mod room;
 mod routes;
 mod sending;
 mod server;

@@ -1,16 +1,15 @@
 //! Queueing: messages for one connection or for all of a route, and the octets between them.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 
 use log::debug;
 
 use crate::config::OnFull;
 use crate::connection::Connection;
 use crate::engine::{ConnId, Engine, RouteId, find};
-use crate::pool::Pool;
 use crate::proto::close::code;
-use crate::proto::{self, Framing, Message};
+use crate::proto::{self, Message};
+use crate::room::{Room, Wire};
 
 /// What became of a message. It is written by the end of the turn, of a large one a part at once:
 /// so never `Sent`.
@@ -30,11 +29,13 @@ pub enum SendStatus {
 const PRESSURE: usize = 64 * 1024;
 /// A payload from this size on is offered to the kernel before it is copied: it takes most of it.
 const OFFER_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
-/// Broadcast payloads from this size on are shared; smaller ones are copied, which is cheaper.
+/// What was broadcast in a turn is shared from this size on, where it cannot be written at once;
+/// less is copied, which is cheaper.
 const SHARE_FROM: usize = 4 * 1024;
 
 impl Engine {
     pub(crate) fn send(&mut self, id: ConnId, message: Message<'_>) -> SendStatus {
+        self.catch_up(id);
         let Some(conn) = find(&mut self.conns, id).filter(|c| c.is_open()) else {
             return SendStatus::Dropped;
         };
@@ -62,36 +63,141 @@ impl Engine {
         queued(conn, &mut self.dirty)
     }
 
-    /// Sends to everyone on the route but `except`. The octets are made once for each way to frame
-    /// them.
+    /// Sends to everyone on the route but `except`, once the turn ends.
     pub(crate) fn broadcast(&mut self, route: RouteId, message: Message<'_>, except: ConnId) {
-        let Some(members) = self.members.get(usize::from(route)) else { return };
-        let mut encoded = [const { None }; Framing::KINDS];
-        // They may leave the route, so not before all have been gone through.
-        let mut full = Vec::new();
-        for &id in members.iter().filter(|id| **id != except) {
-            let Some(conn) = find(&mut self.conns, id) else { continue };
-            let framing = conn.framing();
-            let Some(octets) = encoded[framing.kind()]
-                .get_or_insert_with(|| encode(framing, message, &mut self.pool))
-            else {
-                continue;
-            };
-            if conn.outbox.len() + octets.len() > self.config.max_backlog {
-                full.push(id);
-                continue;
-            }
-            append_encoded(conn, octets, &mut self.pool);
-            self.stats.messages_out += 1;
-            queued(conn, &mut self.dirty);
+        self.catch_up(except);
+        let Some(room) = self.rooms.get_mut(usize::from(route)) else { return };
+        if room.members().is_empty() {
+            return;
         }
+        if room.posted() == 0 {
+            self.posted.push(route);
+        }
+        let full = room.post(message, &mut self.pool);
+        if let Some(conn) = find(&mut self.conns, except)
+            && room.has_member(except, conn.member)
+        {
+            conn.posted = room.posted();
+        }
+        if full {
+            self.deliver(route);
+        }
+    }
+
+    /// Sends everyone what was broadcast in this turn.
+    pub(crate) fn deliver_all(&mut self) {
+        while let Some(route) = self.posted.pop() {
+            self.deliver(route);
+        }
+    }
+
+    /// The same on one route.
+    pub(crate) fn deliver(&mut self, route: RouteId) {
+        let Some(place) = self.rooms.get_mut(usize::from(route)).filter(|room| room.posted() > 0)
+        else {
+            return;
+        };
+        let mut room = std::mem::take(place);
+        self.posted.retain(|&posted| posted != route);
+        // They may leave the room, so not before all have been gone through.
+        let mut full = Vec::new();
+        for &id in room.members() {
+            if !self.hand_over(id, &room) {
+                full.push(id);
+            }
+        }
+        room.clear();
+        self.rooms[usize::from(route)] = room;
         for id in full {
             self.full(id);
         }
     }
 
+    /// Sends one what was broadcast in this turn, before it is sent something else.
+    #[inline]
+    pub(crate) fn catch_up(&mut self, id: ConnId) {
+        if !self.posted.is_empty() {
+            self.catch_up_now(id);
+        }
+    }
+
+    #[cold]
+    fn catch_up_now(&mut self, id: ConnId) {
+        let Some(conn) = find(&mut self.conns, id) else { return };
+        let (route, member) = (usize::from(conn.route), conn.member);
+        let Some(room) = self.rooms.get_mut(route).filter(|room| room.has_member(id, member))
+        else {
+            return;
+        };
+        // Not to be written at once: something comes behind it.
+        conn.mark_dirty(&mut self.dirty);
+        let room = std::mem::take(room);
+        let all = self.hand_over(id, &room);
+        if let Some(conn) = find(&mut self.conns, id) {
+            conn.posted = room.posted();
+        }
+        self.rooms[route] = room;
+        if !all {
+            self.full(id);
+        }
+    }
+
+    /// Sends a member what was posted in its room and it has not had. False if not all of it fits
+    /// into its backlog.
+    fn hand_over(&mut self, id: ConnId, room: &Room) -> bool {
+        let Some(conn) = find(&mut self.conns, id) else { return true };
+        let from = std::mem::take(&mut conn.posted);
+        let Some(wire) = room.wire(conn.framing()) else { return true };
+        let (octets, messages) = wire.since(from);
+        if messages == 0 {
+            return true;
+        }
+        if conn.outbox.len() + octets.len() > self.config.max_backlog {
+            self.hand_over_what_fits(id, wire, from);
+            return false;
+        }
+        self.stats.messages_out += messages;
+        if from == 0 && octets.len() >= SHARE_FROM {
+            conn.outbox.append_shared(&mut self.pool, wire.octets());
+        } else {
+            // At once, since that spares queueing it.
+            let taken = if conn.dirty { 0 } else { conn.offer([octets]) };
+            self.stats.bytes_out += taken as u64;
+            let Some(rest) = octets.get(taken..).filter(|rest| !rest.is_empty()) else {
+                return true;
+            };
+            conn.outbox.append(&mut self.pool, rest.len(), |out| out.extend_from_slice(rest));
+        }
+        queued(conn, &mut self.dirty);
+        true
+    }
+
+    /// The first message that does not fit is the last, unless it is only left out.
+    fn hand_over_what_fits(&mut self, id: ConnId, wire: &Wire, from: u16) {
+        let Some(conn) = find(&mut self.conns, id) else { return };
+        for octets in wire.each_since(from) {
+            if conn.outbox.len() + octets.len() <= self.config.max_backlog {
+                let pool = &mut self.pool;
+                conn.outbox.append(pool, octets.len(), |out| out.extend_from_slice(octets));
+                self.stats.messages_out += 1;
+                queued(conn, &mut self.dirty);
+            } else if self.config.on_full == OnFull::Close {
+                return;
+            }
+        }
+    }
+
+    /// Octets that wait for a connection to take them.
+    pub(crate) fn backlog(&self, conn: &Connection) -> usize {
+        let room = self.rooms.get(usize::from(conn.route));
+        let room = room.filter(|room| room.has_member(conn.id, conn.member));
+        let wire = room.and_then(|room| room.wire(conn.framing()));
+        conn.outbox.len() + wire.map_or(0, |wire| wire.since(conn.posted).0.len())
+    }
+
     /// Queues octets that are no message: heads, control frames.
     pub(crate) fn append(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+        self.catch_up(id);
         if let Some(conn) = find(&mut self.conns, id) {
             conn.outbox.append(&mut self.pool, 0, write);
             self.mark_dirty(id);
@@ -127,6 +233,7 @@ impl Engine {
 
     /// Control frames count too: a peer that never reads its pongs has a backlog like any other.
     fn append_control(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) -> SendStatus {
+        self.catch_up(id);
         if self.get(id).is_some_and(|conn| conn.outbox.len() + 127 > self.config.max_backlog) {
             return self.full(id);
         }
@@ -144,19 +251,4 @@ fn queued(conn: &mut Connection, dirty: &mut VecDeque<ConnId>) -> SendStatus {
     } else {
         SendStatus::Queued
     }
-}
-
-/// Queues the octets of a broadcast.
-fn append_encoded(conn: &mut Connection, octets: &Rc<[u8]>, pool: &mut Pool) {
-    if octets.len() >= SHARE_FROM {
-        conn.outbox.append_shared(pool, octets);
-    } else {
-        conn.outbox.append(pool, octets.len(), |out| out.extend_from_slice(octets));
-    }
-}
-
-/// The octets of a message, to be shared.
-fn encode(framing: Framing, message: Message<'_>, pool: &mut Pool) -> Option<Rc<[u8]>> {
-    let mut octets = Vec::new();
-    framing.encode(message, pool, &mut octets).then(|| octets.into())
 }

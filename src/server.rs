@@ -17,6 +17,7 @@ use crate::files::Site;
 use crate::handler::Handler;
 use crate::proto::close::code;
 use crate::remote::{Inlet, Remote, remote};
+use crate::room::Room;
 use crate::routes::Routes;
 #[cfg(feature = "cli")]
 use crate::signals::Signals;
@@ -123,7 +124,7 @@ impl Server {
     /// names. A path that was added before gets the new handler.
     pub fn route(&mut self, path: &str, handler: impl Handler + 'static) {
         if self.routes.add(path, Box::new(handler)) {
-            self.engine.members.push(Vec::new());
+            self.engine.rooms.push(Room::default());
         }
     }
 

@@ -52,7 +52,7 @@ impl Engine {
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats { uptime: self.clock.uptime(), ..self.stats.clone() };
         for (_, conn) in &self.conns {
-            stats.backlog += conn.outbox.len() as u64;
+            stats.backlog += self.backlog(conn) as u64;
             if conn.opened {
                 stats.open[Version::ALL.iter().position(|v| *v == conn.version).unwrap_or(0)] += 1;
             }

@@ -241,6 +241,9 @@ impl Write for Socket<'_> {
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        if let [part] = parts {
+            return self.write(part);
+        }
         if cfg!(miri) {
             // Which has no sendmsg.
             let octets: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();

@@ -281,6 +281,7 @@ impl Server {
         let mut unfinished = Vec::new();
         let mut drained = Vec::new();
         loop {
+            self.engine.deliver_all();
             while let Some(id) = self.engine.next_dirty() {
                 if self.engine.flush(id, &mut self.receive) {
                     drained.push(id);

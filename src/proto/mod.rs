@@ -196,23 +196,11 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// How many kinds there are.
-    pub(crate) const KINDS: usize = 2 + Agreed::KINDS;
-
     pub(crate) fn of(version: Version, deflate: Option<Agreed>) -> Framing {
         match deflate {
             _ if version.is_hixie() => Framing::Hixie,
             None => Framing::Hybi,
             Some(agreed) => Framing::Deflate(agreed),
-        }
-    }
-
-    /// Which kind this is, from 0.
-    pub(crate) fn kind(self) -> usize {
-        match self {
-            Framing::Hixie => 0,
-            Framing::Hybi => 1,
-            Framing::Deflate(agreed) => agreed.kind().saturating_add(2),
         }
     }
 
@@ -240,7 +228,7 @@ impl Framing {
         let deflated = self.deflate(message, pool);
         let Some(wrapping) = self.wrap(message, deflated.as_deref()) else { return false };
         let payload = deflated.as_deref().unwrap_or(message.as_bytes());
-        out.reserve_exact(wrapping.len().saturating_add(payload.len()));
+        out.reserve(wrapping.len().saturating_add(payload.len()));
         wrapping.put(payload, 0, out);
         pool.give(deflated.unwrap_or_default());
         true

@@ -14,14 +14,6 @@ pub(crate) fn agree<'a>(_: impl Iterator<Item = &'a [u8]>) -> Option<Agreed> {
     None
 }
 
-impl Agreed {
-    pub(crate) const KINDS: usize = 0;
-
-    pub(crate) fn kind(self) -> usize {
-        match self {}
-    }
-}
-
 impl std::fmt::Display for Agreed {
     fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match *self {}

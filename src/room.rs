@@ -1,0 +1,210 @@
+//! Who is open on a route, and what was broadcast to them in this turn: framed once for each way to
+//! frame it, and queued for everybody when the turn ends. So each member is gone to once a turn,
+//! however many messages there are.
+
+use std::rc::Rc;
+
+use crate::engine::ConnId;
+use crate::pool::Pool;
+use crate::proto::{Framing, Message};
+
+/// Once so many octets were posted, they are queued without waiting for the end of the turn.
+const FULL: usize = 64 * 1024;
+
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    members: Vec<ConnId>,
+    /// How many messages wait to be queued for everybody.
+    posted: u16,
+    /// Those messages, in each framing that any of the members has or had.
+    wires: Vec<Wire>,
+}
+
+/// Messages side by side, in one framing.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    framing: Framing,
+    octets: Rc<Vec<u8>>,
+    /// How far it had come before the first message, and behind each.
+    marks: Vec<Mark>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    octets: usize,
+    /// Fewer than were posted, if the framing cannot carry some.
+    messages: u64,
+}
+
+impl Room {
+    pub(crate) fn members(&self) -> &[ConnId] {
+        &self.members
+    }
+
+    /// How many messages wait to be queued for everybody.
+    pub(crate) fn posted(&self) -> u16 {
+        self.posted
+    }
+
+    /// Takes a member in, and says at which place. Nothing may wait: it was posted before.
+    pub(crate) fn join(&mut self, id: ConnId, framing: Framing) -> u32 {
+        if self.wire(framing).is_none() {
+            self.wires.push(Wire::new(framing));
+        }
+        self.members.push(id);
+        self.members.len() as u32 - 1
+    }
+
+    pub(crate) fn has_member(&self, id: ConnId, place: u32) -> bool {
+        self.members.get(place as usize) == Some(&id)
+    }
+
+    /// Lets a member go. The one that has its place now.
+    pub(crate) fn leave(&mut self, place: u32) -> Option<ConnId> {
+        self.members.swap_remove(place as usize);
+        if self.members.is_empty() {
+            *self = Room::default();
+        }
+        self.members.get(place as usize).copied()
+    }
+
+    /// Frames a message for everybody. True if no more should wait.
+    pub(crate) fn post(&mut self, message: Message<'_>, pool: &mut Pool) -> bool {
+        self.posted += 1;
+        for wire in &mut self.wires {
+            wire.append(message, pool);
+        }
+        self.posted == u16::MAX || self.wires.iter().any(|wire| wire.octets.len() >= FULL)
+    }
+
+    /// What waits, in a member's framing.
+    pub(crate) fn wire(&self, framing: Framing) -> Option<&Wire> {
+        self.wires.iter().find(|wire| wire.framing == framing)
+    }
+
+    /// All is queued.
+    pub(crate) fn clear(&mut self) {
+        self.posted = 0;
+        self.wires.iter_mut().for_each(Wire::clear);
+    }
+}
+
+impl Wire {
+    fn new(framing: Framing) -> Wire {
+        Wire { framing, octets: Rc::default(), marks: vec![Mark::default()] }
+    }
+
+    fn append(&mut self, message: Message<'_>, pool: &mut Pool) {
+        // Nobody else has them before they are queued.
+        let octets = Rc::make_mut(&mut self.octets);
+        let carried = self.framing.encode(message, pool, octets);
+        let octets = octets.len();
+        let messages = self.end().messages + u64::from(carried);
+        self.marks.push(Mark { octets, messages });
+    }
+
+    fn clear(&mut self) {
+        self.marks.truncate(1);
+        match Rc::get_mut(&mut self.octets) {
+            Some(octets) if octets.capacity() <= FULL => octets.clear(),
+            _ => self.octets = Rc::default(),
+        }
+    }
+
+    /// All the octets, to be shared.
+    pub(crate) fn octets(&self) -> &Rc<Vec<u8>> {
+        &self.octets
+    }
+
+    /// The octets from a message on, and how many messages they are.
+    pub(crate) fn since(&self, from: u16) -> (&[u8], u64) {
+        let from = self.marks.get(usize::from(from)).copied().unwrap_or(self.end());
+        let octets = self.octets.get(from.octets..).unwrap_or_default();
+        (octets, self.end().messages - from.messages)
+    }
+
+    /// The octets of each message from one on.
+    pub(crate) fn each_since(&self, from: u16) -> impl Iterator<Item = &[u8]> {
+        let marks = self.marks.get(usize::from(from)..).unwrap_or_default();
+        let carried = marks.windows(2).filter(|pair| pair[0].messages < pair[1].messages);
+        carried.filter_map(|pair| self.octets.get(pair[0].octets..pair[1].octets))
+    }
+
+    fn end(&self) -> Mark {
+        self.marks.last().copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(framings: &[Framing]) -> (Room, Pool) {
+        let mut room = Room::default();
+        for (place, &framing) in framings.iter().enumerate() {
+            assert_eq!(room.join(ConnId::NONE, framing), place as u32);
+        }
+        (room, Pool::default())
+    }
+
+    #[test]
+    fn messages_lie_side_by_side_in_each_framing() {
+        let (mut room, mut pool) = room(&[Framing::Hybi, Framing::Hixie, Framing::Hybi]);
+        assert_eq!(room.wires.len(), 2);
+        assert!(!room.post(Message::Text("a"), &mut pool));
+        assert!(!room.post(Message::Binary(b"\xff"), &mut pool));
+        assert!(!room.post(Message::Text(""), &mut pool));
+        assert_eq!(room.posted(), 3);
+
+        let hybi = room.wire(Framing::Hybi).unwrap();
+        assert_eq!(hybi.since(0), (&b"\x81\x01a\x82\x01\xff\x81\x00"[..], 3));
+        assert_eq!(hybi.since(1), (&b"\x82\x01\xff\x81\x00"[..], 2));
+        assert_eq!(hybi.since(3), (&b""[..], 0));
+        assert_eq!(hybi.each_since(1).collect::<Vec<_>>(), [&b"\x82\x01\xff"[..], b"\x81\x00"]);
+
+        let hixie = room.wire(Framing::Hixie).unwrap();
+        assert_eq!(hixie.since(0), (&b"\x00a\xff\x00\xff"[..], 2));
+        assert_eq!(hixie.since(1), (&b"\x00\xff"[..], 1));
+        assert_eq!(hixie.each_since(0).collect::<Vec<_>>(), [&b"\x00a\xff"[..], b"\x00\xff"]);
+    }
+
+    #[test]
+    fn what_others_hold_is_theirs_and_what_nobody_holds_is_used_again() {
+        let (mut room, mut pool) = room(&[Framing::Hybi]);
+        room.post(Message::Text("held"), &mut pool);
+        let held = Rc::clone(room.wire(Framing::Hybi).unwrap().octets());
+        room.clear();
+        room.post(Message::Text("next"), &mut pool);
+        assert_eq!(held[..], *b"\x81\x04held");
+        let wire = room.wire(Framing::Hybi).unwrap();
+        assert_eq!(wire.octets()[..], *b"\x81\x04next");
+        let place = wire.octets().as_ptr();
+        room.clear();
+        assert_eq!(room.posted(), 0);
+        room.post(Message::Text("last"), &mut pool);
+        let wire = room.wire(Framing::Hybi).unwrap();
+        assert_eq!((wire.since(0), wire.octets().as_ptr()), ((&b"\x81\x04last"[..], 1), place));
+    }
+
+    #[test]
+    fn a_room_is_full_at_64_kib_and_keeps_no_more_than_that() {
+        let (mut room, mut pool) = room(&[Framing::Hybi]);
+        let text = "t".repeat(FULL - 2 - 4);
+        assert!(!room.post(Message::Text(&text), &mut pool));
+        assert!(room.post(Message::Text(""), &mut pool));
+        room.clear();
+        assert!(room.post(Message::Text(&"t".repeat(FULL)), &mut pool));
+        room.clear();
+        assert_eq!(room.wires[0].octets.capacity(), 0);
+    }
+
+    #[test]
+    fn the_last_to_leave_takes_everything_along() {
+        let (mut room, mut pool) = room(&[Framing::Hybi, Framing::Hixie]);
+        room.post(Message::Text("a"), &mut pool);
+        assert_eq!(room.leave(0), Some(ConnId::NONE));
+        assert_eq!((room.posted(), room.members().len()), (1, 1));
+        assert_eq!(room.leave(0), None);
+        assert_eq!((room.posted(), room.wires.len()), (0, 0));
+    }
+}
