@@ -25,7 +25,7 @@ pub(super) const MAX_HEAD: usize = 14;
 const MAX_CONTROL: usize = 125;
 
 /// A frame's head, checked.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     pub(super) fin: bool,
     pub(super) opcode: u8,
@@ -42,6 +42,11 @@ impl Head {
     pub(super) fn unmask(&mut self, octets: &mut [u8]) {
         unmask(octets, &mut self.key);
         self.len = self.len.saturating_sub(octets.len() as u64);
+    }
+
+    /// Octets of the payload that are still to come, as far as memory goes.
+    pub(super) fn to_come(self) -> usize {
+        usize::try_from(self.len).unwrap_or(usize::MAX)
     }
 
     pub(super) fn is_control(self) -> bool {

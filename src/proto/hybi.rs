@@ -12,14 +12,19 @@ use crate::pool::Pool;
 /// So much must be missing for octets to be read past the receive buffer.
 const LAND_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum State {
-    /// Waiting for the rest of a frame's head.
-    Head,
-    /// Taking in a frame's payload.
-    Payload,
+    /// Waiting for the rest of a frame's head, of which these octets have come.
+    Head(Short<MAX_HEAD>),
+    /// Taking in the payload of this frame.
+    Payload(Head),
     /// After the peer's close, or a broken rule: nothing more is read.
     Done,
+}
+
+impl State {
+    /// Nothing has come of the next frame.
+    const HEAD: State = State::Head(Short::EMPTY);
 }
 
 /// What one step of the decoder came to.
@@ -28,12 +33,12 @@ enum Step<'i> {
     Starved,
     /// Something, but no event.
     Onward,
-    /// A frame is whole: its payload, unmasked where it lay in the input.
-    Frame(&'i [u8]),
+    /// A frame is whole: its opcode, and its payload, unmasked where it lay in the input.
+    Frame(u8, &'i [u8]),
     /// A message is whole in `Partial`.
     Message,
-    /// A control frame is whole in `Partial`.
-    Control,
+    /// A control frame of this opcode is whole in `Partial`.
+    Control(u8),
 }
 
 /// Cuts a client's octets into messages and control frames.
@@ -42,10 +47,6 @@ pub(crate) struct Decoder {
     version: Version,
     deflate: Option<Agreed>,
     state: State,
-    /// The first octets of a head that came in pieces.
-    begun: Short<MAX_HEAD>,
-    /// The frame at hand.
-    frame: Head,
     partial: Option<Box<Partial>>,
     /// The last event lent out what `partial` holds; it goes before the next.
     lent: Option<Lent>,
@@ -59,15 +60,7 @@ enum Lent {
 
 impl Decoder {
     pub(super) fn new(version: Version, deflate: Option<Agreed>) -> Decoder {
-        Decoder {
-            version,
-            deflate,
-            state: State::Head,
-            begun: Short::default(),
-            frame: Head::default(),
-            partial: None,
-            lent: None,
-        }
+        Decoder { version, deflate, state: State::HEAD, partial: None, lent: None }
     }
 
     /// See [`super::Decoder::next`].
@@ -78,23 +71,25 @@ impl Decoder {
         pool: &mut Pool,
     ) -> Option<Event<'e>> {
         self.take_back(pool);
-        if self.state == State::Head
-            && self.begun.is_empty()
-            && self.partial.is_none()
-            && let Some(event) = self.whole_frame(input, limits)
-        {
-            return Some(event);
+        if let State::Head(begun) = &self.state {
+            if input.is_empty() {
+                return None;
+            }
+            if begun.is_empty()
+                && self.partial.is_none()
+                && let Some(event) = self.whole_frame(input, limits)
+            {
+                return Some(event);
+            }
         }
         loop {
             match self.step(input, limits, pool) {
                 Err(violation) => return Some(self.fail(violation)),
                 Ok(Step::Starved) => return None,
                 Ok(Step::Onward) => {}
-                Ok(Step::Frame(payload)) => {
-                    return Some(self.deliver(self.frame.opcode, payload));
-                }
+                Ok(Step::Frame(opcode, payload)) => return Some(self.deliver(opcode, payload)),
                 Ok(Step::Message) => return Some(self.deliver_message()),
-                Ok(Step::Control) => return Some(self.deliver_control()),
+                Ok(Step::Control(opcode)) => return Some(self.deliver_control(opcode)),
             }
         }
     }
@@ -133,8 +128,8 @@ impl Decoder {
         pool: &mut Pool,
     ) -> Result<Step<'i>, Violation> {
         match self.state {
-            State::Head => self.read_head(input, limits),
-            State::Payload => self.read_payload(input, limits, pool),
+            State::Head(begun) => self.read_head(begun, input, limits),
+            State::Payload(frame) => self.read_payload(frame, input, limits, pool),
             State::Done => {
                 *input = &mut [];
                 Ok(Step::Starved)
@@ -144,24 +139,24 @@ impl Decoder {
 
     fn read_head<'i>(
         &mut self,
+        mut begun: Short<MAX_HEAD>,
         input: &mut &'i mut [u8],
         limits: &Limits,
     ) -> Result<Step<'i>, Violation> {
-        let before = self.begun.len();
+        let before = begun.len();
         if before == 0
             && let Some((head, size)) = Head::parse(input, self.version, self.deflate)?
         {
             take(input, size);
             return self.begin(head, limits);
         }
-        let taken = input.iter().map_while(|&octet| self.begun.push(octet)).count();
-        let begun = self.begun.as_slice();
-        let Some((head, size)) = Head::parse(begun, self.version, self.deflate)? else {
+        let taken = input.iter().map_while(|&octet| begun.push(octet)).count();
+        let Some((head, size)) = Head::parse(begun.as_slice(), self.version, self.deflate)? else {
             take(input, taken);
+            self.state = State::Head(begun);
             return Ok(Step::Starved);
         };
         take(input, size.saturating_sub(before));
-        self.begun.clear();
         self.begin(head, limits)
     }
 
@@ -170,8 +165,7 @@ impl Decoder {
         if !head.is_control() {
             self.check_message(head, limits)?;
         }
-        self.frame = head;
-        self.state = State::Payload;
+        self.state = State::Payload(head);
         Ok(Step::Onward)
     }
 
@@ -201,48 +195,53 @@ impl Decoder {
 
     fn read_payload<'i>(
         &mut self,
+        mut frame: Head,
         input: &mut &'i mut [u8],
         limits: &Limits,
         pool: &mut Pool,
     ) -> Result<Step<'i>, Violation> {
-        let piece = take(input, self.to_come());
-        self.frame.unmask(piece);
-        let ended = self.frame.len == 0;
-        if ended {
-            self.state = State::Head;
-        }
-        if self.frame.is_control() {
-            return Ok(self.read_control(piece, ended));
+        let piece = take(input, frame.to_come());
+        frame.unmask(piece);
+        let ended = frame.len == 0;
+        self.state = if ended { State::HEAD } else { State::Payload(frame) };
+        if frame.is_control() {
+            return Ok(self.read_control(frame.opcode, piece, ended));
         }
         let fragmented = self.partial.as_ref().is_some_and(|partial| partial.opcode.is_some());
-        if ended && self.frame.fin && !fragmented && !self.frame.deflated {
-            return Ok(Step::Frame(piece));
+        if ended && frame.fin && !fragmented && !frame.deflated {
+            return Ok(Step::Frame(frame.opcode, piece));
         }
         if piece.is_empty() && !ended {
             return Ok(Step::Starved);
         }
-        self.keep(piece, limits, pool)?;
-        Ok(match (ended, self.frame.fin) {
+        self.keep(frame, piece, limits, pool)?;
+        Ok(match (ended, frame.fin) {
             (true, true) => Step::Message,
             (true, false) => Step::Onward,
             (false, _) => Step::Starved,
         })
     }
 
-    fn read_control<'i>(&mut self, piece: &'i [u8], ended: bool) -> Step<'i> {
+    fn read_control<'i>(&mut self, opcode: u8, piece: &'i [u8], ended: bool) -> Step<'i> {
         let kept = self.partial.as_ref().is_some_and(|partial| !partial.control.is_empty());
         if ended && !kept {
-            return Step::Frame(piece);
+            return Step::Frame(opcode, piece);
         }
         if !piece.is_empty() {
             self.partial.get_or_insert_default().control.extend_from_slice(piece);
         }
-        if ended { Step::Control } else { Step::Starved }
+        if ended { Step::Control(opcode) } else { Step::Starved }
     }
 
     /// Keeps a piece of a message that is not whole yet, or is compressed.
-    fn keep(&mut self, piece: &[u8], limits: &Limits, pool: &mut Pool) -> Result<(), Violation> {
-        let (frame, to_come) = (self.frame, self.to_come());
+    fn keep(
+        &mut self,
+        frame: Head,
+        piece: &[u8],
+        limits: &Limits,
+        pool: &mut Pool,
+    ) -> Result<(), Violation> {
+        let to_come = frame.to_come();
         let partial = self.partial.get_or_insert_default();
         if partial.opcode.is_none() {
             let announced = piece.len().saturating_add(to_come);
@@ -266,32 +265,28 @@ impl Decoder {
         Ok(())
     }
 
-    /// Octets of the frame at hand that are still to come.
-    fn to_come(&self) -> usize {
-        usize::try_from(self.frame.len).unwrap_or(usize::MAX)
-    }
-
     /// Where the next octets may be read to directly: in the midst of a large binary frame, into
     /// the message itself. [`landed`](Decoder::landed) must be told.
     pub(super) fn landing(&mut self) -> Option<&mut Vec<u8>> {
-        let (to_come, fin) = (self.to_come(), self.frame.fin);
-        if self.state != State::Payload || to_come < LAND_FROM || self.frame.is_control() {
+        let State::Payload(frame) = self.state else { return None };
+        if frame.to_come() < LAND_FROM || frame.is_control() {
             return None;
         }
         let lands =
             |partial: &&mut Partial| partial.opcode == Some(BINARY) && partial.inflater.is_none();
         let partial = self.partial.as_deref_mut().filter(lands)?;
-        partial.reserve(0, to_come, fin);
+        partial.reserve(0, frame.to_come(), frame.fin);
         Some(&mut partial.binary)
     }
 
     /// So many octets were read directly. Gives back those behind the frame's end.
     pub(super) fn landed(&mut self, octets: usize) -> Vec<u8> {
-        let to_come = self.to_come();
-        let Some(partial) = self.partial.as_deref_mut() else { return Vec::new() };
+        let (State::Payload(frame), Some(partial)) = (&mut self.state, &mut self.partial) else {
+            return Vec::new();
+        };
         let before = partial.binary.len().saturating_sub(octets);
         let mut fresh = partial.binary.get_mut(before..).unwrap_or_default();
-        self.frame.unmask(take(&mut fresh, to_come));
+        frame.unmask(take(&mut fresh, frame.to_come()));
         let behind = fresh.to_vec();
         let ours = partial.binary.len().saturating_sub(behind.len());
         partial.binary.truncate(ours);
@@ -334,10 +329,10 @@ impl Decoder {
         }
     }
 
-    fn deliver_control(&mut self) -> Event<'_> {
+    fn deliver_control(&mut self, opcode: u8) -> Event<'_> {
         self.lent = Some(Lent::Control);
         let partial = self.partial.get_or_insert_default();
-        match self.frame.opcode {
+        match opcode {
             PING => Event::Ping(&partial.control),
             PONG => Event::Pong(&partial.control),
             _ => {
@@ -809,7 +804,7 @@ mod tests {
                 let (decoder, seen) = after(&LIMITS, &[first, second]);
                 assert!(!seen.is_empty());
                 assert!(decoder.partial.is_none(), "{octets:x?} cut at {cut}");
-                assert_eq!((decoder.state, decoder.begun.len()), (State::Head, 0));
+                assert!(matches!(decoder.state, State::Head(begun) if begun.is_empty()));
             }
         }
     }

@@ -13,6 +13,11 @@ pub(super) struct Short<const N: usize> {
 }
 
 impl<const N: usize> Short<N> {
+    pub(super) const EMPTY: Short<N> = {
+        assert!(N <= 255);
+        Short { octets: [0; N], len: 0 }
+    };
+
     /// Appends an octet, if there is room for it.
     pub(super) fn push(&mut self, octet: u8) -> Option<()> {
         *self.octets.get_mut(usize::from(self.len))? = octet;
@@ -39,8 +44,7 @@ impl<const N: usize> Short<N> {
 
 impl<const N: usize> Default for Short<N> {
     fn default() -> Self {
-        const { assert!(N <= 255) };
-        Short { octets: [0; N], len: 0 }
+        Short::EMPTY
     }
 }
 
