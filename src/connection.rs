@@ -29,6 +29,10 @@ pub enum ReadyState {
     Closed,
 }
 
+/// Room for what begins a large message, if the message before it was large: its head, or all of a
+/// small one.
+const FIRST_OF_LARGE: usize = 4 * 1024;
+
 /// What the octets that come in are.
 #[derive(Debug)]
 pub(crate) enum Inbox {
@@ -136,6 +140,8 @@ pub(crate) struct Connection {
     pub(crate) pressed: bool,
     /// The handler wants nothing read.
     pub(crate) paused: bool,
+    /// The last read went into a large message, past the receive buffer.
+    landed: bool,
     /// So much was inflated this turn that the rest waits for the next.
     pub(crate) sated: bool,
     /// Our close frame is queued.
@@ -186,6 +192,7 @@ impl Connection {
             blocked: false,
             pressed: false,
             paused: false,
+            landed: false,
             sated: false,
             close_sent: false,
             last_words: false,
@@ -240,16 +247,21 @@ impl Connection {
 
     /// One read: into a large message that is under way, or else into the receive buffer.
     pub(crate) fn read(&mut self, receive: &mut [u8]) -> io::Result<Fresh> {
+        // After one large message, the next is met with little room, so that little is copied.
+        let most = if self.landed { FIRST_OF_LARGE } else { usize::MAX };
         if let Inbox::Frames(decoder) = &mut self.inbox
             && !self.stream.is_tls()
             && let Some(message) = decoder.landing()
         {
+            self.landed = true;
             let room = message.capacity() - message.len();
             let octets = self.stream.read_onto(message)?;
             let behind = Some(decoder.landed(octets));
             return Ok(Fresh { octets, more: octets == room, behind });
         }
-        let Got { octets, more } = self.stream.read(receive)?;
+        let most = most.min(receive.len());
+        let Got { octets, more } = self.stream.read(&mut receive[..most])?;
+        self.landed = false;
         Ok(Fresh { octets, more, behind: None })
     }
 
