@@ -247,8 +247,6 @@ impl Connection {
 
     /// One read: into a large message that is under way, or else into the receive buffer.
     pub(crate) fn read(&mut self, receive: &mut [u8]) -> io::Result<Fresh> {
-        // After one large message, the next is met with little room, so that little is copied.
-        let most = if self.landed { FIRST_OF_LARGE } else { usize::MAX };
         if let Inbox::Frames(decoder) = &mut self.inbox
             && !self.stream.is_tls()
             && let Some(message) = decoder.landing()
@@ -259,7 +257,8 @@ impl Connection {
             let behind = Some(decoder.landed(octets));
             return Ok(Fresh { octets, more: octets == room, behind });
         }
-        let most = most.min(receive.len());
+        // After one large message, the next is met with little room, so that little is copied.
+        let most = if self.landed { FIRST_OF_LARGE.min(receive.len()) } else { receive.len() };
         let Got { octets, more } = self.stream.read(&mut receive[..most])?;
         self.landed = false;
         Ok(Fresh { octets, more, behind: None })
