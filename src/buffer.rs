@@ -21,8 +21,13 @@ const WRITE_BUDGET: usize = 1024 * 1024;
 #[derive(Debug)]
 enum Chunk {
     Own(Vec<u8>),
-    Shared(Rc<Vec<u8>>),
-    File { file: File, offset: u64, left: u64 },
+    /// From this octet on.
+    Shared(Rc<Vec<u8>>, usize),
+    File {
+        file: File,
+        offset: u64,
+        left: u64,
+    },
 }
 
 impl Chunk {
@@ -30,7 +35,7 @@ impl Chunk {
     fn octets(&self) -> Option<&[u8]> {
         match self {
             Chunk::Own(octets) => Some(octets),
-            Chunk::Shared(octets) => Some(octets),
+            Chunk::Shared(octets, from) => octets.get(*from..),
             Chunk::File { .. } => None,
         }
     }
@@ -92,12 +97,12 @@ impl Outbox {
         }
     }
 
-    /// Queues octets that other connections are sent too.
-    pub(crate) fn append_shared(&mut self, pool: &mut Pool, octets: &Rc<Vec<u8>>) {
+    /// Queues octets that other connections are sent too, from one on.
+    pub(crate) fn append_shared(&mut self, pool: &mut Pool, octets: &Rc<Vec<u8>>, from: usize) {
         let queue = self.queue.get_or_insert_with(|| pool.take_queue());
         queue.end_tail();
-        queue.len += octets.len();
-        queue.chunks.push_back(Chunk::Shared(Rc::clone(octets)));
+        queue.len += octets.len().saturating_sub(from);
+        queue.chunks.push_back(Chunk::Shared(Rc::clone(octets), from));
     }
 
     /// Queues `left` octets of a file, to be read as the peer takes them.
@@ -272,7 +277,7 @@ impl Queue {
                     return;
                 }
                 Some(Chunk::Own(octets)) => octets.len() - self.written,
-                Some(Chunk::Shared(octets)) => octets.len() - self.written,
+                Some(Chunk::Shared(octets, from)) => octets.len() - *from - self.written,
                 None => self.tail.len() - self.written,
             };
             let gone = left.min(taken);
@@ -330,9 +335,9 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
 
         let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
-        let shared = Rc::new(vec![b's'; 400_000]);
+        let shared = Rc::new([&b"not these"[..], &[b's'; 400_000]].concat());
         outbox.append(&mut pool, 0, |out| out.extend_from_slice(b"head"));
-        outbox.append_shared(&mut pool, &shared);
+        outbox.append_shared(&mut pool, &shared, 9);
         outbox.append_file(&mut pool, file, 100_000, 200_000);
         outbox.append(&mut pool, 0, |out| out.extend_from_slice(b"tail"));
         assert_eq!(outbox.len(), 400_008);
@@ -349,7 +354,7 @@ mod tests {
         }
         drop(stream);
         peer.read_to_end(&mut got).unwrap();
-        let expected = [&b"head"[..], &shared, &[b'f'; 200_000], b"tail"].concat();
+        let expected = [&b"head"[..], &shared[9..], &[b'f'; 200_000], b"tail"].concat();
         assert!(got == expected, "{} octets", got.len());
         assert_eq!((outbox.len(), Rc::strong_count(&shared)), (0, 1));
     }

@@ -13,6 +13,7 @@ impl Engine {
     /// Starts the closing handshake (RFC 6455 section 7.1.2). False if there is nothing to close,
     /// or the code may not be sent.
     pub(crate) fn close(&mut self, id: ConnId, code: u16, reason: &str) -> bool {
+        self.catch_up(id);
         let Some(version) = self.get(id).filter(|c| c.is_open()).map(|c| c.version) else {
             return false;
         };
@@ -49,6 +50,7 @@ impl Engine {
 
     /// The peer's close frame has come: answer it, if ours did not go first (section 5.5.1).
     pub(crate) fn close_received(&mut self, id: ConnId, close: Option<(u16, &str)>) {
+        self.catch_up(id);
         if self.is_open(id) {
             self.start_closing(id, close.map(|(code, _)| (code, "")));
         }
@@ -61,6 +63,7 @@ impl Engine {
 
     /// The peer broke a rule or a limit: say so and read no more of it (section 7.1.7).
     pub(crate) fn fail(&mut self, id: ConnId, code: u16, reason: &'static str) {
+        self.catch_up(id);
         self.stats.count_cut(reason);
         if self.is_open(id) {
             self.start_closing(id, Some((code, reason)));
@@ -77,6 +80,7 @@ impl Engine {
 
     /// The peer's stream has ended. What it asked for before is still answered.
     pub(crate) fn read_ended(&mut self, id: ConnId) {
+        self.catch_up(id);
         let now = self.clock.now();
         let Some(conn) = self.get_mut(id) else { return };
         conn.read_ended = true;

@@ -113,8 +113,8 @@ pub(crate) struct Connection {
     pub(crate) route: RouteId,
     /// This connection's place among the members of its route's room.
     pub(crate) member: u32,
-    /// How many of the messages that wait in the room it has, or is not to have.
-    pub(crate) posted: u16,
+    /// How many of the messages that wait in the room it has had, or is not to have.
+    pub(crate) had: u16,
     pub(crate) inbox: Inbox,
     pub(crate) outbox: Outbox,
     /// What most connections have nothing of, most of the time.
@@ -178,7 +178,7 @@ impl Connection {
             deflate: None,
             route: 0,
             member: 0,
-            posted: 0,
+            had: 0,
             inbox: Inbox::Head(Vec::new()),
             outbox: Outbox::default(),
             rare: None,

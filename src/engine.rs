@@ -66,8 +66,8 @@ pub(crate) struct Engine {
     pub(crate) conns: Slab<Connection>,
     /// One for each route.
     pub(crate) rooms: Vec<Room>,
-    /// The routes whose rooms have something to be queued for everybody.
-    pub(crate) posted: Vec<RouteId>,
+    /// The routes in whose rooms something waits, or did before all left.
+    pub(crate) waiting: Vec<RouteId>,
     pub(crate) deadlines: Deadlines,
     pub(crate) timers: Timers,
     /// Connections with something to write, or to finish.
@@ -96,7 +96,7 @@ impl Engine {
             clock: Clock::new(),
             conns: Slab::new(),
             rooms: Vec::new(),
-            posted: Vec::new(),
+            waiting: Vec::new(),
             deadlines: Deadlines::default(),
             timers: Timers::default(),
             dirty: VecDeque::new(),
@@ -179,15 +179,16 @@ impl Engine {
         }
     }
 
+    /// The connection is none of its route's any more. What waits in the room is not sent to it: that
+    /// is for [`catch_up`](Engine::catch_up) before.
     pub(crate) fn leave_route(&mut self, id: ConnId) {
-        self.catch_up(id);
         let Some(conn) = self.get(id).filter(|conn| conn.opened) else { return };
-        let (route, member) = (usize::from(conn.route), conn.member);
+        let (route, member, framing) = (usize::from(conn.route), conn.member, conn.framing());
         let Some(room) = self.rooms.get_mut(route).filter(|room| room.has_member(id, member))
         else {
             return;
         };
-        if let Some(moved) = room.leave(member)
+        if let Some(moved) = room.leave(member, framing)
             && let Some(conn) = self.get_mut(moved)
         {
             conn.member = member;
@@ -197,17 +198,16 @@ impl Engine {
     /// The handshake is done: the connection is one of its route's.
     pub(crate) fn open(&mut self, id: ConnId) {
         let now = self.clock.now();
-        let Some(route) = self.get(id).map(|conn| conn.route) else { return };
-        // What waits in the room was posted before.
-        self.deliver(route);
         let Some(conn) = find(&mut self.conns, id) else { return };
         conn.ready_state = ReadyState::Open;
         conn.opened = true;
         self.stats.opened += 1;
         conn.since = now;
         conn.heard = now;
-        if let Some(room) = self.rooms.get_mut(usize::from(route)) {
+        if let Some(room) = self.rooms.get_mut(usize::from(conn.route)) {
             conn.member = room.join(id, conn.framing());
+            // That was posted before it came.
+            conn.had = room.posted();
         }
         self.arm(id);
     }
@@ -268,7 +268,7 @@ impl Engine {
     // Writing.
 
     pub(crate) fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty() || !self.posted.is_empty()
+        !self.dirty.is_empty() || !self.waiting.is_empty()
     }
 
     /// The kernel takes more again. Marks the connection if there is something to give.

@@ -1,5 +1,5 @@
 //! Who is open on a route, and what was broadcast to them in this turn: framed once for each way to
-//! frame it, and queued for everybody when the turn ends. So each member is gone to once a turn,
+//! frame it, and delivered to everybody when the turn ends. So each member is gone to once a turn,
 //! however many messages there are.
 
 use std::rc::Rc;
@@ -8,15 +8,17 @@ use crate::engine::ConnId;
 use crate::pool::Pool;
 use crate::proto::{Framing, Message};
 
-/// Once so many octets were posted, they are queued without waiting for the end of the turn.
+/// Once so many octets were posted, they are delivered without waiting for the end of the turn.
 const FULL: usize = 64 * 1024;
+/// So many marks are kept when nothing waits.
+const SPARE_MARKS: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     members: Vec<ConnId>,
-    /// How many messages wait to be queued for everybody.
+    /// How many messages wait to be delivered.
     posted: u16,
-    /// Those messages, in each framing that any of the members has or had.
+    /// Those messages, in each framing that any of the members has.
     wires: Vec<Wire>,
 }
 
@@ -24,6 +26,7 @@ pub(crate) struct Room {
 #[derive(Debug)]
 pub(crate) struct Wire {
     framing: Framing,
+    members: usize,
     octets: Rc<Vec<u8>>,
     /// How far it had come before the first message, and behind each.
     marks: Vec<Mark>,
@@ -41,15 +44,16 @@ impl Room {
         &self.members
     }
 
-    /// How many messages wait to be queued for everybody.
+    /// How many messages wait to be delivered.
     pub(crate) fn posted(&self) -> u16 {
         self.posted
     }
 
-    /// Takes a member in, and says at which place. Nothing may wait: it was posted before.
+    /// Takes a member in, and says at which place. What waits is not for it.
     pub(crate) fn join(&mut self, id: ConnId, framing: Framing) -> u32 {
-        if self.wire(framing).is_none() {
-            self.wires.push(Wire::new(framing));
+        match self.wires.iter_mut().find(|wire| wire.framing == framing) {
+            Some(wire) => wire.members += 1,
+            None => self.wires.push(Wire::new(framing, self.posted)),
         }
         self.members.push(id);
         self.members.len() as u32 - 1
@@ -60,10 +64,14 @@ impl Room {
     }
 
     /// Lets a member go. The one that has its place now.
-    pub(crate) fn leave(&mut self, place: u32) -> Option<ConnId> {
+    pub(crate) fn leave(&mut self, place: u32, framing: Framing) -> Option<ConnId> {
         self.members.swap_remove(place as usize);
+        if let Some(wire) = self.wires.iter_mut().find(|wire| wire.framing == framing) {
+            wire.members -= 1;
+        }
+        self.wires.retain(|wire| wire.members > 0);
         if self.members.is_empty() {
-            *self = Room::default();
+            self.posted = 0;
         }
         self.members.get(place as usize).copied()
     }
@@ -82,7 +90,7 @@ impl Room {
         self.wires.iter().find(|wire| wire.framing == framing)
     }
 
-    /// All is queued.
+    /// All is delivered.
     pub(crate) fn clear(&mut self) {
         self.posted = 0;
         self.wires.iter_mut().for_each(Wire::clear);
@@ -90,12 +98,14 @@ impl Room {
 }
 
 impl Wire {
-    fn new(framing: Framing) -> Wire {
-        Wire { framing, octets: Rc::default(), marks: vec![Mark::default()] }
+    /// For a first member, who comes behind so many messages.
+    fn new(framing: Framing, posted: u16) -> Wire {
+        let marks = vec![Mark::default(); usize::from(posted) + 1];
+        Wire { framing, members: 1, octets: Rc::default(), marks }
     }
 
     fn append(&mut self, message: Message<'_>, pool: &mut Pool) {
-        // Nobody else has them before they are queued.
+        // A copy, if somebody holds them who was sent something else in this turn.
         let octets = Rc::make_mut(&mut self.octets);
         let carried = self.framing.encode(message, pool, octets);
         let octets = octets.len();
@@ -105,6 +115,7 @@ impl Wire {
 
     fn clear(&mut self) {
         self.marks.truncate(1);
+        self.marks.shrink_to(SPARE_MARKS);
         match Rc::get_mut(&mut self.octets) {
             Some(octets) if octets.capacity() <= FULL => octets.clear(),
             _ => self.octets = Rc::default(),
@@ -196,15 +207,31 @@ mod tests {
         assert!(room.post(Message::Text(&"t".repeat(FULL)), &mut pool));
         room.clear();
         assert_eq!(room.wires[0].octets.capacity(), 0);
+        assert_eq!((1..).find(|_| room.post(Message::Text(""), &mut pool)), Some(FULL / 2));
+        room.clear();
+        assert!(room.wires[0].marks.capacity() <= SPARE_MARKS);
     }
 
     #[test]
     fn the_last_to_leave_takes_everything_along() {
         let (mut room, mut pool) = room(&[Framing::Hybi, Framing::Hixie]);
         room.post(Message::Text("a"), &mut pool);
-        assert_eq!(room.leave(0), Some(ConnId::NONE));
-        assert_eq!((room.posted(), room.members().len()), (1, 1));
-        assert_eq!(room.leave(0), None);
+        assert_eq!(room.leave(0, Framing::Hybi), Some(ConnId::NONE));
+        assert_eq!((room.posted(), room.members().len(), room.wires.len()), (1, 1, 1));
+        assert_eq!(room.leave(0, Framing::Hixie), None);
         assert_eq!((room.posted(), room.wires.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_waits_is_not_for_who_comes_in_between() {
+        let (mut room, mut pool) = room(&[Framing::Hybi]);
+        room.post(Message::Text("a"), &mut pool);
+        for framing in [Framing::Hybi, Framing::Hixie] {
+            room.join(ConnId::NONE, framing);
+            assert_eq!(room.wire(framing).unwrap().since(room.posted()), (&b""[..], 0));
+        }
+        room.post(Message::Text("b"), &mut pool);
+        assert_eq!(room.wire(Framing::Hybi).unwrap().since(1), (&b"\x81\x01b"[..], 1));
+        assert_eq!(room.wire(Framing::Hixie).unwrap().since(1), (&b"\x00b\xff"[..], 1));
     }
 }

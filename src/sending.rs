@@ -29,8 +29,8 @@ pub enum SendStatus {
 const PRESSURE: usize = 64 * 1024;
 /// A payload from this size on is offered to the kernel before it is copied: it takes most of it.
 const OFFER_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
-/// What was broadcast in a turn is shared from this size on, where it cannot be written at once;
-/// less is copied, which is cheaper.
+/// What was broadcast in a turn is shared from this size on, and left to the flush. Less is offered to
+/// the kernel, and what it does not take is copied.
 const SHARE_FROM: usize = 4 * 1024;
 
 impl Engine {
@@ -71,13 +71,13 @@ impl Engine {
             return;
         }
         if room.posted() == 0 {
-            self.posted.push(route);
+            self.waiting.push(route);
         }
         let full = room.post(message, &mut self.pool);
         if let Some(conn) = find(&mut self.conns, except)
             && room.has_member(except, conn.member)
         {
-            conn.posted = room.posted();
+            conn.had = room.posted();
         }
         if full {
             self.deliver(route);
@@ -86,7 +86,7 @@ impl Engine {
 
     /// Sends everyone what was broadcast in this turn.
     pub(crate) fn deliver_all(&mut self) {
-        while let Some(route) = self.posted.pop() {
+        while let Some(route) = self.waiting.pop() {
             self.deliver(route);
         }
     }
@@ -98,11 +98,11 @@ impl Engine {
             return;
         };
         let mut room = std::mem::take(place);
-        self.posted.retain(|&posted| posted != route);
+        self.waiting.retain(|&waiting| waiting != route);
         // They may leave the room, so not before all have been gone through.
         let mut full = Vec::new();
         for &id in room.members() {
-            if !self.hand_over(id, &room) {
+            if !self.deliver_to(id, &room) {
                 full.push(id);
             }
         }
@@ -116,7 +116,7 @@ impl Engine {
     /// Sends one what was broadcast in this turn, before it is sent something else.
     #[inline]
     pub(crate) fn catch_up(&mut self, id: ConnId) {
-        if !self.posted.is_empty() {
+        if !self.waiting.is_empty() {
             self.catch_up_now(id);
         }
     }
@@ -125,16 +125,14 @@ impl Engine {
     fn catch_up_now(&mut self, id: ConnId) {
         let Some(conn) = find(&mut self.conns, id) else { return };
         let (route, member) = (usize::from(conn.route), conn.member);
-        let Some(room) = self.rooms.get_mut(route).filter(|room| room.has_member(id, member))
-        else {
-            return;
-        };
+        let behind = |room: &&mut Room| room.has_member(id, member) && conn.had < room.posted();
+        let Some(room) = self.rooms.get_mut(route).filter(behind) else { return };
         // Not to be written at once: something comes behind it.
         conn.mark_dirty(&mut self.dirty);
         let room = std::mem::take(room);
-        let all = self.hand_over(id, &room);
+        let all = self.deliver_to(id, &room);
         if let Some(conn) = find(&mut self.conns, id) {
-            conn.posted = room.posted();
+            conn.had = room.posted();
         }
         self.rooms[route] = room;
         if !all {
@@ -144,24 +142,25 @@ impl Engine {
 
     /// Sends a member what was posted in its room and it has not had. False if not all of it fits
     /// into its backlog.
-    fn hand_over(&mut self, id: ConnId, room: &Room) -> bool {
+    fn deliver_to(&mut self, id: ConnId, room: &Room) -> bool {
         let Some(conn) = find(&mut self.conns, id) else { return true };
-        let from = std::mem::take(&mut conn.posted);
+        let from = std::mem::take(&mut conn.had);
         let Some(wire) = room.wire(conn.framing()) else { return true };
         let (octets, messages) = wire.since(from);
         if messages == 0 {
             return true;
         }
         if conn.outbox.len() + octets.len() > self.config.max_backlog {
-            self.hand_over_what_fits(id, wire, from);
+            self.deliver_what_fits(id, wire, from);
             return false;
         }
         self.stats.messages_out += messages;
-        if from == 0 && octets.len() >= SHARE_FROM {
-            conn.outbox.append_shared(&mut self.pool, wire.octets());
+        if octets.len() >= SHARE_FROM {
+            let from = wire.octets().len() - octets.len();
+            conn.outbox.append_shared(&mut self.pool, wire.octets(), from);
         } else {
-            // At once, since that spares queueing it.
-            let taken = if conn.dirty { 0 } else { conn.offer([octets]) };
+            // At once, since that spares queueing it; but whoever is owed `on_drain` waits for a flush.
+            let taken = if conn.dirty || conn.pressed { 0 } else { conn.offer([octets]) };
             self.stats.bytes_out += taken as u64;
             let Some(rest) = octets.get(taken..).filter(|rest| !rest.is_empty()) else {
                 return true;
@@ -172,8 +171,8 @@ impl Engine {
         true
     }
 
-    /// The first message that does not fit is the last, unless it is only left out.
-    fn hand_over_what_fits(&mut self, id: ConnId, wire: &Wire, from: u16) {
+    /// Those messages that fit. Where the first that does not ends the connection, nothing follows.
+    fn deliver_what_fits(&mut self, id: ConnId, wire: &Wire, from: u16) {
         let Some(conn) = find(&mut self.conns, id) else { return };
         for octets in wire.each_since(from) {
             if conn.outbox.len() + octets.len() <= self.config.max_backlog {
@@ -192,12 +191,11 @@ impl Engine {
         let room = self.rooms.get(usize::from(conn.route));
         let room = room.filter(|room| room.has_member(conn.id, conn.member));
         let wire = room.and_then(|room| room.wire(conn.framing()));
-        conn.outbox.len() + wire.map_or(0, |wire| wire.since(conn.posted).0.len())
+        conn.outbox.len() + wire.map_or(0, |wire| wire.since(conn.had).0.len())
     }
 
     /// Queues octets that are no message: heads, control frames.
     pub(crate) fn append(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
-        self.catch_up(id);
         if let Some(conn) = find(&mut self.conns, id) {
             conn.outbox.append(&mut self.pool, 0, write);
             self.mark_dirty(id);
@@ -215,6 +213,7 @@ impl Engine {
     }
 
     pub(crate) fn ping(&mut self, id: ConnId, payload: &[u8]) -> SendStatus {
+        self.catch_up(id);
         let Some(conn) = self.get(id).filter(|conn| conn.is_open() && !conn.version.is_hixie())
         else {
             return SendStatus::Dropped;
@@ -226,6 +225,7 @@ impl Engine {
     }
 
     pub(crate) fn pong(&mut self, id: ConnId, payload: &[u8]) {
+        self.catch_up(id);
         if self.is_open(id) {
             self.append_control(id, |out| proto::encode_pong(payload, out));
         }
@@ -233,7 +233,6 @@ impl Engine {
 
     /// Control frames count too: a peer that never reads its pongs has a backlog like any other.
     fn append_control(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) -> SendStatus {
-        self.catch_up(id);
         if self.get(id).is_some_and(|conn| conn.outbox.len() + 127 > self.config.max_backlog) {
             return self.full(id);
         }

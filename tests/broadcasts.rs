@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use wsloop::{Config, ConnId, Context, OnFull, Server, Version};
+use wsloop::{Config, ConnId, Context, OnFull, SendStatus, Server, Version};
 
 /// A server that is turned by hand, and clients that are open on its one route.
 struct Room {
@@ -230,4 +230,43 @@ fn whose_backlog_is_full_is_closed_and_nobody_else() {
     assert_eq!(room.clients[0].read_close(), (1008, "backlog full".into()));
     assert_eq!(room.texts(1, 3), ["1".repeat(58), "3".repeat(28), "4".into()]);
     assert_eq!(room.server.stats().messages_out, 4);
+}
+
+#[test]
+fn nothing_comes_behind_the_end_of_whose_backlog_is_full() {
+    let config = config(|config| config.max_backlog = 100);
+    let mut room = Room::new(config, &[Version::Rfc6455; 3]);
+    room.act(|ws, ids| {
+        ws.broadcast(&"1".repeat(58));
+        ws.broadcast(&"2".repeat(58));
+        assert_eq!(ws.to(ids[0]).ping(b"?"), SendStatus::Dropped);
+        assert!(!ws.to(ids[1]).close(1000, "bye"));
+        ws.to(ids[2]).terminate();
+    });
+    let full = || What::Close(1008, "backlog full".into());
+    for client in 0..2 {
+        assert_eq!(room.texts(client, 1), ["1".repeat(58)]);
+        assert_eq!(room.clients[client].read_close(), (1008, "backlog full".into()));
+        room.clients[client].end();
+        turn_while_busy(&mut room.server);
+        assert_eq!(room.clients[client].read_to_end(), b"");
+    }
+    let ends: Vec<Event> = std::iter::from_fn(|| room.log.try_next()).collect();
+    assert_eq!(only(&ends, room.ids[0]), [full()]);
+    assert_eq!(only(&ends, room.ids[1]), [full()]);
+    assert_eq!(only(&ends, room.ids[2]), [What::Close(1006, "terminated".into())]);
+}
+
+#[test]
+fn who_was_left_out_hears_of_it_behind_the_next_broadcast() {
+    let config = config(|config| {
+        config.max_backlog = 100;
+        config.on_full = OnFull::Drop;
+    });
+    let mut room = Room::new(config, &[Version::Rfc6455]);
+    room.act(|ws, _| ws.broadcast(&"x".repeat(200)));
+    assert_eq!(room.log.try_next(), None);
+    room.act(|ws, _| ws.broadcast("small"));
+    assert_eq!(room.texts(0, 1), ["small"]);
+    assert_eq!(room.log.try_next(), Some(Event { id: room.ids[0], what: What::Drain }));
 }

@@ -121,10 +121,10 @@ fn parse_window_bits(digits: &str) -> Option<u8> {
 
 impl Agreed {
     /// How many kinds there are: messages made for one client suit all others of its kind.
-    pub(crate) const KINDS: usize = 7;
+    const KINDS: usize = 7;
 
     /// Which kind this is, from 0.
-    pub(crate) fn kind(self) -> usize {
+    fn kind(self) -> usize {
         usize::from(self.window_bits().saturating_sub(9))
     }
 
