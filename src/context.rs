@@ -116,8 +116,9 @@ impl<'a> Context<'a> {
         self.engine.close(self.id, code, reason)
     }
 
-    /// Ends the connection without a closing handshake, and drops what is queued. Of a large
-    /// message (16 KiB and more) the kernel may have taken a part already.
+    /// Ends the connection without a closing handshake, and drops what is queued. Of a large message
+    /// (16 KiB and more), and of broadcasts that came to over 64 KiB in this turn, the kernel may have
+    /// taken something already.
     pub fn terminate(&mut self) {
         self.engine.drop_now(self.id, code::ABNORMAL, "terminated");
     }

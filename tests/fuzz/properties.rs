@@ -561,7 +561,7 @@ fn converse<'a>(mode: u8, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome
     talk.turn_until_quiet();
     talk.wait_for_end();
     assert!(talk.server.engine.conns.is_empty(), "the connection outlived both ends of it");
-    assert!(talk.server.engine.members.iter().all(Vec::is_empty));
+    assert!(talk.server.engine.rooms.iter().all(|room| room.members().is_empty()));
 
     let calls = talk.handler.calls.take();
     let place = |word: &str| calls.iter().position(|call| call.starts_with(word));
