@@ -232,7 +232,7 @@ impl Queue {
     fn write_some(&self, stream: &mut Stream, scratch: &mut [u8]) -> io::Result<Taken> {
         if self.chunks.is_empty() {
             let octets = self.tail.get(self.written..).unwrap_or_default();
-            return stream.write_one(octets);
+            return stream.write(&[IoSlice::new(octets)]);
         }
         if let Some(Chunk::File { file, offset, left }) = self.chunks.front() {
             let want = scratch.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -241,7 +241,7 @@ impl Queue {
                 let message = "the file ended before the length that was announced";
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
             }
-            return stream.write_one(&scratch[..read]);
+            return stream.write(&[IoSlice::new(&scratch[..read])]);
         }
         self.write_chunks(stream)
     }

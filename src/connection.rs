@@ -265,12 +265,12 @@ impl Connection {
     }
 
     /// Has the kernel take what it will of these parts, if nothing waits before them; how much.
-    pub(crate) fn offer<const N: usize>(&mut self, parts: [&[u8]; N]) -> usize {
+    pub(crate) fn offer(&mut self, parts: &[IoSlice<'_>]) -> usize {
         if !self.outbox.is_empty() || self.blocked || self.stream.is_tls() {
             return 0;
         }
         // An error is none yet: the parts are queued, and the flush meets it again.
-        self.stream.write(&parts.map(IoSlice::new)).map_or(0, |taken| taken.octets)
+        self.stream.write(parts).map_or(0, |taken| taken.octets)
     }
 
     /// Writes what the kernel takes of what waits, within the budget, and counts it.

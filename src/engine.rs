@@ -66,7 +66,7 @@ pub(crate) struct Engine {
     pub(crate) conns: Slab<Connection>,
     /// One for each route.
     pub(crate) rooms: Vec<Room>,
-    /// The routes in whose rooms something waits, or did before all left.
+    /// The routes in whose rooms something waits, or did in this turn; some may be named twice.
     pub(crate) waiting: Vec<RouteId>,
     pub(crate) deadlines: Deadlines,
     pub(crate) timers: Timers,

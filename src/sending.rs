@@ -1,6 +1,7 @@
 //! Queueing: messages for one connection or for all of a route, and the octets between them.
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
 
 use log::debug;
 
@@ -52,7 +53,7 @@ impl Engine {
         }
         // Once a turn: what follows waits for the flush, and its budget.
         let taken = if payload.len() >= OFFER_FROM && !conn.dirty {
-            conn.offer([wrapping.head(), payload, wrapping.tail])
+            conn.offer(&[wrapping.head(), payload, wrapping.tail].map(IoSlice::new))
         } else {
             0
         };
@@ -92,17 +93,16 @@ impl Engine {
     }
 
     /// The same on one route.
-    pub(crate) fn deliver(&mut self, route: RouteId) {
+    fn deliver(&mut self, route: RouteId) {
         let Some(place) = self.rooms.get_mut(usize::from(route)).filter(|room| room.posted() > 0)
         else {
             return;
         };
         let mut room = std::mem::take(place);
-        self.waiting.retain(|&waiting| waiting != route);
         // They may leave the room, so not before all have been gone through.
         let mut full = Vec::new();
         for &id in room.members() {
-            if !self.deliver_to(id, &room) {
+            if !self.deliver_to(id, &room, 0) {
                 full.push(id);
             }
         }
@@ -130,21 +130,18 @@ impl Engine {
         // Not to be written at once: something comes behind it.
         conn.mark_dirty(&mut self.dirty);
         let room = std::mem::take(room);
-        let all = self.deliver_to(id, &room);
-        if let Some(conn) = find(&mut self.conns, id) {
-            conn.had = room.posted();
-        }
+        let all = self.deliver_to(id, &room, room.posted());
         self.rooms[route] = room;
         if !all {
             self.full(id);
         }
     }
 
-    /// Sends a member what was posted in its room and it has not had. False if not all of it fits
-    /// into its backlog.
-    fn deliver_to(&mut self, id: ConnId, room: &Room) -> bool {
+    /// Sends a member what was posted in its room and it has not had, and notes what it `had` then.
+    /// False if not all of it fits into its backlog.
+    fn deliver_to(&mut self, id: ConnId, room: &Room, had: u16) -> bool {
         let Some(conn) = find(&mut self.conns, id) else { return true };
-        let from = std::mem::take(&mut conn.had);
+        let from = std::mem::replace(&mut conn.had, had);
         let Some(wire) = room.wire(conn.framing()) else { return true };
         let (octets, messages) = wire.since(from);
         if messages == 0 {
@@ -160,7 +157,8 @@ impl Engine {
             conn.outbox.append_shared(&mut self.pool, wire.octets(), from);
         } else {
             // At once, since that spares queueing it; but whoever is owed `on_drain` waits for a flush.
-            let taken = if conn.dirty || conn.pressed { 0 } else { conn.offer([octets]) };
+            let taken =
+                if conn.dirty || conn.pressed { 0 } else { conn.offer(&[IoSlice::new(octets)]) };
             self.stats.bytes_out += taken as u64;
             let Some(rest) = octets.get(taken..).filter(|rest| !rest.is_empty()) else {
                 return true;

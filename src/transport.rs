@@ -154,14 +154,6 @@ impl Stream {
         Socket(self.as_fd()).write_vectored(parts).map(|octets| taken(octets, offered))
     }
 
-    /// The same of one part, by the shorter way.
-    pub(crate) fn write_one(&mut self, part: &[u8]) -> io::Result<Taken> {
-        match self {
-            Stream::Tls(..) => self.write(&[IoSlice::new(part)]),
-            _ => Socket(self.as_fd()).write(part).map(|octets| taken(octets, part.len())),
-        }
-    }
-
     /// Writes what a session has to say of itself.
     pub(crate) fn flush(&mut self) -> io::Result<Taken> {
         match self {
@@ -241,6 +233,7 @@ impl Write for Socket<'_> {
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        // The rule, and send is the shorter way.
         if let [part] = parts {
             return self.write(part);
         }

@@ -27,13 +27,9 @@ impl Room {
     }
 
     fn enter(&mut self, version: Version) {
-        let mut client = Client::connect(tcp_addr(&self.server));
-        client.ask(version, "/");
-        let opened = turn_until(&mut self.server, "a call", |_| self.log.try_next());
-        assert_eq!(opened.what, What::Open("/".into()));
-        client.read_answer();
+        let (client, id) = open_by_turns(&mut self.server, &self.log, version, "/");
         self.clients.push(client);
-        self.ids.push(opened.id);
+        self.ids.push(id);
     }
 
     /// What a handler would do within one turn.

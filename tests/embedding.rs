@@ -29,7 +29,7 @@ fn server(config: Config) -> (Server, Log) {
 }
 
 fn next(server: &mut Server, log: &Log) -> What {
-    turn_until(server, "a call", |_| log.try_next()).what
+    next_event(server, log).what
 }
 
 /// Opens a WebSocket on any stream; `sent` octets of the request have gone out already.

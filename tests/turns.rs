@@ -13,18 +13,8 @@ use wsloop::{Config, ConnId, Context, SendStatus, Server, Version};
 
 const TICK: Duration = Duration::from_millis(20);
 
-/// A WebSocket, open, on a server that is turned by hand.
 fn open(server: &mut Server, log: &Log, path: &str) -> (Client, ConnId) {
-    let mut client = Client::connect(tcp_addr(server));
-    client.ask(Version::Rfc6455, path);
-    let event = next(server, log);
-    assert_eq!(event.what, What::Open(path.to_string()));
-    client.read_answer();
-    (client, event.id)
-}
-
-fn next(server: &mut Server, log: &Log) -> Event {
-    turn_until(server, "a call", |_| log.try_next())
+    open_by_turns(server, log, Version::Rfc6455, path)
 }
 
 /// A server with one route for all paths.
@@ -49,7 +39,7 @@ fn a_goodbye_to_the_others_goes_out_in_the_turn_of_the_end() {
     let (mut staying, _) = open(&mut server, &log, "/");
     turn_while_busy(&mut server);
     leaving.close(3000, "");
-    assert_eq!(next(&mut server, &log), Event { id, what: What::Close(3000, String::new()) });
+    assert_eq!(next_event(&mut server, &log), Event { id, what: What::Close(3000, String::new()) });
     // That turn was the last: were the goodbye still queued, it would never come.
     assert_eq!(staying.read_text(), "one left with 3000");
     assert_ne!(server.poll_timeout(), Some(Duration::ZERO));
@@ -73,7 +63,7 @@ fn one_end_leads_to_another_and_all_goodbyes_go_out() {
         (0..4).map(|_| open(&mut server, &log, "/")).collect();
     turn_while_busy(&mut server);
     clients[0].end();
-    assert_eq!(next(&mut server, &log).id, ids[0]);
+    assert_eq!(next_event(&mut server, &log).id, ids[0]);
     let rest: Vec<ConnId> = std::iter::from_fn(|| log.try_next()).map(|event| event.id).collect();
     assert_eq!(rest, ids[1..3], "all in the same turn");
     assert_eq!(
@@ -104,7 +94,7 @@ fn an_event_behind_the_end_of_its_connection_is_nobodys() {
         victim.text("late");
         let mut seen = Vec::new();
         while !matches!(seen.last(), Some(Event { what: What::Close(..), .. })) {
-            seen.push(next(&mut server, &log));
+            seen.push(next_event(&mut server, &log));
         }
         turn_while_busy(&mut server);
         assert_eq!(log.try_next(), None);
@@ -137,12 +127,12 @@ fn slots_are_used_again_and_nothing_is_mixed_up() {
         client.send(&[request(Version::Rfc6455, &format!("/{round}"), ""), text].concat());
         let said = What::Text(format!("/{round}"));
         while events.last().is_none_or(|event: &Event| event.what != said) {
-            events.push(next(&mut server, &log));
+            events.push(next_event(&mut server, &log));
         }
         before = Some(client);
     }
     drop(before);
-    events.push(next(&mut server, &log));
+    events.push(next_event(&mut server, &log));
     let ids: HashSet<ConnId> = events.iter().map(|event| event.id).collect();
     assert_eq!(ids.len(), 60);
     for id in &ids {
@@ -177,11 +167,11 @@ fn timers_of_a_connection_that_ended_do_not_fire() {
         events.iter().filter(|event| matches!(event.what, What::Close(..))).count()
     };
     while closed(&events) < 2 {
-        events.push(next(&mut server, &log));
+        events.push(next_event(&mut server, &log));
     }
     // Set last, and so the last to fire.
     while !events.contains(&Event { id: there_id, what: What::Timer(1) }) {
-        events.push(next(&mut server, &log));
+        events.push(next_event(&mut server, &log));
     }
     for id in [gone_id, lingering_id] {
         let seen = only(&events, id);
@@ -198,7 +188,7 @@ fn a_timer_fires_no_earlier_than_asked_for() {
     let_pass(3 * TICK);
     let set = Instant::now();
     server.context("*").unwrap().set_timer(2 * TICK, 7);
-    let event = next(&mut server, &log);
+    let event = next_event(&mut server, &log);
     assert_eq!(event.what, What::Timer(7));
     assert!(set.elapsed() >= 2 * TICK, "{:?}", set.elapsed());
 }
@@ -217,7 +207,7 @@ fn answer_pings(config: Config) {
         client.send(&masked(0x8a, b""));
     }
     client.text("still here");
-    assert_eq!(next(&mut server, &log), Event { id, what: What::Text("still here".into()) });
+    assert_eq!(next_event(&mut server, &log), Event { id, what: What::Text("still here".into()) });
 }
 
 #[test]
@@ -259,7 +249,7 @@ fn a_paused_peer_is_not_timed_out() {
     server.context("*").unwrap().to(id).resume();
     assert_eq!(server.poll_timeout(), Some(Duration::ZERO));
     let text = What::Text("unheard until resumed".into());
-    assert_eq!(next(&mut server, &log), Event { id, what: text });
+    assert_eq!(next_event(&mut server, &log), Event { id, what: text });
 }
 
 #[test]
@@ -340,7 +330,7 @@ fn who_took_something_at_the_last_moment_has_deadlines_still() {
     server.listen(&format!("unix:{}", path.display())).unwrap();
     let mut client = std::os::unix::net::UnixStream::connect(&path).unwrap();
     client.write_all(&request(Version::Rfc6455, "/", "")).unwrap();
-    let id = next(&mut server, &log).id;
+    let id = next_event(&mut server, &log).id;
     let message = vec![b'm'; 4096];
     while server.context("*").unwrap().to(id).buffered_amount() == 0 {
         server.context("*").unwrap().send_to(id, &message[..]);
@@ -349,5 +339,5 @@ fn who_took_something_at_the_last_moment_has_deadlines_still() {
     client.read_exact(&mut [0; 32 * 1024]).unwrap();
     turn_until(&mut server, "the last write", |server| (server.stats().backlog == 0).then_some(()));
     assert_eq!(log.try_next(), None);
-    assert_eq!(next(&mut server, &log).what, What::Close(1006, "idle".to_string()));
+    assert_eq!(next_event(&mut server, &log).what, What::Close(1006, "idle".to_string()));
 }

@@ -24,7 +24,9 @@ enum State {
 
 impl State {
     /// Nothing has come of the next frame.
-    const HEAD: State = State::Head(Short::EMPTY);
+    fn head() -> State {
+        State::Head(Short::default())
+    }
 }
 
 /// What one step of the decoder came to.
@@ -60,7 +62,7 @@ enum Lent {
 
 impl Decoder {
     pub(super) fn new(version: Version, deflate: Option<Agreed>) -> Decoder {
-        Decoder { version, deflate, state: State::HEAD, partial: None, lent: None }
+        Decoder { version, deflate, state: State::head(), partial: None, lent: None }
     }
 
     /// See [`super::Decoder::next`].
@@ -203,7 +205,7 @@ impl Decoder {
         let piece = take(input, frame.to_come());
         frame.unmask(piece);
         let ended = frame.len == 0;
-        self.state = if ended { State::HEAD } else { State::Payload(frame) };
+        self.state = if ended { State::head() } else { State::Payload(frame) };
         if frame.is_control() {
             return Ok(self.read_control(frame.opcode, piece, ended));
         }

@@ -13,11 +13,6 @@ pub(super) struct Short<const N: usize> {
 }
 
 impl<const N: usize> Short<N> {
-    pub(super) const EMPTY: Short<N> = {
-        assert!(N <= 255);
-        Short { octets: [0; N], len: 0 }
-    };
-
     /// Appends an octet, if there is room for it.
     pub(super) fn push(&mut self, octet: u8) -> Option<()> {
         *self.octets.get_mut(usize::from(self.len))? = octet;
@@ -44,7 +39,8 @@ impl<const N: usize> Short<N> {
 
 impl<const N: usize> Default for Short<N> {
     fn default() -> Self {
-        Short::EMPTY
+        const { assert!(N <= 255) };
+        Short { octets: [0; N], len: 0 }
     }
 }
 

@@ -20,7 +20,7 @@ pub use client::{
 };
 pub use program::{Program, Scratch};
 pub use recorder::{Event, Log, Recorder, What, only, record, record_with};
-use wsloop::{Config, ListenAddr, Remote, Server};
+use wsloop::{Config, ConnId, ListenAddr, Remote, Server, Version};
 
 /// How long a test waits for what must come: far longer than it takes on any machine.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -97,6 +97,26 @@ pub fn turn_until<T>(
         assert!(start.elapsed() < PATIENCE, "{waiting_for} never came");
         server.turn(Some(Duration::from_millis(20))).unwrap();
     }
+}
+
+/// The next call of a handler.
+pub fn next_event(server: &mut Server, log: &Log) -> Event {
+    turn_until(server, "a call", |_| log.try_next())
+}
+
+/// A WebSocket, open, on a server that is turned by hand.
+pub fn open_by_turns(
+    server: &mut Server,
+    log: &Log,
+    version: Version,
+    path: &str,
+) -> (Client, ConnId) {
+    let mut client = Client::connect(tcp_addr(server));
+    client.ask(version, path);
+    let event = next_event(server, log);
+    assert_eq!(event.what, What::Open(path.to_string()));
+    client.read_answer();
+    (client, event.id)
 }
 
 /// Turns while there is work at hand, and not a moment longer.
