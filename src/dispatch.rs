@@ -242,14 +242,14 @@ impl Server {
         let limits = self.engine.config.limits();
         let Some(conn) = self.engine.get_mut(id) else { return &mut [] };
         let (route, mut open) = (conn.route, conn.is_open());
-        let mut share = if conn.deflate.is_some() { INFLATE_BUDGET } else { usize::MAX };
+        let mut share = conn.deflate.map(|_| INFLATE_BUDGET);
         let Some(handler) = self.routes.handler(route) else { return &mut [] };
         let Inbox::Frames(mut decoder) = std::mem::replace(&mut conn.inbox, Inbox::Lent) else {
             return &mut [];
         };
         while let Some(event) = decoder.next(&mut input, &limits, &mut self.engine.pool) {
-            if let Event::Message(message) = &event {
-                share = share.saturating_sub(message.as_bytes().len());
+            if let (Some(share), Event::Message(message)) = (&mut share, &event) {
+                *share = share.saturating_sub(message.as_bytes().len());
             }
             // What was sent before the peer saw our close is dropped, as the browser drops it.
             if open || !matches!(event, Event::Message(_) | Event::Pong(_)) {
@@ -259,11 +259,11 @@ impl Server {
                 Some(conn) if conn.paused => break,
                 Some(conn) if matches!(conn.inbox, Inbox::Lent) => {
                     open = conn.is_open();
-                    conn.sated = share == 0;
+                    conn.sated = share == Some(0);
                 }
                 _ => return &mut [],
             }
-            if share == 0 {
+            if share == Some(0) {
                 break;
             }
         }
@@ -292,7 +292,7 @@ fn take_event(
 ) {
     match event {
         Event::Message(message) => {
-            engine.stats.messages_in = engine.stats.messages_in.saturating_add(1);
+            engine.stats.messages_in = engine.stats.messages_in.wrapping_add(1);
             handler.on_message(&mut Context::new(engine, id, route), message);
         }
         Event::Pong(payload) => handler.on_pong(&mut Context::new(engine, id, route), payload),

@@ -53,7 +53,8 @@ impl Engine {
         }
         // Once a turn: what follows waits for the flush, and its budget.
         let taken = if payload.len() >= OFFER_FROM && !conn.dirty {
-            conn.offer(&[wrapping.head(), payload, wrapping.tail].map(IoSlice::new))
+            let head = wrapping.head();
+            conn.offer(&[head.as_slice(), payload, wrapping.tail()].map(IoSlice::new))
         } else {
             0
         };

@@ -4,6 +4,7 @@
 use super::close::{self, Violation};
 use super::deflate::Agreed;
 use super::mask::unmask;
+use super::octets::Short;
 use super::{Message, Version, Wrapping};
 
 pub(super) const CONTINUATION: u8 = 0x0;
@@ -21,6 +22,10 @@ pub(super) const MASKED: u8 = 0x80;
 
 /// The longest frame head from a client: two octets, the 64-bit length, the masking key.
 pub(super) const MAX_HEAD: usize = 14;
+/// The longest from a server, which does not mask.
+pub(super) const MAX_SERVER_HEAD: usize = 10;
+/// The longest payload whose length is told in a head of two octets.
+pub(super) const MAX_SHORT: usize = 125;
 /// The longest payload of a control frame (section 5.5).
 const MAX_CONTROL: usize = 125;
 
@@ -89,61 +94,59 @@ impl Head {
             return Err(Violation::ControlTooLong);
         }
         let (len, key, size) = match (short_len, rest) {
-            (126, [a, b, key @ ..]) => (u64::from(u16::from_be_bytes([*a, *b])), key, 8),
+            (126, [a, b, key @ ..]) => {
+                let len = u64::from(u16::from_be_bytes([*a, *b]));
+                check_len(len, 126, version)?;
+                (len, key, 8)
+            }
             (127, [a, b, c, d, e, f, g, h, key @ ..]) => {
-                (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), key, MAX_HEAD)
+                let len = u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]);
+                check_len(len, 0x1_0000, version)?;
+                (len, key, MAX_HEAD)
             }
             (126 | 127, _) => return Ok(None),
             (len, key) => (u64::from(len), key, 6),
         };
-        check_len(len, short_len, version)?;
         let Some(key) = key.first_chunk() else { return Ok(None) };
         let deflated = first & RSV1 != 0;
         Ok(Some((Head { fin, opcode, deflated, key: *key, len }, size)))
     }
 }
 
-/// Section 5.2: the shortest of the three forms, and no more than 63 bits. Firefox 6 to 10 wrote
-/// 65,535 in the long form, so the drafts may.
-fn check_len(len: u64, short_len: u8, version: Version) -> Result<(), Violation> {
-    let shortest = match len {
-        0..=125 => short_len <= 125,
-        126..=0xffff => short_len == 126,
-        _ => short_len == 127,
-    };
+/// Section 5.2: no more than 63 bits, and a form for lengths from `least` on is not for shorter ones.
+/// Firefox 6 to 10 wrote 65,535 in the longest, so the drafts may.
+fn check_len(len: u64, least: u64, version: Version) -> Result<(), Violation> {
     if len >> 63 != 0 {
         Err(Violation::LengthTopBit)
-    } else if !shortest && version == Version::Rfc6455 {
+    } else if len < least && version == Version::Rfc6455 {
         Err(Violation::LengthNotMinimal)
     } else {
         Ok(())
     }
 }
 
-/// The head of a server's frame: unfragmented, not masked, in the shortest form.
-fn head(first: u8, len: usize) -> Wrapping {
-    let first = FIN | first;
+/// The head of a server's frame: not masked, in the shortest form.
+pub(super) fn head(first: u8, len: usize) -> Short<MAX_SERVER_HEAD> {
     let [a, b, c, d, e, f, g, h] = (len as u64).to_be_bytes();
     match len {
-        0..=125 => Wrapping::new([first, h]),
-        126..=0xffff => Wrapping::new([first, 126, g, h]),
-        _ => Wrapping::new([first, 127, a, b, c, d, e, f, g, h]),
+        0..=MAX_SHORT => Short::of([first, h]),
+        126..=0xffff => Short::of([first, 126, g, h]),
+        _ => Short::of([first, 127, a, b, c, d, e, f, g, h]),
     }
 }
 
 pub(super) fn wrap(message: Message<'_>, deflated: Option<&[u8]>) -> Wrapping {
     let opcode = if matches!(message, Message::Text(_)) { TEXT } else { BINARY };
     match deflated {
-        None => head(opcode, message.as_bytes().len()),
-        Some(payload) => head(RSV1 | opcode, payload.len()),
+        None => Wrapping::Frame(FIN | opcode, message.as_bytes().len()),
+        Some(payload) => Wrapping::Frame(FIN | RSV1 | opcode, payload.len()),
     }
 }
 
 /// Appends a control frame; what is over 125 octets of payload is left off.
 pub(super) fn encode_control(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
     let payload = payload.get(..MAX_CONTROL).unwrap_or(payload);
-    out.extend_from_slice(head(opcode, payload.len()).head());
-    out.extend_from_slice(payload);
+    Wrapping::Frame(FIN | opcode, payload.len()).put(payload, 0, out);
 }
 
 pub(super) fn encode_close(close: Option<(u16, &str)>, out: &mut Vec<u8>) {

@@ -4,10 +4,10 @@
 use memchr::memchr;
 
 use super::close::Violation;
-use super::{Event, Limits, Message, Version, Wrapping, take};
+use super::{Event, Limits, Message, Version, take};
 
-const TEXT: u8 = 0x00;
-const END: u8 = 0xff;
+pub(super) const TEXT: u8 = 0x00;
+pub(super) const END: u8 = 0xff;
 /// From this type octet on a frame announces its length.
 const WITH_LENGTH: u8 = 0x80;
 /// A length's 7-bit groups: as many as can say anything, so that `80 80 80 …` comes to an end.
@@ -211,10 +211,6 @@ fn mend<'a>(octets: &'a [u8], mended: &'a mut String) -> Message<'a> {
     }
     *mended = String::from_utf8_lossy(octets).into_owned();
     Message::Text(mended)
-}
-
-pub(super) fn wrap() -> Wrapping {
-    Wrapping { tail: &[END], ..Wrapping::new([TEXT]) }
 }
 
 #[cfg(test)]

@@ -72,7 +72,9 @@ impl Decoder {
         limits: &Limits,
         pool: &mut Pool,
     ) -> Option<Event<'e>> {
-        self.take_back(pool);
+        if self.lent.is_some() {
+            self.take_back(pool);
+        }
         if let State::Head(begun) = &self.state {
             if input.is_empty() {
                 return None;

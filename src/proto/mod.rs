@@ -22,6 +22,7 @@ use std::fmt;
 
 pub(crate) use close::Violation;
 use deflate::Agreed;
+use octets::Short;
 pub(crate) use octets::take;
 
 use crate::pool::Pool;
@@ -217,7 +218,7 @@ impl Framing {
     pub(crate) fn wrap(self, message: Message<'_>, deflated: Option<&[u8]>) -> Option<Wrapping> {
         match (self, message) {
             (Framing::Hybi | Framing::Deflate(_), _) => Some(frame::wrap(message, deflated)),
-            (Framing::Hixie, Message::Text(_)) => Some(hixie::wrap()),
+            (Framing::Hixie, Message::Text(_)) => Some(Wrapping::Hixie),
             (Framing::Hixie, Message::Binary(_)) => None,
         }
     }
@@ -238,47 +239,46 @@ impl Framing {
 /// What goes round a payload on the wire: a head before it, and in the Hixie versions an end
 /// behind it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wrapping {
-    head: [u8; 10],
-    head_len: usize,
-    pub(crate) tail: &'static [u8],
+pub(crate) enum Wrapping {
+    /// The head of a frame with this first octet, for a payload of this length.
+    Frame(u8, usize),
+    /// An octet on either side.
+    Hixie,
 }
 
 impl Wrapping {
-    /// A head and no tail.
-    fn new<const N: usize>(octets: [u8; N]) -> Wrapping {
-        const { assert!(N <= 10) };
-        let mut head = [0; 10];
-        if let Some(front) = head.first_chunk_mut() {
-            *front = octets;
+    pub(crate) fn head(self) -> Short<{ frame::MAX_SERVER_HEAD }> {
+        match self {
+            Wrapping::Frame(first, len) => frame::head(first, len),
+            Wrapping::Hixie => Short::of([hixie::TEXT]),
         }
-        Wrapping { head, head_len: N, tail: &[] }
     }
 
-    pub(crate) fn head(&self) -> &[u8] {
-        self.head.get(..self.head_len).unwrap_or_default()
+    pub(crate) fn tail(self) -> &'static [u8] {
+        match self {
+            Wrapping::Frame(..) => &[],
+            Wrapping::Hixie => &[hixie::END],
+        }
     }
 
     /// Appends the payload with what goes round it, but for the first `taken` octets of all that.
     #[inline(always)]
-    pub(crate) fn put(&self, payload: &[u8], mut taken: usize, out: &mut Vec<u8>) {
-        if taken == 0 && self.tail.is_empty() {
-            // A fixed size is copied without a call; what is over goes again.
-            let head_end = out.len().saturating_add(self.head_len);
-            out.extend_from_slice(&self.head);
-            out.truncate(head_end);
+    pub(crate) fn put(self, payload: &[u8], mut taken: usize, out: &mut Vec<u8>) {
+        // Nearly all are short, and a head of a fixed size is copied without a call.
+        if let (Wrapping::Frame(first, len @ ..=frame::MAX_SHORT), 0) = (self, taken) {
+            out.extend_from_slice(&[first, len as u8]);
             out.extend_from_slice(payload);
             return;
         }
-        for part in [self.head(), payload, self.tail] {
+        for part in [self.head().as_slice(), payload, self.tail()] {
             out.extend_from_slice(part.get(taken..).unwrap_or_default());
             taken = taken.saturating_sub(part.len());
         }
     }
 
     /// How many octets it adds.
-    pub(crate) fn len(&self) -> usize {
-        self.head_len.saturating_add(self.tail.len())
+    pub(crate) fn len(self) -> usize {
+        self.head().len().saturating_add(self.tail().len())
     }
 }
 

@@ -7,12 +7,23 @@ pub(crate) fn take<'i>(input: &mut &'i mut [u8], octets: usize) -> &'i mut [u8] 
 
 /// Up to `N` octets, kept in place.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Short<const N: usize> {
+pub(crate) struct Short<const N: usize> {
     octets: [u8; N],
     len: u8,
 }
 
 impl<const N: usize> Short<N> {
+    /// These, of which there may be as many as have room.
+    pub(super) fn of<const M: usize>(octets: [u8; M]) -> Short<N> {
+        const { assert!(M <= N) };
+        let mut short = Short::default();
+        if let Some(front) = short.octets.first_chunk_mut() {
+            *front = octets;
+        }
+        short.len = M as u8;
+        short
+    }
+
     /// Appends an octet, if there is room for it.
     pub(super) fn push(&mut self, octet: u8) -> Option<()> {
         *self.octets.get_mut(usize::from(self.len))? = octet;
@@ -20,7 +31,7 @@ impl<const N: usize> Short<N> {
         Some(())
     }
 
-    pub(super) fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         self.octets.get(..self.len()).unwrap_or_default()
     }
 
