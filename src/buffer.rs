@@ -230,10 +230,16 @@ impl Queue {
 
     /// Offers as much as one call takes.
     fn write_some(&self, stream: &mut Stream, scratch: &mut [u8]) -> io::Result<Taken> {
-        if self.chunks.is_empty() {
-            let octets = self.tail.get(self.written..).unwrap_or_default();
-            return stream.write(&[IoSlice::new(octets)]);
+        if !self.chunks.is_empty() {
+            return self.write_chunks(stream, scratch);
         }
+        let octets = self.tail.get(self.written..).unwrap_or_default();
+        stream.write(&[IoSlice::new(octets)])
+    }
+
+    /// Apart, so that the tail alone, which is the rule, makes no room for so many slices.
+    #[inline(never)]
+    fn write_chunks(&self, stream: &mut Stream, scratch: &mut [u8]) -> io::Result<Taken> {
         if let Some(Chunk::File { file, offset, left }) = self.chunks.front() {
             let want = scratch.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
             let read = file.read_at(&mut scratch[..want], *offset)?;
@@ -243,12 +249,6 @@ impl Queue {
             }
             return stream.write(&[IoSlice::new(&scratch[..read])]);
         }
-        self.write_chunks(stream)
-    }
-
-    /// Apart, so that the tail alone, which is the rule, makes no room for so many slices.
-    #[inline(never)]
-    fn write_chunks(&self, stream: &mut Stream) -> io::Result<Taken> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let (mut count, mut skip) = (0, self.written);
         // The tail too, unless a file comes before it.
@@ -265,20 +265,31 @@ impl Queue {
     }
 
     /// Drops what was written from the front.
-    fn advance(&mut self, mut taken: usize, pool: &mut Pool) {
-        while taken > 0 {
-            let left = match self.chunks.front_mut() {
-                Some(Chunk::File { offset, left, .. }) => {
+    fn advance(&mut self, taken: usize, pool: &mut Pool) {
+        let taken = if self.chunks.is_empty() { taken } else { self.advance_chunks(taken, pool) };
+        self.len -= taken;
+        self.written += taken;
+        if self.chunks.is_empty() && self.written == self.tail.len() {
+            self.written = 0;
+            self.tail.clear();
+        }
+    }
+
+    /// The same for the chunks. How much of it was behind them.
+    #[inline(never)]
+    fn advance_chunks(&mut self, mut taken: usize, pool: &mut Pool) -> usize {
+        while let Some(chunk) = self.chunks.front_mut() && taken > 0 {
+            let left = match chunk {
+                Chunk::Own(octets) => octets.len() - self.written,
+                Chunk::Shared(octets, from) => octets.len() - *from - self.written,
+                Chunk::File { offset, left, .. } => {
                     *offset += taken as u64;
                     *left -= taken as u64;
                     if *left == 0 {
                         self.chunks.pop_front();
                     }
-                    return;
+                    return 0;
                 }
-                Some(Chunk::Own(octets)) => octets.len() - self.written,
-                Some(Chunk::Shared(octets, from)) => octets.len() - *from - self.written,
-                None => self.tail.len() - self.written,
             };
             let gone = left.min(taken);
             taken -= gone;
@@ -286,13 +297,12 @@ impl Queue {
             self.written += gone;
             if gone == left {
                 self.written = 0;
-                match self.chunks.pop_front() {
-                    Some(Chunk::Own(buffer)) => pool.give(buffer),
-                    Some(_) => {}
-                    None => self.tail.clear(),
+                if let Some(Chunk::Own(buffer)) = self.chunks.pop_front() {
+                    pool.give(buffer);
                 }
             }
         }
+        taken
     }
 }
 

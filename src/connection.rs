@@ -222,6 +222,15 @@ impl Connection {
         }
     }
 
+    /// Puts it on the list of those to read on next turn, if there may be anything to read.
+    pub(crate) fn mark_ready(&mut self, ready: &mut Vec<ConnId>) {
+        if (self.may_read() || (self.has_held() && !self.is_holding()))
+            && !std::mem::replace(&mut self.ready, true)
+        {
+            ready.push(self.id);
+        }
+    }
+
     /// Whether octets that came in have to wait.
     pub(crate) fn is_holding(&self) -> bool {
         self.paused || self.sated || (matches!(self.inbox, Inbox::Head(_)) && self.outbox.is_busy())
@@ -238,6 +247,12 @@ impl Connection {
     /// Whether it is known how the connection ends.
     pub(crate) fn is_ending(&self) -> bool {
         self.rare().is_some_and(|rare| rare.ending.is_some())
+    }
+
+    /// Octets that were read before and may be looked at now.
+    pub(crate) fn take_held(&mut self) -> Option<Vec<u8>> {
+        let may = self.has_held() && !self.is_holding();
+        may.then(|| std::mem::take(&mut self.rare_mut().held))
     }
 
     /// Whether octets wait to be looked at.

@@ -216,11 +216,8 @@ impl Engine {
 
     /// Has the connection read on in the next turn, if there may be anything to read.
     pub(crate) fn wake_reader(&mut self, id: ConnId) {
-        if let Some(conn) = self.get_mut(id)
-            && (conn.may_read() || (conn.has_held() && !conn.is_holding()))
-            && !std::mem::replace(&mut conn.ready, true)
-        {
-            self.ready.push(id);
+        if let Some(conn) = find(&mut self.conns, id) {
+            conn.mark_ready(&mut self.ready);
         }
     }
 
@@ -236,17 +233,6 @@ impl Engine {
         }
     }
 
-    /// Something came. What is due next may be due sooner than the pong was.
-    pub(crate) fn heard(&mut self, id: ConnId) {
-        let now = self.clock.now();
-        if let Some(conn) = self.get_mut(id) {
-            conn.heard = now;
-            if std::mem::take(&mut conn.awaiting_pong) {
-                self.arm(id);
-            }
-        }
-    }
-
     /// Has octets that were read by somebody else looked at in the next turn.
     pub(crate) fn hold(&mut self, id: ConnId, octets: &[u8]) {
         if let Some(conn) = self.get_mut(id) {
@@ -259,10 +245,15 @@ impl Engine {
         self.wake_reader(id);
     }
 
-    /// What was read before and may be looked at now.
-    pub(crate) fn take_held(&mut self, id: ConnId) -> Option<Vec<u8>> {
-        let conn = self.get_mut(id).filter(|conn| !conn.is_holding() && conn.has_held())?;
-        Some(std::mem::take(&mut conn.rare_mut().held))
+    /// Reading ends for this turn: what is left waits for the next, and what TLS has to say by itself
+    /// is written at this one's end.
+    pub(crate) fn end_reading(&mut self, id: ConnId) {
+        let Some(conn) = find(&mut self.conns, id) else { return };
+        conn.sated = false;
+        if conn.stream.is_tls() {
+            conn.mark_dirty(&mut self.dirty);
+        }
+        conn.mark_ready(&mut self.ready);
     }
 
     // Writing.
@@ -296,7 +287,14 @@ impl Engine {
         };
         let counter = &mut self.stats.bytes_out;
         match conn.flush(scratch, &mut self.pool, counter) {
-            Ok(Flushed::All) => return self.flushed_all(id),
+            Ok(Flushed::All) => {
+                conn.blocked = false;
+                if conn.is_open() {
+                    return std::mem::replace(&mut conn.pressed, false);
+                }
+                self.flushed_last(id);
+                return false;
+            }
             Ok(Flushed::Budget) => {
                 conn.taken = now;
                 conn.blocked = false;
@@ -319,13 +317,12 @@ impl Engine {
         false
     }
 
-    fn flushed_all(&mut self, id: ConnId) -> bool {
+    /// All of a response or of a goodbye is written.
+    fn flushed_last(&mut self, id: ConnId) {
         let now = self.clock.now();
-        let Some(conn) = self.get_mut(id) else { return false };
-        conn.blocked = false;
+        let Some(conn) = self.get_mut(id) else { return };
         if conn.last_words {
-            self.finish(id);
-            return false;
+            return self.finish(id);
         }
         if conn.ready_state == ReadyState::Connecting {
             if conn.served {
@@ -333,9 +330,7 @@ impl Engine {
                 self.wake_reader(id);
             }
             self.arm(id);
-            return false;
         }
-        conn.is_open() && std::mem::replace(&mut conn.pressed, false)
     }
 
     /// Connections that the kernel would take more from, but for the budget.

@@ -7,9 +7,9 @@ use log::{debug, info};
 use mio::event::Event;
 use mio::{Events, Token};
 
-use crate::connection::{Fresh, Overdue, ReadyState};
+use crate::connection::{Connection, Fresh, Overdue, ReadyState};
 use crate::context::Context;
-use crate::engine::ConnId;
+use crate::engine::{ConnId, find};
 use crate::handler::Handler;
 use crate::proto::close::code;
 use crate::remote::Command;
@@ -66,9 +66,10 @@ impl Server {
 
     /// When the next turn must come, be there an event or not; 0 if it is time.
     pub(crate) fn due(&self) -> Option<Millis> {
-        if self.has_left_over() {
-            return Some(0);
-        }
+        if self.has_left_over() { Some(0) } else { self.next_deadline() }
+    }
+
+    fn next_deadline(&self) -> Option<Millis> {
         let (deadlines, timers) = (self.engine.deadlines.next(), self.engine.timers.next());
         let due = [deadlines, timers, self.acceptor.due()];
         let first = due.into_iter().fold(NEVER, |first, at| first.min(at.unwrap_or(NEVER)));
@@ -77,11 +78,12 @@ impl Server {
 
     /// Has the alarm, if there is one, tell when the next turn must come.
     pub(crate) fn set_alarm(&mut self) {
-        // What is left over need not be announced to this loop, only to one around it.
-        if self.alarm.is_none() || (self.has_left_over() && !self.engine.config.fd_only) {
-            return;
-        }
-        let due = self.due();
+        let due = match self.alarm {
+            None => None,
+            Some(_) if !self.has_left_over() => self.next_deadline(),
+            // This need not be announced to this loop, only to one around it.
+            Some(_) => self.engine.config.fd_only.then_some(0),
+        };
         if let (Some(alarm), Some(at)) = (&mut self.alarm, due) {
             alarm.set(at, &self.engine.clock);
         }
@@ -123,7 +125,8 @@ impl Server {
     /// Reads what a connection has, within the budget; what is left is read next turn.
     fn read(&mut self, id: ConnId) {
         let mut receive = std::mem::take(&mut self.receive);
-        if let Some(mut held) = self.engine.take_held(id) {
+        let held = self.engine.get_mut(id).and_then(Connection::take_held);
+        if let Some(mut held) = held {
             self.take_in(id, &mut held);
         }
         let mut budget = self.engine.config.read_budget.max(1);
@@ -135,20 +138,14 @@ impl Server {
                 break;
             }
         }
-        if let Some(conn) = self.engine.get_mut(id) {
-            conn.sated = false;
-            if conn.stream.is_tls() {
-                // Which may have to answer by itself.
-                self.engine.mark_dirty(id);
-            }
-        }
-        self.engine.wake_reader(id);
+        self.engine.end_reading(id);
         self.receive = receive;
     }
 
     /// One read. How much it brought, if there may be more to read now.
     fn read_once(&mut self, id: ConnId, receive: &mut [u8]) -> Option<usize> {
-        let conn = self.engine.get_mut(id).filter(|conn| conn.may_read())?;
+        let now = self.engine.clock.now();
+        let conn = find(&mut self.engine.conns, id).filter(|conn| conn.may_read())?;
         match conn.read(receive) {
             Ok(Fresh { octets: 0, .. }) => {
                 conn.readable = false;
@@ -163,7 +160,11 @@ impl Server {
                 let more = conn.readable;
                 let octets = fresh.octets;
                 self.engine.stats.bytes_in += octets as u64;
-                self.engine.heard(id);
+                conn.heard = now;
+                if std::mem::take(&mut conn.awaiting_pong) {
+                    // What is due next may be due sooner than the pong was.
+                    self.engine.arm(id);
+                }
                 match fresh.behind {
                     Some(mut behind) => self.take_in(id, &mut behind),
                     None => self.take_in(id, &mut receive[..octets]),
@@ -290,11 +291,10 @@ impl Server {
                     unfinished.push(id);
                 }
             }
-            let ended = std::mem::take(&mut self.engine.ended);
-            if ended.is_empty() {
+            if self.engine.ended.is_empty() {
                 break;
             }
-            for id in ended {
+            for id in std::mem::take(&mut self.engine.ended) {
                 self.report(id);
             }
         }
