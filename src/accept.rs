@@ -139,6 +139,7 @@ impl Acceptor {
         }
     }
 
+    #[inline(never)]
     fn accept_one(&mut self, place: usize, registry: &Registry, engine: &mut Engine) {
         if engine.conns.len() >= self.max_connections + REFUSALS {
             self.hold = Hold::Full;

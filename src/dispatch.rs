@@ -46,6 +46,7 @@ impl Server {
     }
 
     /// Looks for the end of a head. Gives back what lies behind it.
+    #[inline(never)]
     fn take_head<'i>(&mut self, id: ConnId, input: &'i mut [u8]) -> &'i mut [u8] {
         let max = self.engine.config.max_head;
         let Some(conn) = self.engine.get_mut(id) else { return &mut [] };
@@ -206,6 +207,7 @@ impl Server {
     }
 
     /// Takes the eight octets behind a Hixie-76 head. Gives back what follows them: frames.
+    #[inline(never)]
     fn take_challenge<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
         let Some(conn) = self.engine.get_mut(id) else { return &mut [] };
         let Inbox::Challenge(challenge) = &mut conn.inbox else { return &mut [] };

@@ -305,19 +305,23 @@ impl Engine {
                 }
                 conn.blocked = true;
             }
-            Err(error) => {
-                // The peer's going is no news; a file that shrank is.
-                if error.kind() == ErrorKind::UnexpectedEof {
-                    warn!("#{} cut short: {error}", id.serial());
-                }
-                self.drop_now(id, code::ABNORMAL, &error.to_string());
-            }
+            Err(error) => self.write_failed(id, &error),
         }
         self.arm(id);
         false
     }
 
+    #[cold]
+    fn write_failed(&mut self, id: ConnId, error: &std::io::Error) {
+        // The peer's going is no news; a file that shrank is.
+        if error.kind() == ErrorKind::UnexpectedEof {
+            warn!("#{} cut short: {error}", id.serial());
+        }
+        self.drop_now(id, code::ABNORMAL, &error.to_string());
+    }
+
     /// All of a response or of a goodbye is written.
+    #[inline(never)]
     fn flushed_last(&mut self, id: ConnId) {
         let now = self.clock.now();
         let Some(conn) = self.get_mut(id) else { return };

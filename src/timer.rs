@@ -124,6 +124,7 @@ impl Timers {
         id
     }
 
+    #[inline(never)]
     pub(crate) fn clear(&mut self, id: TimerId) {
         if let Some(timer) = self.by_time.remove(&id) {
             self.by_conn.remove(&(timer.conn, id));

@@ -15,7 +15,7 @@ use crate::proto::close::code;
 use crate::remote::Command;
 use crate::response::Response;
 use crate::server::{ALARM, LISTENERS, MAX_LISTENERS, Server, WAKER};
-use crate::timer::{Millis, NEVER};
+use crate::timer::{Millis, NEVER, Timer};
 #[cfg(feature = "cli")]
 use crate::{server::SIGNALS, signals::Signals};
 
@@ -89,6 +89,7 @@ impl Server {
         }
     }
 
+    #[cold]
     fn alarm_went_off(&mut self) {
         if let Some(alarm) = &mut self.alarm {
             alarm.went_off();
@@ -171,22 +172,30 @@ impl Server {
                 }
                 more.then_some(octets)
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(0),
-            Err(error) => {
-                conn.readable = false;
-                match error.kind() {
-                    io::ErrorKind::WouldBlock => {}
-                    io::ErrorKind::Unsupported => self.refuse(id, plain_http(), false),
-                    _ => {
-                        debug!("#{} lost: {error}", id.serial());
-                        self.engine.drop_now(id, code::ABNORMAL, &error.to_string());
-                    }
-                }
-                None
-            }
+            Err(error) => self.read_failed(id, &error),
         }
     }
 
+    #[cold]
+    fn read_failed(&mut self, id: ConnId, error: &io::Error) -> Option<usize> {
+        if error.kind() == io::ErrorKind::Interrupted {
+            return Some(0);
+        }
+        if let Some(conn) = self.engine.get_mut(id) {
+            conn.readable = false;
+        }
+        match error.kind() {
+            io::ErrorKind::WouldBlock => {}
+            io::ErrorKind::Unsupported => self.refuse(id, plain_http(), false),
+            _ => {
+                debug!("#{} lost: {error}", id.serial());
+                self.engine.drop_now(id, code::ABNORMAL, &error.to_string());
+            }
+        }
+        None
+    }
+
+    #[cold]
     fn take_commands(&mut self) {
         if self.inlet.take_stop() {
             self.stop();
@@ -220,6 +229,7 @@ impl Server {
     }
 
     #[cfg(feature = "cli")]
+    #[cold]
     fn take_signals(&mut self) {
         let asked = self.signals.as_mut().map(Signals::arrived).unwrap_or_default();
         if asked.reload {
@@ -235,20 +245,25 @@ impl Server {
 
     fn take_overdue(&mut self) {
         while let Some((id, overdue)) = self.engine.next_overdue() {
-            match overdue {
-                Overdue::Ping => self.engine.ping_silent(id),
-                Overdue::Pong => self.engine.cut(id, "no answer to a ping"),
-                Overdue::Idle => self.engine.cut(id, "idle"),
-                Overdue::Stall => self.stalled(id),
-                Overdue::Close if self.engine.get(id).is_some_and(|conn| !conn.close_sent) => {
-                    self.engine.cut(id, "not done in time");
-                }
-                Overdue::Close => self.engine.cut(id, "no answer to the close"),
-                Overdue::Handshake if self.engine.owes_request(id) => {
-                    self.refuse(id, Response::text(408, "no request came in time\n"), false);
-                }
-                Overdue::Handshake => self.engine.drop_now(id, code::NORMAL, "no further request"),
+            self.missed(id, overdue);
+        }
+    }
+
+    #[cold]
+    fn missed(&mut self, id: ConnId, overdue: Overdue) {
+        match overdue {
+            Overdue::Ping => self.engine.ping_silent(id),
+            Overdue::Pong => self.engine.cut(id, "no answer to a ping"),
+            Overdue::Idle => self.engine.cut(id, "idle"),
+            Overdue::Stall => self.stalled(id),
+            Overdue::Close if self.engine.get(id).is_some_and(|conn| !conn.close_sent) => {
+                self.engine.cut(id, "not done in time");
             }
+            Overdue::Close => self.engine.cut(id, "no answer to the close"),
+            Overdue::Handshake if self.engine.owes_request(id) => {
+                self.refuse(id, Response::text(408, "no request came in time\n"), false);
+            }
+            Overdue::Handshake => self.engine.drop_now(id, code::NORMAL, "no further request"),
         }
     }
 
@@ -267,11 +282,16 @@ impl Server {
     fn take_timers(&mut self) {
         let now = self.engine.clock.now();
         while let Some(timer) = self.engine.timers.pop_due(now) {
-            if let Some(handler) = self.routes.handler(timer.route) {
-                let mut ws = Context::new(&mut self.engine, timer.conn, timer.route);
-                if ws.id() == ConnId::NONE || ws.ready_state() != ReadyState::Closed {
-                    handler.on_timer(&mut ws, timer.tag);
-                }
+            self.fire(timer);
+        }
+    }
+
+    #[cold]
+    fn fire(&mut self, timer: Timer) {
+        if let Some(handler) = self.routes.handler(timer.route) {
+            let mut ws = Context::new(&mut self.engine, timer.conn, timer.route);
+            if ws.id() == ConnId::NONE || ws.ready_state() != ReadyState::Closed {
+                handler.on_timer(&mut ws, timer.tag);
             }
         }
     }
@@ -311,6 +331,7 @@ impl Server {
     }
 
     /// Calls `on_close` if it is owed, and removes the connection if it is gone.
+    #[cold]
     fn report(&mut self, id: ConnId) {
         let Some(conn) = self.engine.get_mut(id) else { return };
         let (opened, source) = (std::mem::take(&mut conn.opened), std::mem::take(&mut conn.source));

@@ -86,6 +86,17 @@ impl Decoder {
                 return Some(event);
             }
         }
+        self.next_in_steps(input, limits, pool)
+    }
+
+    /// What comes in parts, or breaks a rule.
+    #[inline(never)]
+    fn next_in_steps<'e, 'i: 'e>(
+        &'e mut self,
+        input: &mut &'i mut [u8],
+        limits: &Limits,
+        pool: &mut Pool,
+    ) -> Option<Event<'e>> {
         loop {
             match self.step(input, limits, pool) {
                 Err(violation) => return Some(self.fail(violation)),
@@ -272,7 +283,14 @@ impl Decoder {
     /// Where the next octets may be read to directly: in the midst of a large binary frame, into
     /// the message itself. [`landed`](Decoder::landed) must be told.
     pub(super) fn landing(&mut self) -> Option<&mut Vec<u8>> {
-        let State::Payload(frame) = self.state else { return None };
+        match self.state {
+            State::Payload(frame) => self.landing_of(frame),
+            State::Head(_) | State::Done => None,
+        }
+    }
+
+    #[inline(never)]
+    fn landing_of(&mut self, frame: Head) -> Option<&mut Vec<u8>> {
         if frame.to_come() < LAND_FROM || frame.is_control() {
             return None;
         }
@@ -284,6 +302,7 @@ impl Decoder {
     }
 
     /// So many octets were read directly. Gives back those behind the frame's end.
+    #[inline(never)]
     pub(super) fn landed(&mut self, octets: usize) -> Vec<u8> {
         let (State::Payload(frame), Some(partial)) = (&mut self.state, &mut self.partial) else {
             return Vec::new();
