@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use log::warn;
+use mio::event::Event;
 use mio::{Registry, Token};
 use slab::Slab;
 
@@ -56,6 +57,16 @@ pub(crate) const MAX_SLOTS: usize = SLOT_MASK - 1024;
 
 /// The number of a route, in the order they were added.
 pub(crate) type RouteId = u16;
+
+/// What is left to do once a connection's backlog was written, as far as it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owed {
+    Nothing,
+    /// The handler was told of backpressure, and is to hear that there is none any more.
+    Drain,
+    /// The kernel would take more, but it is the others' turn.
+    Rest,
+}
 
 /// The state of a server but for its poll and its handlers.
 #[derive(Debug)]
@@ -114,12 +125,6 @@ impl Engine {
 
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
         find(&mut self.conns, id)
-    }
-
-    /// Whose event this is; nobody's if the connection is gone.
-    pub(crate) fn by_token(&self, token: Token) -> Option<ConnId> {
-        let id = self.conns.get(token.0 & SLOT_MASK)?.id;
-        (id.token() == token).then_some(id)
     }
 
     pub(crate) fn is_open(&self, id: ConnId) -> bool {
@@ -212,6 +217,24 @@ impl Engine {
         self.arm(id);
     }
 
+    /// What the kernel says of a connection. The connection, if it is to be read now.
+    pub(crate) fn announced(&mut self, event: &Event) -> Option<ConnId> {
+        let conn = self.conns.get_mut(event.token().0 & SLOT_MASK)?;
+        if conn.id.token() != event.token() {
+            return None;
+        }
+        if event.is_writable() && std::mem::take(&mut conn.blocked) {
+            conn.mark_dirty(&mut self.dirty);
+        }
+        if !(event.is_readable() || event.is_read_closed() || event.is_error()) {
+            return None;
+        }
+        conn.readable = true;
+        conn.read_closed |= event.is_read_closed();
+        // What was left over by the last turn is read anyway, and not twice.
+        (!conn.ready).then_some(conn.id)
+    }
+
     // Reading.
 
     /// Has the connection read on in the next turn, if there may be anything to read.
@@ -262,15 +285,6 @@ impl Engine {
         !self.dirty.is_empty() || !self.waiting.is_empty()
     }
 
-    /// The kernel takes more again. Marks the connection if there is something to give.
-    pub(crate) fn writable(&mut self, id: ConnId) {
-        if let Some(conn) = self.get_mut(id)
-            && std::mem::replace(&mut conn.blocked, false)
-        {
-            self.mark_dirty(id);
-        }
-    }
-
     pub(crate) fn next_dirty(&mut self) -> Option<ConnId> {
         let id = self.dirty.pop_front()?;
         if let Some(conn) = self.get_mut(id) {
@@ -279,25 +293,28 @@ impl Engine {
         Some(id)
     }
 
-    /// Writes what waits. True if the handler is owed `on_drain`.
-    pub(crate) fn flush(&mut self, id: ConnId, scratch: &mut [u8]) -> bool {
+    /// Writes what waits.
+    pub(crate) fn flush(&mut self, id: ConnId, scratch: &mut [u8]) -> Owed {
         let now = self.clock.now();
         let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
-            return false;
+            return Owed::Nothing;
         };
         let counter = &mut self.stats.bytes_out;
+        let mut owed = Owed::Nothing;
         match conn.flush(scratch, &mut self.pool, counter) {
             Ok(Flushed::All) => {
                 conn.blocked = false;
-                if conn.is_open() {
-                    return std::mem::replace(&mut conn.pressed, false);
+                if !conn.is_open() {
+                    self.flushed_last(id);
+                } else if std::mem::take(&mut conn.pressed) {
+                    owed = Owed::Drain;
                 }
-                self.flushed_last(id);
-                return false;
+                return owed;
             }
             Ok(Flushed::Budget) => {
                 conn.taken = now;
                 conn.blocked = false;
+                owed = Owed::Rest;
             }
             Ok(Flushed::Blocked { progress }) => {
                 if progress || !conn.blocked {
@@ -308,7 +325,7 @@ impl Engine {
             Err(error) => self.write_failed(id, &error),
         }
         self.arm(id);
-        false
+        owed
     }
 
     #[cold]
@@ -335,11 +352,6 @@ impl Engine {
             }
             self.arm(id);
         }
-    }
-
-    /// Connections that the kernel would take more from, but for the budget.
-    pub(crate) fn wants_flush(&self, id: ConnId) -> bool {
-        self.get(id).is_some_and(|conn| !conn.outbox.is_empty() && !conn.blocked && !conn.gone)
     }
 
     // Deadlines.

@@ -52,14 +52,15 @@ impl Engine {
             return self.full(id);
         }
         // Once a turn: what follows waits for the flush, and its budget.
-        let taken = if payload.len() >= OFFER_FROM && !conn.dirty {
+        if payload.len() >= OFFER_FROM && !conn.dirty {
             let head = wrapping.head();
-            conn.offer(&[head.as_slice(), payload, wrapping.tail()].map(IoSlice::new))
+            let parts = [head.as_slice(), payload, wrapping.tail()];
+            let taken = conn.offer(&parts.map(IoSlice::new));
+            self.stats.bytes_out += taken as u64;
+            conn.outbox.append(&mut self.pool, len - taken, |out| put_rest(&parts, taken, out));
         } else {
-            0
-        };
-        self.stats.bytes_out += taken as u64;
-        conn.outbox.append(&mut self.pool, len - taken, |out| wrapping.put(payload, taken, out));
+            conn.outbox.append(&mut self.pool, len, |out| wrapping.put(payload, out));
+        }
         self.pool.give(deflated.unwrap_or_default());
         self.stats.messages_out += 1;
         queued(conn, &mut self.dirty)
@@ -237,6 +238,14 @@ impl Engine {
         }
         self.append(id, write);
         SendStatus::Queued
+    }
+}
+
+/// Appends these parts, but for the first `taken` octets of them all.
+fn put_rest(parts: &[&[u8]], mut taken: usize, out: &mut Vec<u8>) {
+    for part in parts {
+        out.extend_from_slice(part.get(taken..).unwrap_or_default());
+        taken = taken.saturating_sub(part.len());
     }
 }
 

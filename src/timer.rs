@@ -54,7 +54,8 @@ impl Clock {
 
 /// Whole milliseconds; what lies beyond half an eternity is never.
 pub(crate) fn millis(duration: Duration) -> Millis {
-    Millis::try_from(duration.as_millis()).unwrap_or(NEVER / 2)
+    let seconds = duration.as_secs().saturating_mul(1000);
+    seconds.saturating_add(duration.subsec_millis().into()).min(NEVER / 2)
 }
 
 /// When to look at which connection again.

@@ -9,7 +9,7 @@ use mio::{Events, Token};
 
 use crate::connection::{Connection, Fresh, Overdue, ReadyState};
 use crate::context::Context;
-use crate::engine::{ConnId, find};
+use crate::engine::{ConnId, Owed, find};
 use crate::handler::Handler;
 use crate::proto::close::code;
 use crate::remote::Command;
@@ -105,19 +105,9 @@ impl Server {
             Token(token) if LISTENERS.0 - token.min(LISTENERS.0) < MAX_LISTENERS => {
                 self.acceptor.announce(LISTENERS.0 - token);
             }
-            token => {
-                let Some(id) = self.engine.by_token(token) else { return };
-                if event.is_writable() {
-                    self.engine.writable(id);
-                }
-                if event.is_readable() || event.is_read_closed() || event.is_error() {
-                    let Some(conn) = self.engine.get_mut(id) else { return };
-                    conn.readable = true;
-                    conn.read_closed |= event.is_read_closed();
-                    // What was left over has its turn below, and no second one.
-                    if !conn.ready {
-                        self.read(id);
-                    }
+            _ => {
+                if let Some(id) = self.engine.announced(event) {
+                    self.read(id);
                 }
             }
         }
@@ -270,8 +260,10 @@ impl Server {
     /// The kernel announces room only when a third of what it holds for the peer has gone. A slow
     /// reader may have made less, and takes something all the same: so ask before it is cut.
     fn stalled(&mut self, id: ConnId) {
-        if self.engine.flush(id, &mut self.receive) {
-            self.with_handler(id, |handler, ws| handler.on_drain(ws));
+        match self.engine.flush(id, &mut self.receive) {
+            Owed::Nothing => {}
+            Owed::Drain => self.with_handler(id, |handler, ws| handler.on_drain(ws)),
+            Owed::Rest => self.engine.mark_dirty(id),
         }
         if self.engine.is_stalled(id) {
             self.engine.cut(id, "takes nothing");
@@ -304,11 +296,10 @@ impl Server {
         loop {
             self.engine.deliver_all();
             while let Some(id) = self.engine.next_dirty() {
-                if self.engine.flush(id, &mut self.receive) {
-                    drained.push(id);
-                }
-                if self.engine.wants_flush(id) {
-                    unfinished.push(id);
+                match self.engine.flush(id, &mut self.receive) {
+                    Owed::Nothing => {}
+                    Owed::Drain => drained.push(id),
+                    Owed::Rest => unfinished.push(id),
                 }
             }
             if self.engine.ended.is_empty() {
@@ -331,7 +322,7 @@ impl Server {
     }
 
     /// Calls `on_close` if it is owed, and removes the connection if it is gone.
-    #[cold]
+    #[inline(never)]
     fn report(&mut self, id: ConnId) {
         let Some(conn) = self.engine.get_mut(id) else { return };
         let (opened, source) = (std::mem::take(&mut conn.opened), std::mem::take(&mut conn.source));

@@ -146,7 +146,7 @@ pub(super) fn wrap(message: Message<'_>, deflated: Option<&[u8]>) -> Wrapping {
 /// Appends a control frame; what is over 125 octets of payload is left off.
 pub(super) fn encode_control(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
     let payload = payload.get(..MAX_CONTROL).unwrap_or(payload);
-    Wrapping::Frame(FIN | opcode, payload.len()).put(payload, 0, out);
+    Wrapping::Frame(FIN | opcode, payload.len()).put(payload, out);
 }
 
 pub(super) fn encode_close(close: Option<(u16, &str)>, out: &mut Vec<u8>) {

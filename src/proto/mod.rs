@@ -230,7 +230,7 @@ impl Framing {
         let Some(wrapping) = self.wrap(message, deflated.as_deref()) else { return false };
         let payload = deflated.as_deref().unwrap_or(message.as_bytes());
         out.reserve(wrapping.len().saturating_add(payload.len()));
-        wrapping.put(payload, 0, out);
+        wrapping.put(payload, out);
         pool.give(deflated.unwrap_or_default());
         true
     }
@@ -261,18 +261,17 @@ impl Wrapping {
         }
     }
 
-    /// Appends the payload with what goes round it, but for the first `taken` octets of all that.
+    /// Appends the payload with what goes round it.
     #[inline(always)]
-    pub(crate) fn put(self, payload: &[u8], mut taken: usize, out: &mut Vec<u8>) {
+    pub(crate) fn put(self, payload: &[u8], out: &mut Vec<u8>) {
         // Nearly all are short, and a head of a fixed size is copied without a call.
-        if let (Wrapping::Frame(first, len @ ..=frame::MAX_SHORT), 0) = (self, taken) {
+        if let Wrapping::Frame(first, len @ ..=frame::MAX_SHORT) = self {
             out.extend_from_slice(&[first, len as u8]);
             out.extend_from_slice(payload);
             return;
         }
         for part in [self.head().as_slice(), payload, self.tail()] {
-            out.extend_from_slice(part.get(taken..).unwrap_or_default());
-            taken = taken.saturating_sub(part.len());
+            out.extend_from_slice(part);
         }
     }
 
