@@ -278,7 +278,9 @@ impl Queue {
     /// The same for the chunks. How much of it was behind them.
     #[inline(never)]
     fn advance_chunks(&mut self, mut taken: usize, pool: &mut Pool) -> usize {
-        while let Some(chunk) = self.chunks.front_mut() && taken > 0 {
+        while let Some(chunk) = self.chunks.front_mut()
+            && taken > 0
+        {
             let left = match chunk {
                 Chunk::Own(octets) => octets.len() - self.written,
                 Chunk::Shared(octets, from) => octets.len() - *from - self.written,

@@ -12,7 +12,7 @@ use crate::feed::Lines;
 use crate::peer_addr::PeerAddr;
 use crate::pool::Pool;
 use crate::proto::deflate::Agreed;
-use crate::proto::{Decoder, Framing, Version};
+use crate::proto::{Decoder, Framing, MAX_HEAD, Version};
 use crate::timer::{Millis, NEVER};
 use crate::transport::{Got, Stream};
 
@@ -29,9 +29,9 @@ pub enum ReadyState {
     Closed,
 }
 
-/// Room for what begins a large message, if the message before it was large: its head, or all of a
-/// small one.
-const FIRST_OF_LARGE: usize = 4 * 1024;
+/// Room for what begins a large message, if the message before it was large: its head and a page, or
+/// all of a small one. With a whole page taken, what follows is copied to where it is aligned.
+const FIRST_OF_LARGE: usize = MAX_HEAD + 4 * 1024;
 
 /// What the octets that come in are.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ const RESERVED_BITS: u8 = 0x70;
 pub(super) const MASKED: u8 = 0x80;
 
 /// The longest frame head from a client: two octets, the 64-bit length, the masking key.
-pub(super) const MAX_HEAD: usize = 14;
+pub(crate) const MAX_HEAD: usize = 14;
 /// The longest from a server, which does not mask.
 pub(super) const MAX_SERVER_HEAD: usize = 10;
 /// The longest payload whose length is told in a head of two octets.

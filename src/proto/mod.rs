@@ -22,6 +22,7 @@ use std::fmt;
 
 pub(crate) use close::Violation;
 use deflate::Agreed;
+pub(crate) use frame::MAX_HEAD;
 use octets::Short;
 pub(crate) use octets::take;
 
