@@ -246,9 +246,8 @@ impl Server {
         let (route, mut open) = (conn.route, conn.is_open());
         let mut share = conn.deflate.map(|_| INFLATE_BUDGET);
         let Some(handler) = self.routes.handler(route) else { return &mut [] };
-        let Inbox::Frames(mut decoder) = std::mem::replace(&mut conn.inbox, Inbox::Lent) else {
-            return &mut [];
-        };
+        let mut inbox = std::mem::replace(&mut conn.inbox, Inbox::Lent);
+        let Inbox::Frames(decoder) = &mut inbox else { return &mut [] };
         while let Some(event) = decoder.next(&mut input, &limits, &mut self.engine.pool) {
             if let (Some(share), Event::Message(message)) = (&mut share, &event) {
                 *share = share.saturating_sub(message.as_bytes().len());
@@ -270,7 +269,7 @@ impl Server {
             }
         }
         if let Some(conn) = self.engine.get_mut(id).filter(|c| matches!(c.inbox, Inbox::Lent)) {
-            conn.inbox = Inbox::Frames(decoder);
+            conn.inbox = inbox;
         }
         input
     }
