@@ -25,28 +25,33 @@ use crate::transport::Stream;
 /// Names one connection for as long as the server runs: a name whose connection has gone is
 /// harmless, and is never given to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId {
-    pub(crate) slot: u32,
-    serial: u32,
-}
+pub struct ConnId(
+    /// The serial, and below it the slot: one number, since it is compared often.
+    u64,
+);
 
 impl ConnId {
     /// No connection.
-    pub(crate) const NONE: ConnId = ConnId { slot: u32::MAX, serial: 0 };
+    pub(crate) const NONE: ConnId = ConnId(u32::MAX as u64);
 
     pub(crate) fn new(slot: u32, serial: u32) -> ConnId {
-        ConnId { slot, serial }
+        ConnId((u64::from(serial) << 32) | u64::from(slot))
+    }
+
+    /// The connection's place among all, which another may have after it.
+    pub(crate) fn slot(self) -> usize {
+        self.0 as u32 as usize
     }
 
     /// How many connections were accepted before this one; what the log calls it.
     pub(crate) fn serial(self) -> u32 {
-        self.serial
+        (self.0 >> 32) as u32
     }
 
     /// Slot and serial side by side, so that an event of this batch for a slot that was reused in
     /// it finds the wrong serial. On 32 bits the serial loses its upper part.
     fn token(self) -> Token {
-        Token(((self.serial as usize) << SLOT_BITS) | self.slot as usize)
+        Token(((self.serial() as usize) << SLOT_BITS) | self.slot())
     }
 }
 
@@ -95,7 +100,7 @@ pub(crate) struct Engine {
 
 /// The connection of this name, if it is still there. For where the rest of the engine is in use.
 pub(crate) fn find(conns: &mut Slab<Connection>, id: ConnId) -> Option<&mut Connection> {
-    conns.get_mut(id.slot as usize).filter(|conn| conn.id == id)
+    conns.get_mut(id.slot()).filter(|conn| conn.id == id)
 }
 
 impl Engine {
@@ -120,7 +125,7 @@ impl Engine {
     }
 
     pub(crate) fn get(&self, id: ConnId) -> Option<&Connection> {
-        self.conns.get(id.slot as usize).filter(|conn| conn.id == id)
+        self.conns.get(id.slot()).filter(|conn| conn.id == id)
     }
 
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
@@ -174,7 +179,7 @@ impl Engine {
     pub(crate) fn remove(&mut self, id: ConnId) {
         if self.get(id).is_some() {
             self.timers.clear_all(id);
-            self.conns.remove(id.slot as usize);
+            self.conns.remove(id.slot());
         }
     }
 

@@ -92,7 +92,7 @@ pub(super) unsafe fn copy_out(text: &str, out: *mut c_char, room: usize) -> Outc
 pub(super) fn number(id: ConnId) -> u64 {
     match id {
         ConnId::NONE => 0,
-        id => (u64::from(id.serial()) << 32) | u64::from(id.slot + 1),
+        id => (u64::from(id.serial()) << 32) | (id.slot() as u64 + 1),
     }
 }
 

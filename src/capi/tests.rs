@@ -323,7 +323,7 @@ fn connections_are_numbers_and_sources_are_none_of_them() {
     for id in ids {
         assert_eq!(conn(number(id)), id);
         assert_ne!(number(id), 0);
-        assert!(conn(source_number(id)).slot > 1 << 30);
+        assert!(conn(source_number(id)).slot() > 1 << 30);
     }
     assert_eq!((number(ConnId::NONE), conn(0)), (0, ConnId::NONE));
     assert_eq!(conn(5 << 32), ConnId::NONE);
