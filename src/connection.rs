@@ -29,8 +29,8 @@ pub enum ReadyState {
     Closed,
 }
 
-/// Room for what begins a large message, if the message before it was large: its head and a page, or
-/// all of a small one. With a whole page taken, what follows is copied to where it is aligned.
+/// Room for what begins a large message, if the message before it was large: the longest head and a
+/// page, or all of a small one. With a whole page taken, what follows is copied to where it is aligned.
 const FIRST_OF_LARGE: usize = MAX_HEAD + 4 * 1024;
 
 /// What the octets that come in are.

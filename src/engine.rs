@@ -3,6 +3,7 @@
 //! this file can call one; the server does, when all borrows have ended.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
@@ -23,12 +24,22 @@ use crate::timer::{Clock, Deadlines, Millis, Timers};
 use crate::transport::Stream;
 
 /// Names one connection for as long as the server runs: a name whose connection has gone is
-/// harmless, and is never given to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// harmless, and is never given to another. Ordered by when they were accepted (but for every four
+/// thousand millionth, which begins anew).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(
     /// The serial, and below it the slot: one number, since it is compared often.
     u64,
 );
+
+impl fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnId")
+            .field("slot", &self.slot())
+            .field("serial", &self.serial())
+            .finish()
+    }
+}
 
 impl ConnId {
     /// No connection.
@@ -225,6 +236,7 @@ impl Engine {
     /// What the kernel says of a connection. The connection, if it is to be read now.
     pub(crate) fn announced(&mut self, event: &Event) -> Option<ConnId> {
         let conn = self.conns.get_mut(event.token().0 & SLOT_MASK)?;
+        // It was for one that had this slot before.
         if conn.id.token() != event.token() {
             return None;
         }
@@ -298,7 +310,7 @@ impl Engine {
         Some(id)
     }
 
-    /// Writes what waits.
+    /// Writes what waits, as far as the kernel takes it. What is left to do then.
     pub(crate) fn flush(&mut self, id: ConnId, scratch: &mut [u8]) -> Owed {
         let now = self.clock.now();
         let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
@@ -342,7 +354,7 @@ impl Engine {
         self.drop_now(id, code::ABNORMAL, &error.to_string());
     }
 
-    /// All of a response or of a goodbye is written.
+    /// All is written of a connection that is not open: a response, a goodbye, a part of TLS's handshake.
     #[inline(never)]
     fn flushed_last(&mut self, id: ConnId) {
         let now = self.clock.now();

@@ -57,7 +57,8 @@ impl Engine {
             let parts = [head.as_slice(), payload, wrapping.tail()];
             let taken = conn.offer(&parts.map(IoSlice::new));
             self.stats.bytes_out += taken as u64;
-            conn.outbox.append(&mut self.pool, len - taken, |out| put_rest(&parts, taken, out));
+            conn.outbox
+                .append(&mut self.pool, len - taken, |out| proto::put_rest(&parts, taken, out));
         } else {
             conn.outbox.append(&mut self.pool, len, |out| wrapping.put(payload, out));
         }
@@ -238,14 +239,6 @@ impl Engine {
         }
         self.append(id, write);
         SendStatus::Queued
-    }
-}
-
-/// Appends these parts, but for the first `taken` octets of them all.
-fn put_rest(parts: &[&[u8]], mut taken: usize, out: &mut Vec<u8>) {
-    for part in parts {
-        out.extend_from_slice(part.get(taken..).unwrap_or_default());
-        taken = taken.saturating_sub(part.len());
     }
 }
 

@@ -52,7 +52,7 @@ impl Clock {
     }
 }
 
-/// Whole milliseconds; what lies beyond half an eternity is never.
+/// Whole milliseconds, and at most half an eternity. Not by `as_millis`, which divides 128 bits.
 pub(crate) fn millis(duration: Duration) -> Millis {
     let seconds = duration.as_secs().saturating_mul(1000);
     seconds.saturating_add(duration.subsec_millis().into()).min(NEVER / 2)
@@ -125,7 +125,6 @@ impl Timers {
         id
     }
 
-    #[inline(never)]
     pub(crate) fn clear(&mut self, id: TimerId) {
         if let Some(timer) = self.by_time.remove(&id) {
             self.by_conn.remove(&(timer.conn, id));
@@ -159,6 +158,14 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_takes_for_ever_is_no_longer_than_half_of_that() {
+        let longest = Duration::from_millis(u64::MAX);
+        assert_eq!([longest, Duration::MAX].map(millis), [NEVER / 2; 2]);
+        assert_eq!(millis(Duration::new(2, 3_999_999)), 2_003);
+        assert!(Clock::new().after(Duration::MAX) < NEVER);
+    }
 
     #[test]
     fn deadlines_fall_due_in_order() {

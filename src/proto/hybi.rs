@@ -89,7 +89,7 @@ impl Decoder {
         self.next_in_steps(input, limits, pool)
     }
 
-    /// What comes in parts, or breaks a rule.
+    /// All that [`whole_frame`](Decoder::whole_frame) leaves.
     #[inline(never)]
     fn next_in_steps<'e, 'i: 'e>(
         &'e mut self,
@@ -280,8 +280,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// Where the next octets may be read to directly: in the midst of a large binary frame, into
-    /// the message itself. [`landed`](Decoder::landed) must be told.
+    /// Where the next octets may be read to directly, past the receive buffer: into the message
+    /// itself. [`landed`](Decoder::landed) must be told.
     pub(super) fn landing(&mut self) -> Option<&mut Vec<u8>> {
         match self.state {
             State::Payload(frame) => self.landing_of(frame),
@@ -289,6 +289,7 @@ impl Decoder {
         }
     }
 
+    /// The same in the midst of a frame. Only a large binary one has a landing.
     #[inline(never)]
     fn landing_of(&mut self, frame: Head) -> Option<&mut Vec<u8>> {
         if frame.to_come() < LAND_FROM || frame.is_control() {
@@ -515,6 +516,13 @@ mod tests {
             }
             let seen = at_every_split(Version::Rfc6455, &LIMITS, octets);
             assert_eq!(seen, failed(Violation::LengthNotMinimal), "{octets:.20x?}");
+        }
+        let limits = Limits { message: 1 << 20, ..LIMITS };
+        for (len, least) in [(0xffff, false), (0x1_0000u64, true)] {
+            let octets = [&b"\x82\xff"[..], &len.to_be_bytes(), &[0; 4]].concat();
+            let seen = decode(Version::Rfc6455, &limits, [&octets[..]]);
+            assert_eq!(seen.is_empty(), least, "{len:x}");
+            assert!(decode(Version::Hybi08, &limits, [&octets[..]]).is_empty());
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) use close::Violation;
 use deflate::Agreed;
 pub(crate) use frame::MAX_HEAD;
 use octets::Short;
-pub(crate) use octets::take;
+pub(crate) use octets::{put_rest, take};
 
 use crate::pool::Pool;
 

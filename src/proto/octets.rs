@@ -5,6 +5,14 @@ pub(crate) fn take<'i>(input: &mut &'i mut [u8], octets: usize) -> &'i mut [u8] 
     input.split_off_mut(..octets.min(input.len())).unwrap_or_default()
 }
 
+/// Appends these parts, but for the first `taken` octets of them all.
+pub(crate) fn put_rest(parts: &[&[u8]], mut taken: usize, out: &mut Vec<u8>) {
+    for part in parts {
+        out.extend_from_slice(part.get(taken..).unwrap_or_default());
+        taken = taken.saturating_sub(part.len());
+    }
+}
+
 /// Up to `N` octets, kept in place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Short<const N: usize> {
@@ -67,6 +75,15 @@ mod tests {
         assert_eq!(input, b"c");
         assert_eq!(take(&mut input, usize::MAX), b"c");
         assert_eq!(take(&mut input, 1), b"");
+    }
+
+    #[test]
+    fn the_rest_of_several_parts_begins_in_any_of_them() {
+        for taken in 0..8 {
+            let mut out = b"before".to_vec();
+            put_rest(&[b"ab", b"", b"cde", b"f"], taken, &mut out);
+            assert_eq!(out, [b"before", b"abcdef".get(taken..).unwrap_or_default()].concat());
+        }
     }
 
     #[test]
