@@ -7,7 +7,8 @@ use log::{debug, error, info, warn};
 use mio::{Interest, Registry, Token};
 
 use crate::config::Config;
-use crate::engine::{Engine, MAX_SLOTS, RouteId};
+use crate::engine::Engine;
+use crate::ids::{MAX_SLOTS, RouteId};
 use crate::listener::{ListenAddr, Listener};
 use crate::response::Response;
 use crate::timer::Millis;

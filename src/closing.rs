@@ -4,7 +4,8 @@
 use log::warn;
 
 use crate::connection::{Ending, Inbox, ReadyState};
-use crate::engine::{ConnId, Engine, find};
+use crate::engine::{Engine, find};
+use crate::ids::ConnId;
 use crate::proto::close::{self, code, truncate_reason};
 use crate::proto::{self, Violation};
 use crate::response::{Body, Response};

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 
 use crate::buffer::{Flushed, Outbox};
 use crate::config::Times;
-use crate::engine::{ConnId, RouteId};
 use crate::feed::Lines;
+use crate::ids::{ConnId, RouteId};
 use crate::peer_addr::PeerAddr;
 use crate::pool::Pool;
 use crate::proto::deflate::Agreed;

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::connection::ReadyState;
-use crate::engine::{ConnId, Engine, RouteId};
+use crate::engine::Engine;
+use crate::ids::{ConnId, RouteId};
 use crate::proto::close::code;
 use crate::proto::{Message, Version};
 use crate::room::Room;

@@ -9,9 +9,10 @@ use log::{error, info, warn};
 
 use crate::connection::{Challenge, Inbox};
 use crate::context::Context;
-use crate::engine::{ConnId, Engine, RouteId};
+use crate::engine::Engine;
 use crate::handler::{Answer, Handler};
 use crate::http::{self, Request};
+use crate::ids::{ConnId, RouteId};
 use crate::origin::admitted;
 use crate::proto::handshake::{self, Offer};
 use crate::proto::{Decoder, Event, take};

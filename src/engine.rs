@@ -3,18 +3,18 @@
 //! this file can call one; the server does, when all borrows have ended.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use log::warn;
+use mio::Registry;
 use mio::event::Event;
-use mio::{Registry, Token};
 use slab::Slab;
 
 use crate::buffer::Flushed;
 use crate::config::{Config, Times};
 use crate::connection::{Connection, Inbox, Overdue, ReadyState};
+use crate::ids::{self, ConnId, RouteId};
 use crate::pool::Pool;
 use crate::proto::close::code;
 use crate::room::Room;
@@ -22,57 +22,6 @@ use crate::sending::SendStatus;
 use crate::stats::Stats;
 use crate::timer::{Clock, Deadlines, Millis, Timers};
 use crate::transport::Stream;
-
-/// Names one connection for as long as the server runs: a name whose connection has gone is
-/// harmless, and is never given to another. Ordered by when they were accepted (but for every four
-/// thousand millionth, which begins anew).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(
-    /// The serial, and below it the slot: one number, since it is compared often.
-    u64,
-);
-
-impl fmt::Debug for ConnId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnId")
-            .field("slot", &self.slot())
-            .field("serial", &self.serial())
-            .finish()
-    }
-}
-
-impl ConnId {
-    /// No connection.
-    pub(crate) const NONE: ConnId = ConnId(u32::MAX as u64);
-
-    pub(crate) fn new(slot: u32, serial: u32) -> ConnId {
-        ConnId((u64::from(serial) << 32) | u64::from(slot))
-    }
-
-    /// The connection's place among all, which another may have after it.
-    pub(crate) fn slot(self) -> usize {
-        self.0 as u32 as usize
-    }
-
-    /// How many connections were accepted before this one; what the log calls it.
-    pub(crate) fn serial(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-
-    /// Slot and serial side by side, so that an event of this batch for a slot that was reused in
-    /// it finds the wrong serial. On 32 bits the serial loses its upper part.
-    fn token(self) -> Token {
-        Token(((self.serial() as usize) << SLOT_BITS) | self.slot())
-    }
-}
-
-const SLOT_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
-const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
-/// The slots above this are tokens of the server's own.
-pub(crate) const MAX_SLOTS: usize = SLOT_MASK - 1024;
-
-/// The number of a route, in the order they were added.
-pub(crate) type RouteId = u16;
 
 /// What is left to do once a connection's backlog was written, as far as it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,7 +184,7 @@ impl Engine {
 
     /// What the kernel says of a connection. The connection, if it is to be read now.
     pub(crate) fn announced(&mut self, event: &Event) -> Option<ConnId> {
-        let conn = self.conns.get_mut(event.token().0 & SLOT_MASK)?;
+        let conn = self.conns.get_mut(ids::slot(event.token()))?;
         // It was for one that had this slot before.
         if conn.id.token() != event.token() {
             return None;

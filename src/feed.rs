@@ -9,7 +9,7 @@ use memchr::memchr;
 
 use crate::connection::Inbox;
 use crate::context::Context;
-use crate::engine::ConnId;
+use crate::ids::ConnId;
 use crate::server::Server;
 
 /// Longest line in octets, its end not counted.

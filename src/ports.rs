@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use crate::accept::Purpose;
-use crate::engine::RouteId;
+use crate::ids::RouteId;
 use crate::listener::{ListenAddr, Listener};
 use crate::server::{MAX_LISTENERS, Server, listener_token};
 use crate::transport::Stream;

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use mio::Waker;
 
-use crate::engine::{ConnId, RouteId};
+use crate::ids::{ConnId, RouteId};
 use crate::proto::Message;
 
 /// Most messages waiting for the loop at a time.

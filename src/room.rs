@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use crate::engine::ConnId;
+use crate::ids::ConnId;
 use crate::pool::Pool;
 use crate::proto::{Framing, Message};
 

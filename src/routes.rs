@@ -1,7 +1,7 @@
 //! Which handler serves which path.
 
-use crate::engine::RouteId;
 use crate::handler::Handler;
+use crate::ids::RouteId;
 
 struct Route {
     path: String,

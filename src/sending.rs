@@ -7,7 +7,8 @@ use log::debug;
 
 use crate::config::OnFull;
 use crate::connection::Connection;
-use crate::engine::{ConnId, Engine, RouteId, find};
+use crate::engine::{Engine, find};
+use crate::ids::{ConnId, RouteId};
 use crate::proto::close::code;
 use crate::proto::{self, Message};
 use crate::room::{Room, Wire};

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
-use crate::engine::{ConnId, RouteId};
+use crate::ids::{ConnId, RouteId};
 
 /// Milliseconds since the server began.
 pub(crate) type Millis = u64;

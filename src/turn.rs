@@ -13,8 +13,9 @@ use mio::{Events, Token};
 
 use crate::connection::{Connection, Fresh, Overdue, ReadyState};
 use crate::context::Context;
-use crate::engine::{ConnId, Owed, find};
+use crate::engine::{Owed, find};
 use crate::handler::Handler;
+use crate::ids::ConnId;
 use crate::proto::close::code;
 use crate::remote::Command;
 use crate::response::Response;

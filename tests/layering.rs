@@ -77,6 +77,7 @@ fn few_know_the_poll() {
             "accept",
             "alarm",
             "engine",
+            "ids",
             "listener",
             "remote",
             "server",

@@ -11,7 +11,7 @@ use super::types::{wsloop_conn, wsloop_timer};
 use super::wsloop_server;
 use crate::connection::ReadyState;
 use crate::context::Context;
-use crate::engine::ConnId;
+use crate::ids::ConnId;
 use crate::proto::{Message, Version};
 use crate::sending::SendStatus;
 use crate::timer::TimerId;

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use super::error::{Error, Outcome, WSLOOP_ERR_ARGUMENT};
 use super::wsloop_server;
 use crate::context::Context;
-use crate::engine::ConnId;
+use crate::ids::ConnId;
 use crate::server::Server;
 
 thread_local! {

@@ -5,7 +5,7 @@ use std::slice;
 
 use super::error::{Error, Outcome};
 use super::types::{WSLOOP_BINARY, WSLOOP_TEXT};
-use crate::engine::{ConnId, RouteId};
+use crate::ids::{ConnId, RouteId};
 use crate::proto::Message;
 
 /// Octets by address and length; a null address is fine where the length is 0.

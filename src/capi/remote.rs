@@ -9,7 +9,7 @@ use super::error::{Error, Outcome, WSLOOP_ERR_ARGUMENT, WSLOOP_ERR_PANIC, WSLOOP
 use super::input::{conn, message};
 use super::types::wsloop_conn;
 use super::wsloop_server;
-use crate::engine::RouteId;
+use crate::ids::RouteId;
 use crate::proto::Message;
 use crate::remote::{Command, MessageBuf, Remote};
 

@@ -15,7 +15,7 @@ use super::request::*;
 use super::types::*;
 use super::wsloop_server;
 use crate::context::Context;
-use crate::engine::ConnId;
+use crate::ids::ConnId;
 use crate::proto::Message;
 use crate::server::Server;
 use crate::transport::Stream;

@@ -19,10 +19,10 @@ use rustix::net::SendFlags;
 
 use crate::config::Config;
 use crate::context::Context;
-use crate::engine::ConnId;
 use crate::files::Site;
 use crate::handler::{Answer, Handler};
 use crate::http::{self, HeadEnd, Request, find_head_end};
+use crate::ids::ConnId;
 use crate::origin::{OriginRule, admitted};
 use crate::pool::Pool;
 use crate::proto::deflate::{self, Agreed, Deflate, Inflater};
@@ -412,7 +412,8 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 fn encode(version: Version, message: Message<'_>) -> Vec<u8> {
     let wrapping = Framing::of(version, None).wrap(message, None).unwrap();
-    [wrapping.head(), message.as_bytes(), wrapping.tail].concat()
+    let head = wrapping.head();
+    [head.as_slice(), message.as_bytes(), wrapping.tail()].concat()
 }
 
 /// Makes a server's frame a client's.
