@@ -315,8 +315,7 @@ mod tests {
 
     fn pair() -> (Stream, std::os::unix::net::UnixStream) {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        (Stream::Unix(mio::net::UnixStream::from_std(ours)), theirs)
+        (Stream::from_fd(ours.into()).unwrap().0, theirs)
     }
 
     fn flush(outbox: &mut Outbox, stream: &mut Stream) -> Flushed {

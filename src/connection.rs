@@ -224,9 +224,7 @@ impl Connection {
 
     /// Puts it on the list of those to read on next turn, if there may be anything to read.
     pub(crate) fn mark_ready(&mut self, ready: &mut Vec<ConnId>) {
-        if (self.may_read() || (self.has_held() && !self.is_holding()))
-            && !std::mem::replace(&mut self.ready, true)
-        {
+        if (self.may_read() || self.may_take_held()) && !std::mem::replace(&mut self.ready, true) {
             ready.push(self.id);
         }
     }
@@ -251,13 +249,11 @@ impl Connection {
 
     /// Octets that were read before and may be looked at now.
     pub(crate) fn take_held(&mut self) -> Option<Vec<u8>> {
-        let may = self.has_held() && !self.is_holding();
-        may.then(|| std::mem::take(&mut self.rare_mut().held))
+        self.may_take_held().then(|| std::mem::take(&mut self.rare_mut().held))
     }
 
-    /// Whether octets wait to be looked at.
-    pub(crate) fn has_held(&self) -> bool {
-        self.rare().is_some_and(|rare| !rare.held.is_empty())
+    fn may_take_held(&self) -> bool {
+        self.rare().is_some_and(|rare| !rare.held.is_empty()) && !self.is_holding()
     }
 
     /// One read: into a large message that is under way, or else into the receive buffer.

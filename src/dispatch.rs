@@ -319,15 +319,12 @@ mod tests {
 
     use crate::config::Config;
     use crate::server::Server;
-    use crate::transport::Stream;
 
     /// What a server that takes heads of 64 octets answers to these pieces.
     fn answer(pieces: &[&[u8]]) -> String {
         let mut server = Server::new(Config { max_head: 64, ..Config::default() }).unwrap();
         let (ours, mut peer) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let ours = Stream::Unix(mio::net::UnixStream::from_std(ours));
-        server.engine.admit(server.poll.registry(), ours, None).unwrap();
+        server.adopt(ours.into(), b"").unwrap();
         for piece in pieces {
             peer.write_all(piece).unwrap();
             server.turn(Some(Duration::ZERO)).unwrap();
@@ -374,9 +371,7 @@ mod tests {
             counter.set(counter.get() + 1);
         });
         let (ours, mut peer) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let ours = Stream::Unix(mio::net::UnixStream::from_std(ours));
-        server.engine.admit(server.poll.registry(), ours, None).unwrap();
+        server.adopt(ours.into(), b"").unwrap();
         peer.write_all(
             b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Extensions: permessage-deflate\r\n\

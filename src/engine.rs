@@ -266,30 +266,33 @@ impl Engine {
             return Owed::Nothing;
         };
         let counter = &mut self.stats.bytes_out;
-        let mut owed = Owed::Nothing;
-        match conn.flush(scratch, &mut self.pool, counter) {
+        let owed = match conn.flush(scratch, &mut self.pool, counter) {
             Ok(Flushed::All) => {
                 conn.blocked = false;
                 if !conn.is_open() {
                     self.flushed_last(id);
                 } else if std::mem::take(&mut conn.pressed) {
-                    owed = Owed::Drain;
+                    return Owed::Drain;
                 }
-                return owed;
+                return Owed::Nothing;
             }
             Ok(Flushed::Budget) => {
                 conn.taken = now;
                 conn.blocked = false;
-                owed = Owed::Rest;
+                Owed::Rest
             }
             Ok(Flushed::Blocked { progress }) => {
                 if progress || !conn.blocked {
                     conn.taken = now;
                 }
                 conn.blocked = true;
+                Owed::Nothing
             }
-            Err(error) => self.write_failed(id, &error),
-        }
+            Err(error) => {
+                self.write_failed(id, &error);
+                Owed::Nothing
+            }
+        };
         self.arm(id);
         owed
     }

@@ -374,18 +374,16 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::transport::Stream;
 
     #[test]
     fn who_takes_much_just_before_being_cut_as_stalled_is_given_the_rest() {
         let mut server = Server::new(Config::default()).unwrap();
         let (ours, mut peer) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let ours = Stream::Unix(mio::net::UnixStream::from_std(ours));
-        let id = server.engine.admit(server.poll.registry(), ours, None).unwrap();
+        server.adopt(ours.into(), b"").unwrap();
         // More parts than one call takes, and more than the budget that tests have.
         let octets = Rc::new(vec![b'x'; 5_000]);
-        let conn = find(&mut server.engine.conns, id).unwrap();
+        let conn = &mut server.engine.conns[0];
+        let id = conn.id;
         for _ in 0..20 {
             conn.outbox.append_shared(&mut server.engine.pool, &octets, 0);
         }

@@ -271,9 +271,7 @@ impl Wrapping {
             out.extend_from_slice(payload);
             return;
         }
-        for part in [self.head().as_slice(), payload, self.tail()] {
-            out.extend_from_slice(part);
-        }
+        put_rest(&[self.head().as_slice(), payload, self.tail()], 0, out);
     }
 
     /// How many octets it adds.
