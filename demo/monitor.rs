@@ -1,4 +1,4 @@
-//! A server that shows how it is: connections, messages, octets, memory, once a second and only
+//! A server that shows how it is: connections, messages, bytes, memory, once a second and only
 //! while somebody watches. Run `cargo run --example monitor` and open http://localhost:8080/; for
 //! something to see, send messages to any other path, from a browser's console:
 //!     ws = new WebSocket("ws://localhost:8080/"); setInterval(() => ws.send("busy"), 10)

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::origin::OriginRule;
+use crate::http::origin::OriginRule;
+use crate::net::tls::Tls;
+use crate::peers::time::{Millis, NEVER, millis};
 use crate::proto::Limits;
 use crate::proto::deflate::Deflate;
-use crate::timer::{Millis, NEVER, millis};
-use crate::tls::Tls;
 
 /// What a server allows its peers. All limits are finite.
 ///
@@ -21,22 +21,22 @@ use crate::tls::Tls;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// Largest request head in octets. Default 8 KiB, which browsers with many cookies need.
+    /// Largest request head in bytes. Default 8 KiB, which browsers with many cookies need.
     /// Exceeded: 431, and the connection is closed.
     pub max_head: usize,
     /// Most header fields in a request. Default 100. Exceeded: 431, closed.
     pub max_headers: usize,
-    /// From accepting a connection to the end of its opening handshake; octets that trickle in do
+    /// From accepting a connection to the end of its opening handshake; bytes that trickle in do
     /// not move it. Also how long a kept-alive HTTP connection may wait for its next request.
     /// Default 10 s. Exceeded: 408, closed.
     pub handshake_timeout: Duration,
-    /// Largest message in octets, all fragments together; checked by the announced length, before
+    /// Largest message in bytes, all fragments together; checked by the announced length, before
     /// memory is taken. Default 1 MiB. Exceeded: close code 1009.
     pub max_message: usize,
     /// Most fragments in one message. They share one growing buffer, so this bounds only the work.
     /// Default 131,072. Exceeded: close code 1008.
     pub max_fragments: u32,
-    /// Most octets queued for one connection and not yet taken by the kernel, counted with the
+    /// Most bytes queued for one connection and not yet taken by the kernel, counted with the
     /// message that is being added. Default 4 MiB. Exceeded: see [`Config::on_full`].
     pub max_backlog: usize,
     /// What becomes of a connection whose backlog is full.
@@ -49,14 +49,14 @@ pub struct Config {
     pub pong_timeout: Duration,
     /// Longest silence, pongs counted as sound. Default none. Exceeded: the connection is gone.
     pub idle_timeout: Option<Duration>,
-    /// How long the peer has to answer a close frame, or to take the last octets. Default 5 s.
+    /// How long the peer has to answer a close frame, or to take the last bytes. Default 5 s.
     pub close_timeout: Duration,
     /// Most connections. `None`: what the limit of open descriptors leaves, less a reserve of 32.
     /// Exceeded: 503, closed.
     pub max_connections: Option<usize>,
     /// Most events taken from the kernel in one turn; the rest come in the next. Default 1,024.
     pub max_events: usize,
-    /// Most octets read from one connection in a turn, so that a busy peer starves nobody; what is
+    /// Most bytes read from one connection in a turn, so that a busy peer starves nobody; what is
     /// left is read in the next. A large message, which is read straight to where it will lie,
     /// may take more. Default 64 KiB: a turn beside a connection that floods is a short one then, and
     /// larger messages gain nothing by more. At most 256 KiB.
@@ -77,9 +77,9 @@ pub struct Config {
     /// (RFC 7692), and how. Default `None`: not at all.
     ///
     /// Neither side keeps its window from one message to the next, so that an idle connection
-    /// takes no more memory than one without. `max_message` counts the octets of the message as it
+    /// takes no more memory than one without. `max_message` counts the bytes of the message as it
     /// is delivered, however few they were on their way; a compressed form may be longer by an
-    /// eighth, and 64 octets, at most.
+    /// eighth, and 64 bytes, at most.
     #[cfg(feature = "deflate")]
     pub deflate: Option<Deflate>,
     #[cfg(not(feature = "deflate"))]
@@ -146,7 +146,7 @@ pub(crate) struct Times {
     pub(crate) pong: Millis,
     pub(crate) idle: Millis,
     pub(crate) close: Millis,
-    /// How long queued octets may wait with none taken by the peer: as long as a silent peer is
+    /// How long queued bytes may wait with none taken by the peer: as long as a silent peer is
     /// kept, or the idle timeout if that is shorter.
     pub(crate) stall: Millis,
 }

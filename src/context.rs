@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::connection::ReadyState;
-use crate::engine::Engine;
 use crate::ids::{ConnId, RouteId};
+use crate::peers::Engine;
+use crate::peers::connection::ReadyState;
+use crate::peers::room::Room;
+use crate::peers::sending::SendStatus;
+use crate::peers::time::{Timer, TimerId};
 use crate::proto::close::code;
 use crate::proto::{Message, Version};
-use crate::room::Room;
-use crate::sending::SendStatus;
 use crate::stats::Stats;
-use crate::timer::{Timer, TimerId};
 
 /// Handed to every callback: the connection it is about, and through it the others.
 ///
@@ -103,13 +103,13 @@ impl<'a> Context<'a> {
         self.engine.rooms.get(usize::from(self.route)).map_or(&[], Room::members)
     }
 
-    /// Queues a ping with up to 125 octets; what is over is left off. The answer comes to
+    /// Queues a ping with up to 125 bytes; what is over is left off. The answer comes to
     /// [`on_pong`](crate::Handler::on_pong). Dropped in the Hixie versions, which have none.
     pub fn ping(&mut self, payload: &[u8]) -> SendStatus {
         self.engine.ping(self.id, payload)
     }
 
-    /// Starts the closing handshake behind what is queued. `reason` is cut to 123 octets.
+    /// Starts the closing handshake behind what is queued. `reason` is cut to 123 bytes.
     ///
     /// False, and nothing happens, if the connection is not open, or if the code is not one that
     /// may be sent: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 section 7.4).
@@ -150,7 +150,7 @@ impl<'a> Context<'a> {
         self.engine.timers.clear(timer);
     }
 
-    /// Octets that are queued for this connection and not yet taken by the kernel.
+    /// Bytes that are queued for this connection and not yet taken by the kernel.
     pub fn buffered_amount(&self) -> usize {
         self.engine.get(self.id).map_or(0, |conn| self.engine.backlog(conn))
     }

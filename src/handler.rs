@@ -1,10 +1,10 @@
 //! What a program does with its connections.
 
 use crate::context::Context;
-use crate::feed::SourceId;
-use crate::http::Request;
+use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::ids::SourceId;
 use crate::proto::Message;
-use crate::response::Response;
 
 /// The callbacks of one route. There is one handler for all connections on it, and it is called
 /// by one thread: its state is plain fields.
@@ -49,7 +49,7 @@ pub trait Handler {
     /// One whole message. It is borrowed from the receive buffer: copy what must be kept.
     fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>);
 
-    /// A pong, with the payload of the ping it answers, 125 octets at most; those that answer the
+    /// A pong, with the payload of the ping it answers, 125 bytes at most; those that answer the
     /// server's own pings, which are empty, come here too. Pings are answered by the server.
     fn on_pong(&mut self, ws: &mut Context<'_>, payload: &[u8]) {
         let _ = (ws, payload);

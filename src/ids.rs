@@ -1,4 +1,4 @@
-//! What connections and routes are called: in the library, and as the poll's tokens.
+//! What connections, routes and sources are called: in the library, and as the poll's tokens.
 
 use std::fmt;
 
@@ -54,6 +54,10 @@ impl ConnId {
         Token(((self.serial() as usize) << SLOT_BITS) | self.slot())
     }
 }
+
+/// Names one source of lines, for as long as the server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId(pub(crate) ConnId);
 
 /// Where the connection of a token is, if it is one's.
 pub(crate) fn slot(token: Token) -> usize {

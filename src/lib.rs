@@ -14,7 +14,7 @@
 //! }
 //! ```
 //!
-//! Octets flow one way, and so do the modules:
+//! Bytes flow one way, and so do the modules:
 //!
 //! ```text
 //! socket -> read buffer -> request head | frame decoder -> handler
@@ -26,21 +26,12 @@
 //! connection and all others; what it sends is queued, and written when the turn ends. All limits
 //! are in [`Config`]. Other threads have a [`Remote`].
 
-mod accept;
-mod alarm;
-mod buffer;
 #[cfg(feature = "capi")]
 #[allow(unsafe_code)]
 mod capi;
-mod closing;
 mod config;
-mod connection;
-mod content_type;
 mod context;
 mod dispatch;
-mod engine;
-mod feed;
-mod files;
 #[cfg(fuzzing)]
 #[path = "../tests/fuzz/properties.rs"]
 #[doc(hidden)]
@@ -49,26 +40,11 @@ mod handler;
 pub mod handlers;
 mod http;
 mod ids;
-mod listener;
-mod origin;
-mod peer_addr;
-mod pool;
-mod ports;
+mod net;
+mod peers;
 mod proto;
-mod remote;
-mod response;
-mod room;
-mod routes;
-mod sending;
 mod server;
-#[cfg(feature = "cli")]
-mod signals;
 mod stats;
-mod timer;
-#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
-mod tls;
-mod transport;
-mod turn;
 
 /// The README, whose examples are compiled with the tests.
 #[cfg(doctest)]
@@ -76,23 +52,22 @@ mod turn;
 pub struct Readme;
 
 pub use config::{Config, OnFull};
-pub use connection::ReadyState;
 pub use context::Context;
-pub use feed::SourceId;
 pub use handler::{Answer, Handler};
-pub use http::Request;
-pub use ids::ConnId;
-pub use listener::ListenAddr;
-pub use origin::{Origin, OriginRule};
+pub use http::origin::{Origin, OriginRule};
+pub use http::request::Request;
+pub use http::response::Response;
+pub use ids::{ConnId, SourceId};
+pub use net::listener::ListenAddr;
+#[cfg(feature = "tls")]
+pub use net::tls::Tls;
+pub use peers::connection::ReadyState;
+pub use peers::sending::SendStatus;
+pub use peers::time::TimerId;
 pub use proto::close::code;
 #[cfg(feature = "deflate")]
 pub use proto::deflate::Deflate;
 pub use proto::{Message, Version};
-pub use remote::{MessageBuf, Remote};
-pub use response::Response;
-pub use sending::SendStatus;
 pub use server::Server;
+pub use server::remote::{MessageBuf, Remote};
 pub use stats::Stats;
-pub use timer::TimerId;
-#[cfg(feature = "tls")]
-pub use tls::Tls;

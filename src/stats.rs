@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::Engine;
+use crate::peers::Engine;
 use crate::proto::Version;
 
 /// Counters since the server began, and gauges of this moment.
@@ -26,11 +26,11 @@ pub struct Stats {
     pub messages_in: u64,
     /// Messages queued, one for each connection that they were queued for.
     pub messages_out: u64,
-    /// Octets read from all sockets.
+    /// Bytes read from all sockets.
     pub bytes_in: u64,
-    /// Octets written to all sockets.
+    /// Bytes written to all sockets.
     pub bytes_out: u64,
-    /// Octets queued at this moment, for all connections together. A message that is shared by
+    /// Bytes queued at this moment, for all connections together. A message that is shared by
     /// many counts for each.
     pub backlog: u64,
     /// Connections that the server ended, and why, in the order the reasons first came up.

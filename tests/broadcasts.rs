@@ -63,7 +63,7 @@ fn what_is_sent_to_one_keeps_its_place_among_what_is_sent_to_all() {
         ws.to(ids[2]).broadcast_to_others("d");
         ws.send_to(ids[1], "two");
         ws.broadcast("e");
-        // One octet each, and two of head.
+        // One byte each, and two of head.
         let waiting: Vec<usize> = ids.iter().map(|id| ws.to(*id).buffered_amount()).collect();
         assert_eq!(waiting, [6 + 5 * 3, 4 * 3 + 2 * 5, 4 * 3]);
     });

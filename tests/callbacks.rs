@@ -30,7 +30,7 @@ fn a_handler_ends_connections_as_they_open() {
     // Nothing of what was queued is sent, and the answer to the request was.
     let mut client = Client::connect(server.addr);
     let request = request(Version::Rfc6455, "/terminate", "");
-    client.send(&[request, client.text_octets("not delivered")].concat());
+    client.send(&[request, client.text_bytes("not delivered")].concat());
     let terminated = log.opened();
     assert_eq!(log.closed(terminated), ended(1006, "terminated"));
     assert_eq!(client.read_to_end(), b"");

@@ -159,7 +159,7 @@ fn what_is_queued_is_sent_before_the_end() {
     program.signal(Signal::TERM);
     program.logged("stopping");
     assert_eq!(client.read(8), SIZE.to_be_bytes());
-    assert!(client.read(SIZE).iter().all(|octet| *octet == b'x'));
+    assert!(client.read(SIZE).iter().all(|byte| *byte == b'x'));
     assert_eq!(client.read_close().0, 1001);
     client.close(1001, "");
     assert_eq!(program.wait().code(), Some(0));

@@ -1,4 +1,4 @@
-//! permessage-deflate (RFC 7692), from outside, by literal octets and by the suite's own arithmetic.
+//! permessage-deflate (RFC 7692), from outside, by literal bytes and by the suite's own arithmetic.
 #![cfg(all(feature = "deflate", target_os = "linux"))]
 
 mod common;
@@ -30,9 +30,8 @@ fn bomb(runs: usize) -> Vec<u8> {
         put(0b1100_0101, 8); // Length 258,
         put(0, 5); // distance 1.
     }
-    let octet =
-        |eight: &[bool]| eight.iter().rev().fold(0, |octet, bit| octet << 1 | u8::from(*bit));
-    bits.chunks_exact(8).map(octet).collect()
+    let byte = |eight: &[bool]| eight.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+    bits.chunks_exact(8).map(byte).collect()
 }
 
 #[test]
@@ -58,7 +57,7 @@ fn a_long_message_is_sent_compressed() {
     client.send(&masked(0x81, &[b'a'; 4000]));
     let (first, payload) = client.read_frame();
     assert_eq!(first, DEFLATED_TEXT);
-    assert!(payload.len() < 100, "{} octets", payload.len());
+    assert!(payload.len() < 100, "{} bytes", payload.len());
     // And it is what was sent: the server itself takes it back.
     client.send(&masked(DEFLATED_TEXT, &payload));
     assert_eq!(client.read_frame(), (DEFLATED_TEXT, payload));
@@ -95,7 +94,7 @@ fn a_bomb_goes_off_at_the_limit() {
     let (mut client, _) = client(&program, Version::Rfc6455, OFFER);
     // 80 MB in half a megabyte.
     let bomb = bomb(310_000);
-    assert!(bomb.len() < 1 << 20, "{} octets", bomb.len());
+    assert!(bomb.len() < 1 << 20, "{} bytes", bomb.len());
     let before = program.resident();
     client.send(&masked(0xc2, &bomb));
     assert_eq!(client.read_close().0, 1009);

@@ -80,7 +80,7 @@ impl Drop for Demo {
     }
 }
 
-/// Reads as many octets as are wanted; they must be these.
+/// Reads as many bytes as are wanted; they must be these.
 fn expect(socket: &mut TcpStream, wanted: &[u8]) {
     let mut got = vec![0; wanted.len()];
     socket.read_exact(&mut got).unwrap();
@@ -93,7 +93,7 @@ fn minimal_echoes() {
     let mut socket = demo.connect("/");
     socket.write_all(HELLO_MASKED).unwrap();
     expect(&mut socket, HELLO);
-    // The same octets as a binary message, and the close: 1000.
+    // The same bytes as a binary message, and the close: 1000.
     socket.write_all(b"\x82\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58").unwrap();
     expect(&mut socket, b"\x82\x05Hello");
     socket.write_all(b"\x88\x82\0\0\0\0\x03\xe8").unwrap();

@@ -32,7 +32,7 @@ fn next(server: &mut Server, log: &Log) -> What {
     next_event(server, log).what
 }
 
-/// Opens a WebSocket on any stream; `sent` octets of the request have gone out already.
+/// Opens a WebSocket on any stream; `sent` bytes of the request have gone out already.
 fn open(server: &mut Server, log: &Log, mut peer: impl Read + Write, sent: usize) {
     peer.write_all(&request(Version::Rfc6455, "/", "")[sent..]).unwrap();
     assert_eq!(next(server, log), What::Open("/".into()));
@@ -95,12 +95,12 @@ fn a_unix_listener_is_taken_over_and_its_path_is_left() {
 #[test]
 fn one_end_of_a_pair_is_adopted_with_what_was_read_from_it() {
     let (mut server, log) = server(Config::default());
-    let octets = request(Version::Rfc6455, "/", "");
+    let bytes = request(Version::Rfc6455, "/", "");
     // Nothing, something, everything.
-    for read in [0, 20, octets.len()] {
+    for read in [0, 20, bytes.len()] {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let ours = patient(ours);
-        server.adopt(theirs.into(), &octets[..read]).unwrap();
+        server.adopt(theirs.into(), &bytes[..read]).unwrap();
         open(&mut server, &log, &ours, read);
         talk(&mut server, &log, &ours);
         assert_eq!(members(&mut server), 1);
@@ -366,8 +366,8 @@ mod fd_only {
         let clients = VERSIONS.map(|version| {
             thread::spawn(move || {
                 let mut client = Client::open(addr, version, "/");
-                let octets = client.text_octets("hello").repeat(1000);
-                client.send(&octets);
+                let bytes = client.text_bytes("hello").repeat(1000);
+                client.send(&bytes);
                 (0..1000).for_each(|_| assert_eq!(client.read_text(), "hello"));
             })
         });

@@ -199,7 +199,7 @@ fn a_reset_in_the_midst_of_a_frame_and_of_a_write() {
     for version in VERSIONS {
         let mut client = Client::open(server.addr, version, "/");
         let id = log.opened();
-        let whole = client.text_octets("never whole");
+        let whole = client.text_bytes("never whole");
         client.send(&whole[..whole.len() / 2]);
         client.reset();
         gone(id);
@@ -218,7 +218,7 @@ fn a_reset_in_the_midst_of_a_frame_and_of_a_write() {
     assert_eq!(log.rest(), []);
 }
 
-/// Nobody is at the other end, and no octet says so.
+/// Nobody is at the other end, and no byte says so.
 #[test]
 fn peers_that_neither_read_nor_answer() {
     let (recorder, log) = record_with(flood);
@@ -331,7 +331,7 @@ fn connections_end_in_any_order() {
                 gone.end();
             }
             _ => {
-                let half = gone.text_octets("half of it");
+                let half = gone.text_bytes("half of it");
                 gone.send(&half[..half.len() - 3]);
                 drop(gone);
             }
@@ -528,7 +528,7 @@ fn nobody_is_told_where_it_listens() {
 
 // Signals.
 
-/// What a mirror sends for these octets of a client.
+/// What a mirror sends for these bytes of a client.
 fn echoed(version: Version, text: &str) -> Vec<u8> {
     if version.is_hixie() {
         return [b"\0", text.as_bytes(), b"\xff"].concat();
@@ -622,9 +622,9 @@ fn keep_sending(mut stream: std::net::TcpStream, version: Version, credit: &Rece
     let mut n = 0;
     while credit.recv().is_ok() {
         let text = numbered(n);
-        let octets =
+        let bytes =
             if version.is_hixie() { echoed(version, &text) } else { masked(0x81, text.as_bytes()) };
-        if stream.write_all(&octets).is_err() {
+        if stream.write_all(&bytes).is_err() {
             return;
         }
         n += 1;
@@ -749,12 +749,12 @@ fn a_file_shrinks_while_it_is_sent() {
         assert!(client.read_head().contains(&length));
         file.set_len(left).unwrap();
         // Less than was announced, no filler, and no other answer behind it.
-        let mut octets = Vec::new();
-        match client.stream.read_to_end(&mut octets) {
+        let mut bytes = Vec::new();
+        match client.stream.read_to_end(&mut bytes) {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
         }
-        assert!(octets.len() < SIZE && octets.iter().all(|octet| *octet == 0));
+        assert!(bytes.len() < SIZE && bytes.iter().all(|byte| *byte == 0));
         let line = program.logged("cut short");
         assert!(line.contains("WARN") && line.contains("the file ended before"), "{line}");
         bystander.is_served();

@@ -36,14 +36,14 @@ fn answers_cannot_be_split() {
             // CR LF within a value begins another field of the request, which nobody repeats.
             let expected = if end == "\r\n" { 101 } else { 400 };
             let origin = format!("http://a{end}{injected}");
-            let octets = upgrade(version, "/x", "a", Some(origin.as_bytes()));
+            let bytes = upgrade(version, "/x", "a", Some(origin.as_bytes()));
             let host = format!("a{end}{injected}");
             let hosted = upgrade(version, "/x", &host, Some(b"http://a"));
             let protocol = format!("chat{end}{injected}");
             let chosen = request(version, "/x", &format!("Sec-WebSocket-Protocol: {protocol}\r\n"));
-            for octets in [octets, hosted, chosen] {
-                let answer = ask(server.addr, &octets);
-                if version == Version::Hixie75 && octets.windows(14).any(|w| w == b"Sec-WebSocket-")
+            for bytes in [bytes, hosted, chosen] {
+                let answer = ask(server.addr, &bytes);
+                if version == Version::Hixie75 && bytes.windows(14).any(|w| w == b"Sec-WebSocket-")
                 {
                     assert_eq!(answer.status, 400);
                 } else {
@@ -55,13 +55,13 @@ fn answers_cannot_be_split() {
             let answer = ask(server.addr, &upgrade(version, &target, "a", Some(b"http://a")));
             assert!(matches!(answer.status, 400 | 505), "{version} {end:?}: {}", answer.head);
         }
-        // Escaped, it is just a path; as octets of Latin-1 or UTF-8 whose low halves are CR and
+        // Escaped, it is just a path; as bytes of Latin-1 or UTF-8 whose low halves are CR and
         // LF, just an origin.
         let target = "/x%0d%0aSet-Cookie:%20a=b";
         let origin = "http://a\u{10d}\u{10a}Set-Cookie: a=b".as_bytes();
-        let octets = upgrade(version, target, "a", Some(origin));
+        let bytes = upgrade(version, target, "a", Some(origin));
         let mut client = Client::connect(server.addr);
-        client.send(&octets);
+        client.send(&bytes);
         let head = client.read_head();
         let names: Vec<&str> =
             head.lines().skip(1).filter_map(|line| line.split(':').next()).collect();
@@ -83,7 +83,7 @@ fn answers_cannot_be_split() {
     bystander.is_served();
 }
 
-/// Nobody's octets reach the terminal of who reads the log: no escape sequence, no second line.
+/// Nobody's bytes reach the terminal of who reads the log: no escape sequence, no second line.
 #[test]
 fn the_log_is_plain_text() {
     let program = Program::start(&[]);
@@ -91,7 +91,7 @@ fn the_log_is_plain_text() {
     let mut bystander = Bystander::on(addr);
     let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\r\n[INFO] forged line\u{9b}31m\u{202e}\u{2028}\u{85}";
     for version in VERSIONS {
-        // What of this may stand in a field at all: octets from 80 on, so the C1 controls.
+        // What of this may stand in a field at all: bytes from 80 on, so the C1 controls.
         let origin = b"http://evil\x9b31m\xc2\x85\xe2\x80\xae\xff\t[INFO] x";
         let answer = ask(addr, &upgrade(version, "/mirror", "a", Some(origin)));
         assert_eq!(answer.status, 403);
@@ -103,8 +103,8 @@ fn the_log_is_plain_text() {
         let line = program.logged("refused");
         assert!(line.chars().all(|c| (' '..='~').contains(&c)), "{line:?}");
         let target = "/mirror?%1b%0d%0a";
-        let octets = upgrade(version, target, "a", Some(b"http://a"));
-        assert_eq!(ask(addr, &octets).status, 101);
+        let bytes = upgrade(version, target, "a", Some(b"http://a"));
+        assert_eq!(ask(addr, &bytes).status, 101);
         let line = program.logged("open");
         assert!(line.contains("/mirror from") && !line.contains('\u{1b}'), "{line:?}");
     }
@@ -117,12 +117,12 @@ fn the_log_is_plain_text() {
         assert!(line.contains(r"\u{9b}31m\u{202e}\u{2028}\u{85}"), "{line}");
         assert!(line.chars().all(|c| !c.is_control()), "{line:?}");
     }
-    for octets in [
+    for bytes in [
         &b"\x1b[2J\r\n\r\n"[..],
         b"GET /\x1b HTTP/1.1\r\n\r\n",
         b"GET /%1b%9b HTTP/1.1\r\nHost: \x1b\r\n\r\n",
     ] {
-        ask(addr, octets);
+        ask(addr, bytes);
         let line = program.logged("refused");
         assert!(line.chars().all(|c| (' '..='~').contains(&c)), "{line:?}");
     }
@@ -151,9 +151,9 @@ fn addresses_that_no_proxy_has_seen() {
             (b"", "127.0.0.1:"),
         ] {
             let plain = request(version, "/echo", "X-Forwarded-For: @\r\n");
-            let at = plain.iter().rposition(|&octet| octet == b'@').unwrap();
-            let octets = [&plain[..at], value, &plain[at + 1..]].concat();
-            assert_eq!(ask(addr, &octets).status, 101, "{version}");
+            let at = plain.iter().rposition(|&byte| byte == b'@').unwrap();
+            let bytes = [&plain[..at], value, &plain[at + 1..]].concat();
+            assert_eq!(ask(addr, &bytes).status, 101, "{version}");
             let line = program.logged(" /echo from ");
             assert!(line.contains(&format!(" from {from}")), "{version} {value:?}: {line}");
             assert!(line.chars().all(|c| (' '..='~').contains(&c)), "{line:?}");
@@ -187,11 +187,11 @@ fn a_refusal_of_a_connection_that_is_gone() {
     });
     let mut bystander = Bystander::on(server.addr);
     for version in VERSIONS {
-        for octets in
+        for bytes in
             [request(version, "/refuser", ""), b"GET /refuser HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()]
         {
             let mut client = Client::connect(server.addr);
-            client.send(&[&octets, SMUGGLED.as_bytes()].concat());
+            client.send(&[&bytes, SMUGGLED.as_bytes()].concat());
             // Dropped or refused, but never let in, nor answered twice.
             let mut got = Vec::new();
             let _ = std::io::Read::read_to_end(&mut client.stream, &mut got);

@@ -32,9 +32,9 @@ fn data(program: &Program) -> usize {
 }
 
 /// Writes until all is written or the server has had enough; what it makes of it is seen elsewhere.
-fn write_what_it_takes(client: &mut Client, octets: &[u8], times: usize) {
+fn write_what_it_takes(client: &mut Client, bytes: &[u8], times: usize) {
     for _ in 0..times {
-        if client.stream.write_all(octets).is_err() {
+        if client.stream.write_all(bytes).is_err() {
             return;
         }
     }
@@ -181,7 +181,7 @@ fn pings_whose_pongs_are_never_read() {
     bystander.is_served();
 }
 
-/// The same for the other kind of answer to octets: messages that come back.
+/// The same for the other kind of answer to bytes: messages that come back.
 #[test]
 fn echoes_that_are_never_read() {
     let program = Program::start(&["-v", "--max-backlog", "1048576"]);
@@ -189,7 +189,7 @@ fn echoes_that_are_never_read() {
     let before = program.resident();
     for version in VERSIONS {
         let mut client = reluctant(program.addr(), version, "/mirror");
-        let message = client.text_octets(&"x".repeat(60_000));
+        let message = client.text_bytes(&"x".repeat(60_000));
         write_what_it_takes(&mut client, &message, 300);
         program.logged("does not keep up");
         bystander.is_served();
@@ -289,9 +289,9 @@ fn a_slow_reader_of_a_gigabyte() {
     // It shrinks under the readers: they get less than was announced, an end, and no filler.
     file.set_len(4 << 20).unwrap();
     let mut client = readers.pop().unwrap();
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     // An end or a reset: either says that it was not all.
-    let _ = client.stream.read_to_end(&mut octets);
-    assert!(octets.len() < 1 << 30, "{} octets", octets.len());
+    let _ = client.stream.read_to_end(&mut bytes);
+    assert!(bytes.len() < 1 << 30, "{} bytes", bytes.len());
     bystander.is_served();
 }

@@ -65,15 +65,15 @@ fn names_that_are_none() {
 }
 
 #[test]
-fn control_octets_in_a_value() {
+fn control_bytes_in_a_value() {
     let server = site(patient());
     let mut bystander = Bystander::on(server.addr);
-    for octet in (0..0x20).chain([0x7f]).filter(|&octet| octet != b'\t') {
-        let words = if octet == b'\n' { "bare LF" } else { "malformed" };
-        let head = [b"GET / HTTP/1.1\r\nHost: a\r\nX: b", &[octet][..], b"c\r\n\r\n"].concat();
+    for byte in (0..0x20).chain([0x7f]).filter(|&byte| byte != b'\t') {
+        let words = if byte == b'\n' { "bare LF" } else { "malformed" };
+        let head = [b"GET / HTTP/1.1\r\nHost: a\r\nX: b", &[byte][..], b"c\r\n\r\n"].concat();
         refused(server.addr, &[&head, SMUGGLED.as_bytes()].concat(), 400, words);
     }
-    // Octets above those are data (RFC 9110 section 5.5), whatever the field.
+    // Bytes above those are data (RFC 9110 section 5.5), whatever the field.
     for name in ["X", "Cookie", "Accept", "Origin", "If-None-Match", "Range", "Connection"] {
         let head = format!("GET /page HTTP/1.1\r\nHost: a\r\n{name}: ");
         let head = [head.as_bytes(), b"\x80\xff\xc3\x28\r\n\r\n"].concat();
@@ -105,8 +105,8 @@ fn hosts() {
         refused(server.addr, format!("{}{SMUGGLED}", head(host)).as_bytes(), 400, words);
     }
     for host in ["a", "A.B:80", "[::1]:8080", "127.0.0.1", "a_b", "a%20b"] {
-        let octets = head(&format!("Host: {host}\r\n"));
-        assert_eq!(ask(server.addr, octets.as_bytes()).text(), "front", "{host}");
+        let bytes = head(&format!("Host: {host}\r\n"));
+        assert_eq!(ask(server.addr, bytes.as_bytes()).text(), "front", "{host}");
     }
     bystander.is_served();
 }
@@ -119,15 +119,15 @@ fn bodies_and_their_lengths() {
     let mut bystander = Bystander::on(server.addr);
     for value in ["", "+5", "-5", "-0", "5,5", "5, 5", "5 5", "0x5", "5.", "1e1", "1_0", "\u{665}"]
     {
-        let octets = format!("{}{SMUGGLED}", length(value));
-        refused(server.addr, octets.as_bytes(), 400, "malformed Content-Length");
+        let bytes = format!("{}{SMUGGLED}", length(value));
+        refused(server.addr, bytes.as_bytes(), 400, "malformed Content-Length");
     }
     // A body is not read, so nothing behind it can be told from it: the connection ends.
     for value in
         ["1", "5", "0000000000000000000000005", "18446744073709551616", "9".repeat(99).as_str()]
     {
-        let octets = format!("{}{SMUGGLED}", length(value));
-        refused(server.addr, octets.as_bytes(), 413, "bodies are not taken");
+        let bytes = format!("{}{SMUGGLED}", length(value));
+        refused(server.addr, bytes.as_bytes(), 413, "bodies are not taken");
     }
     for value in ["0", "000"] {
         assert_eq!(ask(server.addr, length(value).as_bytes()).text(), "front");
@@ -144,8 +144,8 @@ fn bodies_and_their_lengths() {
         ("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", "bodies are not taken"),
     ] {
         for line in ["GET / HTTP/1.1", "POST / HTTP/1.1", "GET / HTTP/1.0"] {
-            let octets = format!("{line}\r\nHost: a\r\n{fields}\r\n0\r\n\r\n{SMUGGLED}");
-            refused(server.addr, octets.as_bytes(), 400, words);
+            let bytes = format!("{line}\r\nHost: a\r\n{fields}\r\n0\r\n\r\n{SMUGGLED}");
+            refused(server.addr, bytes.as_bytes(), 400, words);
         }
     }
     bystander.is_served();
@@ -164,10 +164,10 @@ fn bodies_on_an_upgrade() {
             ("Transfer-Encoding: chunked\r\n", "bodies are not taken"),
             ("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", "bodies are not taken"),
         ] {
-            let octets = [request(version, "/mirror", fields), SMUGGLED.into()].concat();
-            refused(server.addr, &octets, 400, words);
+            let bytes = [request(version, "/mirror", fields), SMUGGLED.into()].concat();
+            refused(server.addr, &bytes, 400, words);
         }
-        // The octets behind a Hixie-76 head are eight, and some proxies want to be told.
+        // The bytes behind a Hixie-76 head are eight, and some proxies want to be told.
         let eight = request(version, "/mirror", "Content-Length: 8\r\n");
         if version == Version::Hixie76 {
             assert_eq!(ask(server.addr, &eight).status, 101);
@@ -189,8 +189,8 @@ fn a_refused_upgrade_ends_the_connection() {
     for version in VERSIONS {
         let foreign = upgrade(version, "/mirror", "example.com", Some(b"http://evil.org"));
         let nowhere = upgrade(version, "/nowhere", "example.com", Some(b"http://example.com"));
-        for (octets, status, words) in [(foreign, 403, "origin"), (nowhere, 404, "no WebSocket")] {
-            refused(server.addr, &[octets, SMUGGLED.into()].concat(), status, words);
+        for (bytes, status, words) in [(foreign, 403, "origin"), (nowhere, 404, "no WebSocket")] {
+            refused(server.addr, &[bytes, SMUGGLED.into()].concat(), status, words);
         }
     }
     for number in ["0", "4", "9", "14", "130", "13, 8", "", "x"] {
@@ -229,9 +229,9 @@ fn fields_of_the_handshake_twice() {
             }
         }
         for field in fields {
-            let octets = request(version, "/mirror", &format!("{field}\r\n"));
+            let bytes = request(version, "/mirror", &format!("{field}\r\n"));
             let name = field.split(':').next().unwrap().to_ascii_lowercase();
-            let answer = refused(server.addr, &octets, 400, "more than one");
+            let answer = refused(server.addr, &bytes, 400, "more than one");
             assert!(answer.text().to_ascii_lowercase().contains(&name), "{}", answer.text());
         }
     }
@@ -256,9 +256,9 @@ fn half_an_upgrade() {
         refused(server.addr, old.as_bytes(), 400, "GET of HTTP/1.1");
         for upgrade in ["X: y", "Upgrade: h2c", "Upgrade: websockets", "Upgrade: web socket"] {
             let name = if version.is_hixie() { "Upgrade: WebSocket" } else { "Upgrade: websocket" };
-            let octets = whole.replacen(name, upgrade, 1);
-            let answer = ask(server.addr, octets.as_bytes());
-            assert_eq!((answer.status, answer.length()), (426, Some(35)), "{octets}");
+            let bytes = whole.replacen(name, upgrade, 1);
+            let answer = ask(server.addr, bytes.as_bytes());
+            assert_eq!((answer.status, answer.length()), (426, Some(35)), "{bytes}");
         }
     }
     bystander.is_served();
@@ -290,21 +290,20 @@ fn request_lines() {
     ]);
     // One empty line before a request is let pass (RFC 9112 section 2.2).
     let server = site(patient());
-    let octets = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
-    assert_eq!(ask(server.addr, octets).text(), "front");
+    let bytes = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(ask(server.addr, bytes).text(), "front");
 }
 
-/// TLS, SSH's binary packets, other protocols: refused at the first octet, not at the deadline.
+/// TLS, SSH's binary packets, other protocols: refused at the first byte, not at the deadline.
 #[test]
 fn what_is_not_http_is_refused_at_once() {
     let server = site(patient());
     let mut bystander = Bystander::on(server.addr);
-    let is_token =
-        |octet: &u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~\r".contains(octet);
-    for octet in (0..=255u8).filter(|octet| !is_token(octet)) {
-        refused(server.addr, &[octet], 400, "begins like this");
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~\r".contains(byte);
+    for byte in (0..=255u8).filter(|byte| !is_token(byte)) {
+        refused(server.addr, &[byte], 400, "begins like this");
     }
-    // The beginning of a ClientHello, as it comes in one segment and octet by octet.
+    // The beginning of a ClientHello, as it comes in one segment and byte by byte.
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x0a\x0d\x0a\x0d\x0a";
     refused(server.addr, hello, 400, "TLS is not spoken");
     let mut client = Client::connect(server.addr);
@@ -370,16 +369,16 @@ fn absolute_targets() {
         ("ftp://a/page", "a", "begin with a slash"),
         ("//a/page@x:y", "", "no Host"),
     ] {
-        let octets = match host {
+        let bytes = match host {
             "" => format!("GET {target} HTTP/1.1\r\n\r\n"),
             _ => head(target, host),
         };
-        refused(server.addr, octets.as_bytes(), 400, words);
+        refused(server.addr, bytes.as_bytes(), 400, words);
     }
-    let octets = request(Version::Rfc6455, "http://evil.org/mirror", "");
-    refused(server.addr, &octets, 400, "different hosts");
-    let octets = request(Version::Rfc6455, "ws://example.com/mirror", "");
-    assert_eq!(ask(server.addr, &octets).status, 101);
+    let bytes = request(Version::Rfc6455, "http://evil.org/mirror", "");
+    refused(server.addr, &bytes, 400, "different hosts");
+    let bytes = request(Version::Rfc6455, "ws://example.com/mirror", "");
+    assert_eq!(ask(server.addr, &bytes).status, 101);
     bystander.is_served();
 }
 

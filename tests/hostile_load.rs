@@ -10,10 +10,10 @@ use attack::*;
 use common::*;
 use wsloop::{Config, Version};
 
-/// A request of exactly so many octets.
-fn padded(octets: usize) -> Vec<u8> {
+/// A request of exactly so many bytes.
+fn padded(bytes: usize) -> Vec<u8> {
     let head = "GET /page HTTP/1.1\r\nHost: a\r\nX: ";
-    let padding = "x".repeat(octets - head.len() - 4);
+    let padding = "x".repeat(bytes - head.len() - 4);
     format!("{head}{padding}\r\n\r\n").into_bytes()
 }
 
@@ -24,7 +24,7 @@ fn heads_up_to_8_kib() {
     assert_eq!(ask(server.addr, &padded(8192)).text(), "0123456789");
     refused(server.addr, &padded(8193), 431, "over 8192");
     refused(server.addr, &padded(1_000_000), 431, "over 8192");
-    // The same octet by octet: counted as it comes.
+    // The same byte by byte: counted as it comes.
     let mut client = Client::connect(server.addr);
     client.send_bytewise(&padded(8192));
     assert_eq!(read_answer(&mut client, false).status, 200);
@@ -48,8 +48,8 @@ fn heads_that_never_end() {
         ("GET / HTTP/1.1\r\nHost: a\r\nCookie: ", "a=b; "),
         ("GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Protocol: ", " ,"),
     ] {
-        let octets = format!("{start}{}", more.repeat(8193));
-        refused(server.addr, octets.as_bytes(), 431, "over 8192");
+        let bytes = format!("{start}{}", more.repeat(8193));
+        refused(server.addr, bytes.as_bytes(), 431, "over 8192");
     }
     bystander.is_served();
 }
@@ -96,8 +96,8 @@ fn lists_that_are_slow_to_take_apart() {
         ("Cookie", "\"".repeat(7000)),
     ] {
         for version in HYBI {
-            let octets = request(version, "/mirror", &format!("{name}: {value}\r\n"));
-            let answer = ask(server.addr, &octets);
+            let bytes = request(version, "/mirror", &format!("{name}: {value}\r\n"));
+            let answer = ask(server.addr, &bytes);
             assert_eq!(answer.status, 101, "{name}");
             assert_eq!(answer.field("Sec-WebSocket-Protocol"), None);
             assert_eq!(answer.field("Sec-WebSocket-Extensions"), None);
@@ -117,17 +117,17 @@ fn lists_that_are_slow_to_take_apart() {
 
 /// However a head is cut, the answer is the same.
 #[test]
-fn heads_octet_by_octet() {
+fn heads_byte_by_byte() {
     let server = site(open_to_all());
     let mut bystander = Bystander::on(server.addr);
     let page = b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
     let ambiguous = b"GET /page HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
     let mut requests: Vec<Vec<u8>> = vec![page.to_vec(), ambiguous.to_vec()];
     requests.extend(VERSIONS.map(|version| request(version, "/mirror", "")));
-    for octets in requests {
-        let at_once = ask(server.addr, &octets);
+    for bytes in requests {
+        let at_once = ask(server.addr, &bytes);
         let mut client = Client::connect(server.addr);
-        client.send_bytewise(&octets);
+        client.send_bytewise(&bytes);
         let in_pieces = read_answer(&mut client, false);
         let without_date = |head: &str| -> Vec<String> {
             head.lines().filter(|line| !line.starts_with("Date: ")).map(str::to_string).collect()
@@ -138,14 +138,14 @@ fn heads_octet_by_octet() {
     bystander.is_served();
 }
 
-/// Sends octet after octet until something comes back; all that came, to the end.
-fn trickle(client: &mut Client, octets: impl IntoIterator<Item = u8>) -> Vec<u8> {
+/// Sends byte after byte until something comes back; all that came, to the end.
+fn trickle(client: &mut Client, bytes: impl IntoIterator<Item = u8>) -> Vec<u8> {
     let start = Instant::now();
     client.stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
-    for octet in octets {
-        assert!(start.elapsed() < PATIENCE, "octets that trickle in move the deadline");
+    for byte in bytes {
+        assert!(start.elapsed() < PATIENCE, "bytes that trickle in move the deadline");
         // The server may have ended the connection by now; then the read says so.
-        let _ = client.stream.write_all(&[octet]);
+        let _ = client.stream.write_all(&[byte]);
         let mut got = vec![0; 4096];
         match client.stream.read(&mut got) {
             Ok(len) => {
@@ -162,11 +162,11 @@ fn trickle(client: &mut Client, octets: impl IntoIterator<Item = u8>) -> Vec<u8>
             }
         }
     }
-    panic!("no answer to any of the octets");
+    panic!("no answer to any of the bytes");
 }
 
 #[test]
-fn octets_that_trickle_in_do_not_move_the_deadline() {
+fn bytes_that_trickle_in_do_not_move_the_deadline() {
     let short = Duration::from_millis(300);
     let server = site(config(|config| config.handshake_timeout = short));
     let mut bystander = Bystander::on(server.addr);
@@ -178,11 +178,11 @@ fn octets_that_trickle_in_do_not_move_the_deadline() {
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
         assert!(answer.contains("no request came in time"), "{answer}");
-        // Not at the first octets; the server reads its clock once a turn, so not to the dot.
+        // Not at the first bytes; the server reads its clock once a turn, so not to the dot.
         assert!(start.elapsed() >= short / 2, "long before the deadline");
         bystander.is_served();
     }
-    // The last octets of a Hixie-76 handshake: the answer has begun, so there is just an end.
+    // The last bytes of a Hixie-76 handshake: the answer has begun, so there is just an end.
     let whole = request(Version::Hixie76, "/mirror", "");
     let mut client = Client::connect(server.addr);
     client.send(&whole[..whole.len() - 8]);

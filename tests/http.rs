@@ -157,7 +157,7 @@ fn a_large_file_at_the_pace_of_its_reader() {
         assert_eq!(get(&program, "/sub/", "").text(), "sub");
         most = most.max(program.resident());
         let piece = client.read(left.min(1 << 20));
-        assert!(piece.iter().all(|octet| *octet == 0));
+        assert!(piece.iter().all(|byte| *byte == 0));
         left -= piece.len();
     }
     assert_eq!(client.read_reply(false).text(), "<title>home</title>");
@@ -223,9 +223,9 @@ fn one_client_too_many_is_told() {
 #[test]
 fn websockets_that_are_not_opened() {
     let program = Program::start(&[]);
-    let ask = |octets: Vec<u8>| {
+    let ask = |bytes: Vec<u8>| {
         let mut client = Client::connect(program.addr());
-        client.send(&octets);
+        client.send(&bytes);
         let reply = client.read_reply(false);
         assert_eq!(client.read_to_end(), b"");
         reply

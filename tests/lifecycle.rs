@@ -88,7 +88,7 @@ fn the_peer_closes() {
 fn the_handler_closes_and_the_peer_answers() {
     for version in HYBI {
         let outcome = ending(Config::default(), version, closing, |mut client, _| {
-            let both = [client.text_octets("close"), client.text_octets("crosses")].concat();
+            let both = [client.text_bytes("close"), client.text_bytes("crosses")].concat();
             client.send(&both);
             assert_eq!(client.read_close(), ended(4000, "enough"));
             client.text("crosses too");
@@ -214,15 +214,15 @@ fn other_broken_rules_and_limits() {
         })
     };
     let fragments = [masked(1, b"a"), masked(0, b"b"), masked(0, b"c"), masked(0x80, b"d")];
-    for (octets, code, reason) in [
+    for (bytes, code, reason) in [
         (masked(0x81, b"\xff"), 1007, "text not UTF-8"),
-        (masked(0x88, &[3]), 1002, "close frame of one octet"),
+        (masked(0x88, &[3]), 1002, "close frame of one byte"),
         (masked_close(1005, ""), 1002, "close code that may not be sent"),
         (masked(0x82, &[0; 11]), 1009, "message over the limit"),
         (fragments.concat(), 1008, "too many fragments in a message"),
     ] {
         let outcome = ending(config(), Version::Rfc6455, nothing, |mut client, _| {
-            client.send(&octets);
+            client.send(&bytes);
             assert_eq!(client.read_close(), ended(code, reason));
             assert_eq!(client.read_to_end(), b"");
             Some(client)
@@ -231,7 +231,7 @@ fn other_broken_rules_and_limits() {
     }
     for version in HIXIE {
         let outcome = ending(config(), version, nothing, |mut client, _| {
-            client.text("elevenoctets");
+            client.text("eleven bytes");
             let goodbye: &[u8] = if version == Version::Hixie76 { &[0xff, 0] } else { b"" };
             assert_eq!(client.read_to_end(), goodbye);
             Some(client)
@@ -366,7 +366,7 @@ fn the_handler_terminates() {
             }
         };
         let outcome = ending(Config::default(), version, terminate, |mut client, _| {
-            let both = [client.text_octets("end me"), client.text_octets("more")].concat();
+            let both = [client.text_bytes("end me"), client.text_bytes("more")].concat();
             client.send(&both);
             assert_eq!(client.read_to_end(), b"");
             Some(client)

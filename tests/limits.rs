@@ -5,11 +5,11 @@
 //! |---|---|---|
 //! | `max_head` | `hostile_load::heads_up_to_8_kib`, `heads_that_never_end` | `hostile_load::heads_up_to_8_kib` |
 //! | `max_headers` | `hostile_load::fields_up_to_100` | the same |
-//! | `handshake_timeout` | `hostile_load::octets_that_trickle_in_do_not_move_the_deadline`, `http::who_asks_nothing_in_time_is_told` | `a_handshake_that_takes_its_time` |
+//! | `handshake_timeout` | `hostile_load::bytes_that_trickle_in_do_not_move_the_deadline`, `http::who_asks_nothing_in_time_is_told` | `a_handshake_that_takes_its_time` |
 //! | … of a kept-alive connection | `requests_one_after_the_other` | the same |
 //! | `max_message` | `messages_up_to_the_limit`, `hostile_frames::announced_lengths_take_no_memory`, `hixie_lengths_and_texts_without_end` | `messages_up_to_the_limit`, `wire::a_mebibyte_there_and_back` |
 //! | `max_fragments` | `hostile_frames::a_million_empty_fragments` | `hostile_frames::fragments_that_wait_for_their_end` |
-//! | `max_backlog`, `on_full` | `a_backlog_filled_to_the_last_octet`, `lifecycle::a_full_backlog`, `hostile_frames::a_slow_reader_of_a_broadcast_is_cut_and_the_others_are_not`, `wire::messages_over_the_backlog_may_be_dropped_instead` | `a_backlog_filled_to_the_last_octet` |
+//! | `max_backlog`, `on_full` | `a_backlog_filled_to_the_last_byte`, `lifecycle::a_full_backlog`, `hostile_frames::a_slow_reader_of_a_broadcast_is_cut_and_the_others_are_not`, `wire::messages_over_the_backlog_may_be_dropped_instead` | `a_backlog_filled_to_the_last_byte` |
 //! | `ping_interval` | `lifecycle::a_ping_that_is_not_answered` | `who_talks_is_not_asked` |
 //! | `pong_timeout` | the same, `faults::peers_that_neither_read_nor_answer` | `turns::a_peer_that_answers_its_pings_is_kept` |
 //! | `idle_timeout` | `silence_and_sounds` | the same |
@@ -58,10 +58,9 @@ fn keeps_within(open: impl Fn() -> Client, mut act: impl FnMut(&mut Client) -> b
 }
 
 /// Sends something; whether just this comes back.
-fn exchange(client: &mut Client, octets: &[u8], expected: &[u8]) -> bool {
+fn exchange(client: &mut Client, bytes: &[u8], expected: &[u8]) -> bool {
     let mut got = vec![0; expected.len()];
-    let answered =
-        client.stream.write_all(octets).and_then(|()| client.stream.read_exact(&mut got));
+    let answered = client.stream.write_all(bytes).and_then(|()| client.stream.read_exact(&mut got));
     answered.is_ok() && got == expected
 }
 
@@ -69,14 +68,14 @@ fn exchange(client: &mut Client, octets: &[u8], expected: &[u8]) -> bool {
 fn a_handshake_that_takes_its_time() {
     let server = site(config(|config| config.handshake_timeout = LIMIT));
     for version in [Version::Hixie76, Version::Rfc6455] {
-        let octets = request(version, "/mirror", "");
-        let (slow, rest) = octets.split_at(6);
+        let bytes = request(version, "/mirror", "");
+        let (slow, rest) = bytes.split_at(6);
         let opened = (0..10).any(|_| {
             let start = Instant::now();
             let mut client = Client::connect(server.addr);
-            for octet in slow {
+            for byte in slow {
                 let_pass(LIMIT / 12);
-                let _ = client.stream.write_all(&[*octet]);
+                let _ = client.stream.write_all(&[*byte]);
             }
             let _ = client.stream.write_all(rest);
             let mut first = [0; 13];
@@ -152,7 +151,7 @@ fn messages_up_to_the_limit() {
 }
 
 #[test]
-fn a_backlog_filled_to_the_last_octet() {
+fn a_backlog_filled_to_the_last_byte() {
     const MOST: usize = 1000;
     /// What is written around so long a message.
     const FRAME: usize = 4;

@@ -25,11 +25,11 @@ fn check(rules: &[&str], secure: bool, cases: &[Case]) {
     let mut bystander = Bystander::absent_from(server.addr);
     for version in VERSIONS {
         for (origin, host, admitted) in cases {
-            let octets = upgrade(version, "/mirror", host, Some(origin.as_bytes()));
+            let bytes = upgrade(version, "/mirror", host, Some(origin.as_bytes()));
             if *admitted {
                 let mut client = Client::connect(server.addr);
                 client.version = version;
-                client.send(&octets);
+                client.send(&bytes);
                 let head = client.read_head();
                 assert!(head.starts_with("HTTP/1.1 101 "), "{version} {origin} {host}: {head}");
                 if version == Version::Hixie76 {
@@ -47,8 +47,8 @@ fn check(rules: &[&str], secure: bool, cases: &[Case]) {
                 client.text("admitted");
                 assert_eq!(client.read_text(), "admitted");
             } else {
-                let octets = [&octets, SMUGGLED.as_bytes()].concat();
-                refused(server.addr, &octets, 403, "pages of this origin may not connect");
+                let bytes = [&bytes, SMUGGLED.as_bytes()].concat();
+                refused(server.addr, &bytes, 403, "pages of this origin may not connect");
             }
         }
     }
@@ -134,8 +134,8 @@ fn an_empty_host_is_nobodys() {
     let server = site(Config::default());
     for version in VERSIONS {
         for origin in ["http://", "http://a", "null", "file://", "://", ""] {
-            let octets = upgrade(version, "/mirror", "", Some(origin.as_bytes()));
-            refused(server.addr, &octets, 403, "may not connect");
+            let bytes = upgrade(version, "/mirror", "", Some(origin.as_bytes()));
+            refused(server.addr, &bytes, 403, "may not connect");
         }
     }
 }
@@ -246,11 +246,11 @@ fn no_origin_is_no_browser() {
     for rules in [vec![], vec![OriginRule::SameHost], vec![OriginRule::Null]] {
         let server = site(config(|config| config.origins = rules));
         for version in VERSIONS {
-            let octets = upgrade(version, "/mirror", "example.com", None);
+            let bytes = upgrade(version, "/mirror", "example.com", None);
             if version == Version::Hixie75 {
-                refused(server.addr, &octets, 400, "Sec-WebSocket-Version");
+                refused(server.addr, &bytes, 400, "Sec-WebSocket-Version");
             } else {
-                let answer = ask(server.addr, &octets);
+                let answer = ask(server.addr, &bytes);
                 assert_eq!(answer.status, 101, "{version}");
                 assert_eq!(answer.field("Sec-WebSocket-Origin"), None, "{version}");
             }
@@ -307,8 +307,8 @@ fn the_log_names_the_origin() {
             (b"http://a\"b'c\\d", r#"http://a\"b\'c\\d"#),
             (b"http://\xff\x9b\xe2\x80\xae\tx", r"http://\xff\x9b\xe2\x80\xae\tx"),
         ] {
-            let octets = upgrade(version, "/mirror", "a", Some(origin));
-            refused(program.addr(), &octets, 403, "may not connect");
+            let bytes = upgrade(version, "/mirror", "a", Some(origin));
+            refused(program.addr(), &bytes, 403, "may not connect");
             let line = program.logged("");
             let words = format!(" refused: pages of {shown} may not connect");
             assert!(line.ends_with(&words) && line.contains("WARN"), "{line:?}");
@@ -318,8 +318,8 @@ fn the_log_names_the_origin() {
     let program = Program::start(&["--origin", "https://a.org", "--origin", "null"]);
     for version in VERSIONS {
         for (origin, status) in [("https://a.org", 101), ("null", 101), ("http://a", 403)] {
-            let octets = upgrade(version, "/mirror", "a", Some(origin.as_bytes()));
-            assert_eq!(ask(program.addr(), &octets).status, status, "{version} {origin}");
+            let bytes = upgrade(version, "/mirror", "a", Some(origin.as_bytes()));
+            assert_eq!(ask(program.addr(), &bytes).status, status, "{version} {origin}");
         }
     }
 }

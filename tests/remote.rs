@@ -181,12 +181,12 @@ impl Drop for StopWhenDone {
 /// Sends more at once than is read in a turn, and then reads it all back.
 fn converse(mut client: Client, left_behind: &AtomicUsize) {
     let text = "x".repeat(400);
-    let octets = client.text_octets(&text);
+    let bytes = client.text_bytes(&text);
     let head: &[u8] = if client.version.is_hixie() { b"" } else { &[0x81, 126, 1, 144] };
-    let back = if head.is_empty() { octets.clone() } else { [head, text.as_bytes()].concat() };
+    let back = if head.is_empty() { bytes.clone() } else { [head, text.as_bytes()].concat() };
     let start = Instant::now();
     for round in 0.. {
-        client.send(&octets.repeat(2000));
+        client.send(&bytes.repeat(2000));
         assert!(client.read(back.len() * 2000) == back.repeat(2000), "{}", client.version);
         let enough = left_behind.load(Relaxed) >= ENOUGH || start.elapsed() > PATIENCE;
         if round >= 2 && enough {

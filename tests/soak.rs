@@ -253,12 +253,12 @@ impl Random {
     }
 
     fn binary(&mut self, size: usize) -> Vec<u8> {
-        let mut octets = Vec::with_capacity(size + 8);
-        while octets.len() < size {
-            octets.extend_from_slice(&self.next().to_be_bytes());
+        let mut bytes = Vec::with_capacity(size + 8);
+        while bytes.len() < size {
+            bytes.extend_from_slice(&self.next().to_be_bytes());
         }
-        octets.truncate(size);
-        octets
+        bytes.truncate(size);
+        bytes
     }
 }
 
@@ -322,10 +322,8 @@ impl Peer {
         peer
     }
 
-    fn write(&mut self, octets: &[u8]) {
-        self.stream
-            .write_all(octets)
-            .unwrap_or_else(|error| panic!("{:?}: {error}", self.seen.key));
+    fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap_or_else(|error| panic!("{:?}: {error}", self.seen.key));
     }
 
     /// Reads more; false at the end of the stream.
@@ -387,7 +385,7 @@ impl Peer {
         let mut searched = 0;
         loop {
             let ahead = &self.buffer[self.used + searched..];
-            if let Some(end) = ahead.iter().position(|octet| *octet == 0xff) {
+            if let Some(end) = ahead.iter().position(|byte| *byte == 0xff) {
                 let mut text = self.take(searched + end + 1);
                 text.pop();
                 return text;
@@ -413,34 +411,34 @@ impl Peer {
         Said { is_text, payload }
     }
 
-    /// The octets of a message; cut up and with pings between if chance will have it.
-    fn octets(&mut self, said: &Said, random: &mut Random) -> Vec<u8> {
+    /// The bytes of a message; cut up and with pings between if chance will have it.
+    fn bytes(&mut self, said: &Said, random: &mut Random) -> Vec<u8> {
         if self.version.is_hixie() {
             return [b"\0", &said.payload[..], b"\xff"].concat();
         }
         let opcode = if said.is_text { 1 } else { 2 };
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         let mut rest = &said.payload[..];
         let mut first = opcode;
         for _ in 0..[0, 0, 1, 5][random.below(4)] {
             let (fragment, behind) = rest.split_at(random.below(rest.len() + 1));
-            octets.extend(masked(first, fragment));
+            bytes.extend(masked(first, fragment));
             (first, rest) = (0, behind);
             if random.below(3) == 0 {
                 let size = random.below(126);
                 let ping = random.binary(size);
-                octets.extend(masked(0x89, &ping));
+                bytes.extend(masked(0x89, &ping));
                 self.pings.push_back(ping);
             }
         }
-        octets.extend(masked(0x80 | first, rest));
-        octets
+        bytes.extend(masked(0x80 | first, rest));
+        bytes
     }
 
     /// Sends a message and enters it in the books.
     fn say(&mut self, said: &Said, random: &mut Random) {
-        let octets = self.octets(said, random);
-        self.write(&octets);
+        let bytes = self.bytes(said, random);
+        self.write(&bytes);
         self.enter(said);
     }
 
@@ -459,7 +457,7 @@ impl Peer {
         match self.next() {
             Came::Message(said) if said == *expected => {}
             Came::Message(said) => panic!(
-                "#{} {}: {} octets in place of {}",
+                "#{} {}: {} bytes in place of {}",
                 self.seen.key,
                 self.version,
                 said.payload.len(),
@@ -483,19 +481,19 @@ impl Peer {
             0 => self.reset(),
             1 => {
                 let said = self.random_message(random);
-                let octets = self.octets(&said, random);
-                self.write(&octets[..random.below(octets.len())]);
+                let bytes = self.bytes(&said, random);
+                self.write(&bytes[..random.below(bytes.len())]);
                 self.reset()
             }
             2 => self.fin(),
             3 => {
-                let octets = if self.version.is_hixie() {
+                let bytes = if self.version.is_hixie() {
                     b"\0half".to_vec()
                 } else {
                     let whole = masked(0x82, &[7; 300]);
                     whole[..random.below(whole.len() - 1) + 1].to_vec()
                 };
-                self.write(&octets);
+                self.write(&bytes);
                 self.fin()
             }
             _ => self.close(),
@@ -604,7 +602,7 @@ impl Crowd {
         let is_text = peer.version.is_hixie();
         let payload = vec![b'o'; LARGEST];
         let said = Said { is_text, payload };
-        let octets = if is_text {
+        let bytes = if is_text {
             [b"\0", &said.payload[..], b"\xff"].concat()
         } else {
             masked(0x82, &said.payload)
@@ -612,7 +610,7 @@ impl Crowd {
         for _ in 0..150 {
             // Entered before: it may be taken in though the write fails.
             peer.enter(&said);
-            if peer.stream.write_all(&octets).is_err() {
+            if peer.stream.write_all(&bytes).is_err() {
                 break;
             }
         }

@@ -87,10 +87,10 @@ fn open(stream: &mut (impl Read + Write)) {
     assert!(read_head(stream).starts_with("HTTP/1.1 101 "));
 }
 
-fn expect(stream: &mut impl Read, octets: &[u8]) {
-    let mut got = vec![0; octets.len()];
+fn expect(stream: &mut impl Read, bytes: &[u8]) {
+    let mut got = vec![0; bytes.len()];
     stream.read_exact(&mut got).unwrap();
-    assert!(got == octets, "{} octets", got.len());
+    assert!(got == bytes, "{} bytes", got.len());
 }
 
 #[test]
@@ -178,18 +178,18 @@ fn who_speaks_plain_http_is_told_and_who_speaks_neither_is_dropped() {
 }
 
 #[test]
-fn a_handshake_may_come_octet_by_octet_and_holds_nobody_up() {
+fn a_handshake_may_come_byte_by_byte_and_holds_nobody_up() {
     let certificate = certificate();
     let server = mirror(&certificate, |_| {});
     let mut session = certificate.session();
     let mut hello = Vec::new();
     session.write_tls(&mut hello).unwrap();
     let mut slow = Client::connect(server.addr);
-    for (place, octet) in hello.iter().enumerate() {
+    for (place, byte) in hello.iter().enumerate() {
         if place % 50 == 0 {
             open(&mut certificate.connect(server.addr));
         }
-        slow.send(&[*octet]);
+        slow.send(&[*byte]);
     }
     open(&mut StreamOwned::new(session, slow.stream));
 }
@@ -366,7 +366,7 @@ fn a_certificate_that_cannot_be_used_is_named() {
     assert!(outcome.stderr.contains("--tls-cert needs --tls-key"), "{}", outcome.stderr);
 }
 
-/// SEC 1 is what PKCS#8 wraps; of an elliptic curve key as ring makes it, behind 36 octets.
+/// SEC 1 is what PKCS#8 wraps; of an elliptic curve key as ring makes it, behind 36 bytes.
 #[test]
 fn keys_may_be_in_sec1() {
     use rustls::pki_types::pem::PemObject;

@@ -116,7 +116,7 @@ fn a_limit_is_exceeded() {
         server.route("/", Mirror);
     });
     let mut client = open(&server, "/");
-    client.send(Message::text("eleven octets")).unwrap();
+    client.send(Message::text("eleven bytes")).unwrap();
     match client.read().unwrap() {
         Message::Close(Some(close)) => assert_eq!(close.code, CloseCode::Size),
         message => panic!("{message:?}"),

@@ -123,7 +123,7 @@ fn slots_are_used_again_and_nothing_is_mixed_up() {
             None => {}
         }
         let mut client = Client::connect(tcp_addr(&server));
-        let text = client.text_octets(&format!("/{round}"));
+        let text = client.text_bytes(&format!("/{round}"));
         client.send(&[request(Version::Rfc6455, &format!("/{round}"), ""), text].concat());
         let said = What::Text(format!("/{round}"));
         while events.last().is_none_or(|event: &Event| event.what != said) {

@@ -1,4 +1,4 @@
-//! Octets on the wire: how they are cut into segments, what is negotiated, and what happens to
+//! Bytes on the wire: how they are cut into segments, what is negotiated, and what happens to
 //! those who read slowly, stop sending or cannot carry a message.
 
 mod common;
@@ -17,7 +17,7 @@ fn the_first_frame_in_the_segment_of_the_request() {
     for version in VERSIONS {
         let mut client = Client::connect(server.addr);
         client.version = version;
-        let frames = [client.text_octets("first"), client.text_octets("second")].concat();
+        let frames = [client.text_bytes("first"), client.text_bytes("second")].concat();
         client.send(&[request(version, "/", ""), frames].concat());
         client.read_answer();
         assert_eq!([client.read_text(), client.read_text()], ["first", "second"], "{version}");
@@ -25,7 +25,7 @@ fn the_first_frame_in_the_segment_of_the_request() {
 }
 
 #[test]
-fn one_octet_per_segment() {
+fn one_byte_per_segment() {
     let server = mirror(Config::default());
     for version in VERSIONS {
         let mut client = Client::connect(server.addr);
@@ -33,8 +33,8 @@ fn one_octet_per_segment() {
         client.send_bytewise(&request(version, "/", ""));
         client.read_answer();
         let text = "\u{e9}\u{20ac}\u{1f600}".repeat(20);
-        let octets = client.text_octets(&text);
-        client.send_bytewise(&octets);
+        let bytes = client.text_bytes(&text);
+        client.send_bytewise(&bytes);
         assert_eq!(client.read_text(), text, "{version}");
     }
 }
@@ -45,12 +45,12 @@ fn ten_thousand_frames_in_one_write() {
     for version in VERSIONS {
         let mut client = Client::open(server.addr, version, "/");
         let texts: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
-        let octets: Vec<u8> = texts.iter().flat_map(|text| client.text_octets(text)).collect();
-        client.send(&octets);
+        let bytes: Vec<u8> = texts.iter().flat_map(|text| client.text_bytes(text)).collect();
+        client.send(&bytes);
         let expected: Vec<u8> = texts
             .iter()
             .flat_map(|text| match version.is_hixie() {
-                true => client.text_octets(text),
+                true => client.text_bytes(text),
                 false => server_frame(0x81, text.as_bytes()),
             })
             .collect();
@@ -58,7 +58,7 @@ fn ten_thousand_frames_in_one_write() {
     }
 }
 
-/// A message in fragments of one octet each.
+/// A message in fragments of one byte each.
 fn in_fragments(count: usize) -> Vec<u8> {
     let first = masked(0x02, b"x");
     let last = masked(0x80, b"x");
@@ -66,24 +66,24 @@ fn in_fragments(count: usize) -> Vec<u8> {
 }
 
 #[test]
-fn fragments_of_one_octet_up_to_the_limit() {
+fn fragments_of_one_byte_up_to_the_limit() {
     let server = mirror(Config::default());
     let mut client = Client::open(server.addr, Version::Rfc6455, "/");
     client.send(&in_fragments(131_072));
     let (first, payload) = client.read_frame();
-    assert!(first == 0x82 && payload == vec![b'x'; 131_072], "{} octets", payload.len());
+    assert!(first == 0x82 && payload == vec![b'x'; 131_072], "{} bytes", payload.len());
     client.send(&in_fragments(131_073));
     assert_eq!(client.read_close(), (1008, "too many fragments in a message".to_string()));
     assert_eq!(client.read_to_end(), b"");
 }
 
 #[test]
-fn a_mebibyte_in_fragments_of_one_octet() {
+fn a_mebibyte_in_fragments_of_one_byte() {
     let server = mirror(config(|config| config.max_fragments = 1 << 20));
     let mut client = Client::open(server.addr, Version::Rfc6455, "/");
     client.send(&in_fragments(1 << 20));
     let (first, payload) = client.read_frame();
-    assert!(first == 0x82 && payload == vec![b'x'; 1 << 20], "{} octets", payload.len());
+    assert!(first == 0x82 && payload == vec![b'x'; 1 << 20], "{} bytes", payload.len());
     client.send(&in_fragments((1 << 20) + 1));
     assert_eq!(client.read_close().0, 1009);
 }
@@ -98,27 +98,27 @@ fn a_mebibyte_there_and_back() {
         for _ in 0..2 {
             client.send(&masked(0x82, &payload));
             let (first, back) = client.read_frame();
-            assert!(first == 0x82 && back == payload, "{version}: {} octets", back.len());
+            assert!(first == 0x82 && back == payload, "{version}: {} bytes", back.len());
         }
         client.send(&masked(0x82, &[&payload[..], b"x"].concat()));
         assert_eq!(client.read_close().0, 1009, "{version}");
     }
     for version in [Version::Hixie75, Version::Hixie76] {
         let mut client = Client::open(server.addr, version, "/");
-        let octets = client.text_octets(&"x".repeat(1 << 20));
-        client.send(&octets);
-        assert!(client.read(octets.len()) == octets, "{version}");
+        let bytes = client.text_bytes(&"x".repeat(1 << 20));
+        client.send(&bytes);
+        assert!(client.read(bytes.len()) == bytes, "{version}");
     }
 }
 
 #[test]
-fn hixie_76_is_answered_before_its_last_octets_have_come() {
+fn hixie_76_is_answered_before_its_last_bytes_have_come() {
     let server = serve(Config::default(), |server| server.route("/", Broadcast));
     let mut other = Client::open(server.addr, Version::Rfc6455, "/");
     let mut client = Client::connect(server.addr);
     client.version = Version::Hixie76;
-    let octets = request(Version::Hixie76, "/", "");
-    let (head, key) = octets.split_at(octets.len() - 8);
+    let bytes = request(Version::Hixie76, "/", "");
+    let (head, key) = bytes.split_at(bytes.len() - 8);
     client.send(head);
     let answer = client.read_head();
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
@@ -225,7 +225,7 @@ fn who_stops_sending_still_gets_the_answers() {
     for version in VERSIONS {
         let mut client = Client::connect(server.addr);
         client.version = version;
-        let frames = [client.text_octets("one"), client.text_octets("two")].concat();
+        let frames = [client.text_bytes("one"), client.text_bytes("two")].concat();
         client.send(&[request(version, "/", ""), frames].concat());
         client.end();
         client.read_answer();
@@ -255,7 +255,7 @@ fn a_paused_connection_is_read_on_when_resumed() {
         let mut client = Client::open(server.addr, version, "/");
         let mut other = Client::open(server.addr, version, "/");
         let (id, other_id) = (log.opened(), log.opened());
-        let both = [client.text_octets("pause"), client.text_octets("behind it")].concat();
+        let both = [client.text_bytes("pause"), client.text_bytes("behind it")].concat();
         client.send(&both);
         log.expect(id, What::Text("pause".into()));
         client.text("later");

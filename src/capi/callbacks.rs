@@ -7,11 +7,11 @@ use super::request::wsloop_request;
 use super::types::{WSLOOP_BINARY, WSLOOP_TEXT, wsloop_handler};
 use super::wsloop_server;
 use crate::context::Context;
-use crate::feed::SourceId;
 use crate::handler::{Answer, Handler};
-use crate::http::Request;
+use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::ids::SourceId;
 use crate::proto::Message;
-use crate::response::Response;
 
 /// A route's functions in C.
 pub(super) struct Callbacks {
@@ -40,8 +40,8 @@ impl Callbacks {
 }
 
 /// `data` and `len` of what C is given.
-fn parts(octets: &[u8]) -> (*const c_void, usize) {
-    (octets.as_ptr().cast(), octets.len())
+fn parts(bytes: &[u8]) -> (*const c_void, usize) {
+    (bytes.as_ptr().cast(), bytes.len())
 }
 
 impl Handler for Callbacks {
@@ -75,7 +75,7 @@ impl Handler for Callbacks {
         };
         let (data, len) = parts(message.as_bytes());
         self.call(ws, self.functions.on_message, |function, server, user| {
-            // SAFETY: a function of this type, which is C's promise; so many octets are there.
+            // SAFETY: a function of this type, which is C's promise; so many bytes are there.
             unsafe { function(server, conn, kind, data, len, user) }
         });
     }
@@ -84,7 +84,7 @@ impl Handler for Callbacks {
         let conn = number(ws.id());
         let (data, len) = parts(payload);
         self.call(ws, self.functions.on_pong, |function, server, user| {
-            // SAFETY: a function of this type, which is C's promise; so many octets are there.
+            // SAFETY: a function of this type, which is C's promise; so many bytes are there.
             unsafe { function(server, conn, data, len, user) }
         });
     }
@@ -101,7 +101,7 @@ impl Handler for Callbacks {
         let conn = number(ws.id());
         let (data, len) = parts(reason.as_bytes());
         self.call(ws, self.functions.on_close, |function, server, user| {
-            // SAFETY: a function of this type, which is C's promise; so many octets are there.
+            // SAFETY: a function of this type, which is C's promise; so many bytes are there.
             unsafe { function(server, conn, code, data.cast(), len, user) }
         });
     }
@@ -126,7 +126,7 @@ impl Handler for Callbacks {
         }
         let (data, len) = parts(line.as_bytes());
         let complaint = self.call(ws, self.functions.on_line, |function, server, user| {
-            // SAFETY: a function of this type, which is C's promise; so many octets are there.
+            // SAFETY: a function of this type, which is C's promise; so many bytes are there.
             unsafe { function(server, source_number(source.0), data.cast(), len, user) }
         });
         match complaint {

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::entry::{ask, enter};
 use super::error::{Error, Outcome, WSLOOP_BACKPRESSURE, WSLOOP_OK};
-use super::input::{conn, copy_out, message, number, octets, put, route, text};
+use super::input::{bytes, conn, copy_out, message, number, put, route, text};
 use super::types::{wsloop_conn, wsloop_timer};
 use super::wsloop_server;
-use crate::connection::ReadyState;
 use crate::context::Context;
 use crate::ids::ConnId;
+use crate::peers::connection::ReadyState;
+use crate::peers::sending::SendStatus;
+use crate::peers::time::TimerId;
 use crate::proto::{Message, Version};
-use crate::sending::SendStatus;
-use crate::timer::TimerId;
 
 /// Every route.
 pub const WSLOOP_ALL_ROUTES: c_int = -1;
@@ -112,10 +112,10 @@ pub unsafe extern "C" fn wsloop_ping(
     len: usize,
 ) -> c_int {
     let ping = |this: &wsloop_server| {
-        // SAFETY: what the header demands is what `octets` demands.
-        let payload = unsafe { octets(data, len) }?;
+        // SAFETY: what the header demands is what `bytes` demands.
+        let payload = unsafe { bytes(data, len) }?;
         if payload.len() > 125 {
-            return Err(Error::Argument("a ping has 125 octets at most"));
+            return Err(Error::Argument("a ping has 125 bytes at most"));
         }
         this.with_context(|ws| {
             let mut ws = open(ws, conn)?;

@@ -8,11 +8,11 @@ use super::types::{WSLOOP_BINARY, WSLOOP_TEXT};
 use crate::ids::{ConnId, RouteId};
 use crate::proto::Message;
 
-/// Octets by address and length; a null address is fine where the length is 0.
+/// Bytes by address and length; a null address is fine where the length is 0.
 ///
 /// # Safety
 /// What it points to can be read and does not change while it is borrowed.
-pub(super) unsafe fn octets<'a>(data: *const c_void, len: usize) -> Outcome<&'a [u8]> {
+pub(super) unsafe fn bytes<'a>(data: *const c_void, len: usize) -> Outcome<&'a [u8]> {
     match (data.is_null(), len) {
         (_, 0) => Ok(&[]),
         (true, _) => Err(Error::Argument("the data is NULL, but its length is not 0")),
@@ -23,11 +23,11 @@ pub(super) unsafe fn octets<'a>(data: *const c_void, len: usize) -> Outcome<&'a 
 }
 
 /// # Safety
-/// As [`octets`].
+/// As [`bytes`].
 pub(super) unsafe fn text<'a>(data: *const c_char, len: usize) -> Outcome<&'a str> {
     // SAFETY: what the caller promises.
-    let octets = unsafe { octets(data.cast(), len) }?;
-    str::from_utf8(octets).map_err(|_| Error::Argument("the text is not UTF-8"))
+    let bytes = unsafe { bytes(data.cast(), len) }?;
+    str::from_utf8(bytes).map_err(|_| Error::Argument("the text is not UTF-8"))
 }
 
 /// A name that ends in NUL.
@@ -44,7 +44,7 @@ pub(super) unsafe fn name<'a>(name: *const c_char) -> Outcome<&'a str> {
 }
 
 /// # Safety
-/// As [`octets`].
+/// As [`bytes`].
 pub(super) unsafe fn message<'a>(
     kind: c_int,
     data: *const c_void,
@@ -54,7 +54,7 @@ pub(super) unsafe fn message<'a>(
         // SAFETY: what the caller promises.
         WSLOOP_TEXT => Ok(Message::Text(unsafe { text(data.cast(), len) }?)),
         // SAFETY: what the caller promises.
-        WSLOOP_BINARY => Ok(Message::Binary(unsafe { octets(data, len) }?)),
+        WSLOOP_BINARY => Ok(Message::Binary(unsafe { bytes(data, len) }?)),
         _ => Err(Error::Argument("a message is WSLOOP_TEXT or WSLOOP_BINARY")),
     }
 }
@@ -74,7 +74,7 @@ pub(super) unsafe fn put<T>(place: *mut T, value: T) {
 /// length it has when it is not cut, as snprintf(3) does.
 ///
 /// # Safety
-/// `room` octets may be written to `out`; if it is null or `room` is 0, nothing is.
+/// `room` bytes may be written to `out`; if it is null or `room` is 0, nothing is.
 pub(super) unsafe fn copy_out(text: &str, out: *mut c_char, room: usize) -> Outcome {
     if !out.is_null() && room > 0 {
         let fits = text.len().min(room - 1);

@@ -10,11 +10,11 @@ use super::entry::{ask, enter, guard, keep_panics_quiet};
 use super::error::{
     Error, Outcome, WSLOOP_ERR_ARGUMENT, WSLOOP_ERR_BUSY, WSLOOP_ERR_PANIC, WSLOOP_OK,
 };
-use super::input::{copy_out, name, octets, route};
+use super::input::{bytes, copy_out, name, route};
 use super::types::{copy_in, wsloop_config, wsloop_handler};
 use super::wsloop_server;
 use crate::config::Config;
-use crate::listener::ListenAddr;
+use crate::net::listener::ListenAddr;
 use crate::server::Server;
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
@@ -188,7 +188,7 @@ pub unsafe extern "C" fn wsloop_adopt_fd(
     let adopt = |this: &wsloop_server| {
         // SAFETY: what the header demands is what both demand.
         this.with_server(|inner| unsafe {
-            let read = octets(read, len)?;
+            let read = bytes(read, len)?;
             take_over(fd, |fd| Ok(inner.adopt(fd, read).map(|()| WSLOOP_OK)?))
         })
     };

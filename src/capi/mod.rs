@@ -1,4 +1,4 @@
-//! The C API. `src/wsloop.h` is its manual: what each function does is written there, and here is
+//! The C API. `src/capi/wsloop.h` is its manual: what each function does is written there, and here is
 //! only how. `tests/capi` holds the two against each other.
 //!
 //! Nothing is done twice here: every function checks what it was given and calls the Rust
@@ -26,8 +26,8 @@ use std::ffi::CString;
 use std::ptr::NonNull;
 
 use crate::context::Context;
-use crate::remote::Remote;
 use crate::server::Server;
+use crate::server::remote::Remote;
 
 /// What C has a pointer to. Only ever borrowed shared, since callbacks come back to it.
 #[allow(non_camel_case_types, reason = "the name in C")]

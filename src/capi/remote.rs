@@ -11,7 +11,7 @@ use super::types::wsloop_conn;
 use super::wsloop_server;
 use crate::ids::RouteId;
 use crate::proto::Message;
-use crate::remote::{Command, MessageBuf, Remote};
+use crate::server::remote::{Command, MessageBuf, Remote};
 
 #[allow(non_camel_case_types, reason = "the name in C")]
 pub struct wsloop_remote {
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn wsloop_remote_broadcast(
 fn owned(message: Message<'_>) -> MessageBuf {
     match message {
         Message::Text(text) => MessageBuf::Text(text.to_string()),
-        Message::Binary(octets) => MessageBuf::Binary(octets.to_vec()),
+        Message::Binary(bytes) => MessageBuf::Binary(bytes.to_vec()),
     }
 }
 

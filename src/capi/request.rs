@@ -6,10 +6,10 @@ use std::ptr::NonNull;
 
 use super::entry::guard;
 use super::error::{Error, Outcome, WSLOOP_ERR_ARGUMENT, WSLOOP_ERR_PANIC, WSLOOP_OK};
-use super::input::{name, octets, put, text};
+use super::input::{bytes, name, put, text};
 use super::types::wsloop_str;
-use crate::http::{Request, is_token};
-use crate::response::Response;
+use crate::http::request::{Request, is_token};
+use crate::http::response::Response;
 
 /// On the stack of the callback it is handed to.
 #[allow(non_camel_case_types, reason = "the name in C")]
@@ -118,9 +118,9 @@ pub unsafe extern "C" fn wsloop_request_field(
     // SAFETY: what the header demands is what both demand.
     unsafe {
         let field = look(request, |request| request.headers().nth(place));
-        let Some((field, octets)) = field else { return WSLOOP_ERR_ARGUMENT };
+        let Some((field, bytes)) = field else { return WSLOOP_ERR_ARGUMENT };
         put(name, wsloop_str::of(field.as_bytes()));
-        put(value, wsloop_str::of(octets));
+        put(value, wsloop_str::of(bytes));
     }
     WSLOOP_OK
 }
@@ -164,8 +164,8 @@ pub unsafe extern "C" fn wsloop_request_respond(
     let respond = |request: &mut wsloop_request| {
         let status = u16::try_from(status).ok().filter(|status| (200..=599).contains(status));
         let status = status.ok_or(Error::Argument("a status is 200 to 599"))?;
-        // SAFETY: what the header demands is what `octets` demands.
-        let mut response = Response::new(status).body(unsafe { octets(body, len) }?);
+        // SAFETY: what the header demands is what `bytes` demands.
+        let mut response = Response::new(status).body(unsafe { bytes(body, len) }?);
         if !content_type.is_null() {
             // SAFETY: what the header demands is what `name` demands.
             response = response.header("Content-Type", unsafe { name(content_type) }?);

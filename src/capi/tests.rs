@@ -16,9 +16,9 @@ use super::types::*;
 use super::wsloop_server;
 use crate::context::Context;
 use crate::ids::ConnId;
+use crate::net::stream::Stream;
 use crate::proto::Message;
 use crate::server::Server;
-use crate::transport::Stream;
 
 const REQUEST: &[u8] = b"GET /?ada HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -332,7 +332,7 @@ fn connections_are_numbers_and_sources_are_none_of_them() {
 #[test]
 fn structs_are_copied_as_far_as_both_know_them() {
     let mut handlers = [handler(), handler()];
-    // SAFETY: as many octets are there as it says.
+    // SAFETY: as many bytes are there as it says.
     unsafe {
         assert!(copy_in(&raw const handlers[0]).unwrap().on_close.is_some());
         handlers[0].size = std::mem::offset_of!(wsloop_handler, on_close);

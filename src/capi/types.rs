@@ -44,8 +44,8 @@ pub struct wsloop_str {
 impl wsloop_str {
     pub(super) const NONE: wsloop_str = wsloop_str { ptr: ptr::null(), len: 0 };
 
-    pub(super) fn of(octets: &[u8]) -> wsloop_str {
-        wsloop_str { ptr: octets.as_ptr().cast(), len: octets.len() }
+    pub(super) fn of(bytes: &[u8]) -> wsloop_str {
+        wsloop_str { ptr: bytes.as_ptr().cast(), len: bytes.len() }
     }
 }
 
@@ -149,15 +149,15 @@ pub(super) unsafe fn size_of_given<T: Versioned>(given: *const T) -> Outcome<usi
 pub(super) unsafe fn copy_in<T: Versioned>(given: *const T) -> Outcome<T> {
     // SAFETY: what the caller promises.
     let size = unsafe { size_of_given(given) }?;
-    // SAFETY: so many octets are there; they may be padding, so that they are only copied.
-    let octets = unsafe { std::slice::from_raw_parts(given.cast::<MaybeUninit<u8>>(), size) };
-    let (known, unknown) = octets.split_at(size.min(size_of::<T>()));
+    // SAFETY: so many bytes are there; they may be padding, so that they are only copied.
+    let bytes = unsafe { std::slice::from_raw_parts(given.cast::<MaybeUninit<u8>>(), size) };
+    let (known, unknown) = bytes.split_at(size.min(size_of::<T>()));
     // SAFETY: fields of a later version, in which there is no padding.
-    if unknown.iter().any(|octet| unsafe { octet.assume_init() } != 0) {
+    if unknown.iter().any(|byte| unsafe { byte.assume_init() } != 0) {
         return Err(Error::Unsupported("a field of a later version is set"));
     }
     let mut copy = MaybeUninit::<T>::zeroed();
-    // SAFETY: as many octets as both have; all zero is a value, and so is what the caller has set.
+    // SAFETY: as many bytes as both have; all zero is a value, and so is what the caller has set.
     unsafe {
         copy.as_mut_ptr()
             .cast::<MaybeUninit<u8>>()
@@ -173,7 +173,7 @@ pub(super) unsafe fn copy_in<T: Versioned>(given: *const T) -> Outcome<T> {
 pub(super) unsafe fn copy_to<T: Versioned>(value: &T, out: *mut T) -> Outcome {
     // SAFETY: what the caller promises.
     let size = unsafe { size_of_given(out) }?.min(size_of::<T>());
-    // SAFETY: both have so many octets.
+    // SAFETY: both have so many bytes.
     unsafe {
         let from = ptr::from_ref(value).cast::<u8>().add(WORD);
         out.cast::<u8>().add(WORD).copy_from_nonoverlapping(from, size - WORD);

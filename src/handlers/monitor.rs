@@ -64,7 +64,7 @@ fn report(stats: &Stats) -> String {
     json
 }
 
-/// What the process holds in memory, in octets, where the system tells (Linux).
+/// What the process holds in memory, in bytes, where the system tells (Linux).
 fn resident_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -54,13 +54,13 @@ struct Point {
     y: f64,
 }
 
-/// Bounds the memory: 64 times 10,000 times the 24 octets of a point.
+/// Bounds the memory: 64 times 10,000 times the 24 bytes of a point.
 const MOST_SERIES: usize = 64;
 const MOST_POINTS: usize = 10_000;
-/// Bounds a batch: no point takes more than 50 octets, most take half of that.
+/// Bounds a batch: no point takes more than 50 bytes, most take half of that.
 const MOST_IN_BATCH: usize = 20_000;
 const MOST_IN_NAME: usize = 100;
-/// A page that asks and does not read what it gets waits while so many octets are on their way.
+/// A page that asks and does not read what it gets waits while so many bytes are on their way.
 const MOST_BUFFERED: usize = 64 * 1024;
 
 impl Handler for Plot {

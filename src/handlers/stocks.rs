@@ -15,7 +15,7 @@ use crate::{Answer, Context, Handler, Message, Request, Response};
 /// ```
 ///
 /// `made` and `sent` are the server's time in milliseconds, of the quotes and of this message;
-/// `asked` is how many octets the client sent for it: its request for the first, none after that.
+/// `asked` is how many bytes the client sent for it: its request for the first, none after that.
 ///
 /// [`quote`](Stocks::quote) has the same for those who poll.
 #[derive(Debug, Default)]
@@ -78,7 +78,7 @@ impl Handler for Quote {
     fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
 }
 
-/// How long this request was on the wire: octets of its first line, its fields and the empty line,
+/// How long this request was on the wire: bytes of its first line, its fields and the empty line,
 /// as everybody writes them, with one space behind a colon.
 fn head_len(request: &Request<'_>) -> usize {
     let line = request.method().len() + request.target().len() + " HTTP/1.1".len() + 1 + 2;

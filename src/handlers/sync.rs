@@ -139,7 +139,7 @@ impl Change {
 
 /// Digits and a point, from 0 to `most`.
 fn number(text: &str, most: f64) -> Option<f64> {
-    let plain = text.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     text.parse().ok().filter(|number| plain && (0.0..=most).contains(number))
 }
 

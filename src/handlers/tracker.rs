@@ -14,7 +14,7 @@ use crate::{ConnId, Context, Handler, Message, Request, code};
 /// stops or leaves. Who comes later is told of everyone who is there.
 ///
 /// Anything else ends the connection with 1008: what is not such an array, a latitude outside ±90 or
-/// a longitude outside ±180, more than 128 octets.
+/// a longitude outside ±180, more than 128 bytes.
 #[derive(Debug, Default)]
 pub struct Tracker {
     /// Those who are or were somewhere.

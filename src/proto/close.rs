@@ -31,7 +31,7 @@ pub mod code {
     pub const TRY_AGAIN_LATER: u16 = 1013;
 }
 
-/// The longest reason a close frame can carry, in octets (RFC 6455 section 5.5: 125 less the code).
+/// The longest reason a close frame can carry, in bytes (RFC 6455 section 5.5: 125 less the code).
 pub(crate) const MAX_REASON: usize = 123;
 
 /// A rule that a peer broke.
@@ -68,10 +68,10 @@ impl Violation {
             }
             Violation::LengthTopBit => (code::PROTOCOL_ERROR, "length beyond 63 bits"),
             Violation::ControlFragmented => (code::PROTOCOL_ERROR, "control frame in fragments"),
-            Violation::ControlTooLong => (code::PROTOCOL_ERROR, "control frame over 125 octets"),
+            Violation::ControlTooLong => (code::PROTOCOL_ERROR, "control frame over 125 bytes"),
             Violation::ContinuationOfNothing => (code::PROTOCOL_ERROR, "continuation of nothing"),
             Violation::MessageInMessage => (code::PROTOCOL_ERROR, "new message inside another"),
-            Violation::CloseTooShort => (code::PROTOCOL_ERROR, "close frame of one octet"),
+            Violation::CloseTooShort => (code::PROTOCOL_ERROR, "close frame of one byte"),
             Violation::CloseCode => (code::PROTOCOL_ERROR, "close code that may not be sent"),
             Violation::CloseReason => (code::INVALID_DATA, "close reason not UTF-8"),
             Violation::NotUtf8 => (code::INVALID_DATA, "text not UTF-8"),

@@ -17,11 +17,11 @@ const NAME: &str = "permessage-deflate";
 const TAIL: [u8; 4] = *b"\x00\x00\xff\xff";
 /// The same, and behind it an empty last block: only a message that is whole ends with it.
 const END: [u8; 9] = *b"\x00\x00\xff\xff\x01\x00\x00\xff\xff";
-/// Octets inflated at a time.
+/// Bytes inflated at a time.
 const PIECE: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
 /// Of payloads from this size on,
 const PROBE_FROM: usize = 64 * 1024;
-/// so many octets are compressed first, to see whether they become fewer.
+/// so many bytes are compressed first, to see whether they become fewer.
 const PROBE: usize = 8 * 1024;
 /// Most inflaters that are kept for the next message.
 const MOST_INFLATERS: usize = 4;
@@ -31,7 +31,7 @@ const MOST_INFLATERS: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deflate {
-    /// Messages of fewer octets are sent as they are: to compress them costs more than it saves.
+    /// Messages of fewer bytes are sent as they are: to compress them costs more than it saves.
     /// Default 1 KiB.
     pub threshold: usize,
     /// From 1, fast, to 9, small. Default 3.
@@ -129,7 +129,7 @@ impl Agreed {
     }
 
     /// A window of 8 bits is that of 9 here: a compressor looks no further back than its window
-    /// less 262 octets, and so not beyond 250.
+    /// less 262 bytes, and so not beyond 250.
     fn window_bits(self) -> u8 {
         self.window_bits.unwrap_or(15).clamp(9, 15)
     }
@@ -236,7 +236,7 @@ impl fmt::Debug for Inflater {
 }
 
 impl Inflater {
-    /// Octets of memory that one takes, about.
+    /// Bytes of memory that one takes, about.
     #[cfg(fuzzing)]
     pub(crate) const SIZE: usize = 48 * 1024;
 
@@ -273,7 +273,7 @@ impl Inflater {
     }
 
     /// The message is whole: hands over the rest of it, and is ready for another. One whose end is
-    /// missing is refused; one without any octets is empty.
+    /// missing is refused; one without any bytes is empty.
     pub(crate) fn finish(
         &mut self,
         take: &mut dyn FnMut(&[u8]) -> Result<(), Violation>,
@@ -285,7 +285,7 @@ impl Inflater {
     }
 }
 
-/// The most octets that a payload of this length is deflated to: what cannot be made shorter becomes
+/// The most bytes that a payload of this length is deflated to: what cannot be made shorter becomes
 /// longer, by an eighth at worst.
 pub(super) fn longest(len: usize) -> usize {
     len.saturating_add(len / 8).saturating_add(64)
@@ -298,7 +298,7 @@ fn grown(before: u64, after: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::Pool;
+    use crate::proto::pool::Pool;
     use crate::proto::tests::{LIMITS, Reader, Seen, masked, splits_of, text};
     use crate::proto::{Limits, Message, Version};
     use proptest::prelude::*;
@@ -392,14 +392,14 @@ mod tests {
         }
     }
 
-    /// What octets mean where compression was agreed on, at every split.
-    fn meaning(octets: &[u8]) -> Vec<Seen> {
-        meaning_within(&LIMITS, octets)
+    /// What bytes mean where compression was agreed on, at every split.
+    fn meaning(bytes: &[u8]) -> Vec<Seen> {
+        meaning_within(&LIMITS, bytes)
     }
 
-    fn meaning_within(limits: &Limits, octets: &[u8]) -> Vec<Seen> {
+    fn meaning_within(limits: &Limits, bytes: &[u8]) -> Vec<Seen> {
         let fresh = || Reader::deflating(limits);
-        splits_of(&fresh, Version::Rfc6455, octets, 0..=octets.len())
+        splits_of(&fresh, Version::Rfc6455, bytes, 0..=bytes.len())
     }
 
     fn failed(violation: Violation) -> Vec<Seen> {
@@ -415,14 +415,14 @@ mod tests {
     fn the_messages_of_rfc_7692_section_7_2_3() {
         let one_block = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
         let fragments = [masked(0x41, KEY, &one_block[..3]), masked(0x80, KEY, &one_block[3..])];
-        for octets in [
+        for bytes in [
             frame(one_block),
             fragments.concat(),
             frame(b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00"),
             frame(b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00"),
             frame(b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00"),
         ] {
-            assert_eq!(meaning(&octets.repeat(2)), [text("Hello"), text("Hello")], "{octets:x?}");
+            assert_eq!(meaning(&bytes.repeat(2)), [text("Hello"), text("Hello")], "{bytes:x?}");
         }
         // Section 7.2.3.2: this one needs the window of the message before, which is not kept.
         let twice = [frame(one_block), frame(b"\xf2\x00\x11\x00\x00")].concat();
@@ -434,7 +434,7 @@ mod tests {
 
     #[test]
     fn compressed_and_plain_messages_may_follow_each_other() {
-        let octets = [
+        let bytes = [
             masked(0x42, KEY, b"\xf2\x48"),
             masked(0x89, KEY, b"ping"),
             masked(0x00, KEY, b""),
@@ -446,16 +446,16 @@ mod tests {
             // Not a last block's end and another stream, but two of them.
             masked(0xc2, KEY, b"\xf3\x48\xcd\xc9\xc9\x07\x00\xf3\x48\xcd\xc9\xc9\x07\x00"),
         ];
-        let binary = |octets: &[u8]| Seen::Binary(octets.to_vec());
+        let binary = |bytes: &[u8]| Seen::Binary(bytes.to_vec());
         let ping = Seen::Ping(b"ping".to_vec());
         let expected =
             [ping, binary(b"Hello"), text("plain"), text("plain"), binary(b"HelloHello")];
-        assert_eq!(meaning(&octets.concat()), expected);
+        assert_eq!(meaning(&bytes.concat()), expected);
     }
 
     #[test]
     fn only_the_beginning_of_a_message_may_say_that_it_is_compressed() {
-        for octets in [
+        for bytes in [
             [masked(0x41, KEY, b"\xf2"), vec![0xc0, 0x80]].concat(),
             [masked(0x01, KEY, b"a"), vec![0x40, 0x80]].concat(),
             vec![0xc0, 0x80],
@@ -468,7 +468,7 @@ mod tests {
             vec![0xe1, 0x80],
             vec![0xd2, 0x80],
         ] {
-            assert_eq!(meaning(&octets), failed(Violation::ReservedBit), "{octets:x?}");
+            assert_eq!(meaning(&bytes), failed(Violation::ReservedBit), "{bytes:x?}");
         }
     }
 
@@ -483,7 +483,7 @@ mod tests {
             b"\x00\x05\x00\xfa\xff\x48\x65",
             b"\xf2\x48\xcd",
             b"\xf2\x48\xcd\xc9\xc9\x07",
-            // Octets behind the end.
+            // Bytes behind the end.
             b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00",
             b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff",
             b"\xf3\x48\xcd\xc9\xc9\x07\x00\x07",
@@ -496,9 +496,9 @@ mod tests {
     }
 
     /// A stored block.
-    fn stored(octets: &[u8]) -> Vec<u8> {
-        let len = octets.len() as u16;
-        [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), octets].concat()
+    fn stored(bytes: &[u8]) -> Vec<u8> {
+        let len = bytes.len() as u16;
+        [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), bytes].concat()
     }
 
     #[test]
@@ -514,7 +514,7 @@ mod tests {
         assert_eq!(meaning(&unfinished[..20]), failed(Violation::NotUtf8));
     }
 
-    /// `len` octets that are all the same, compressed by a compressor of its own.
+    /// `len` bytes that are all the same, compressed by a compressor of its own.
     fn bomb(len: usize) -> Vec<u8> {
         let mut out = vec![0; len / 500 + 100];
         let mut deflater = zlib_rs::Deflate::new(9, false, 15);
@@ -541,7 +541,7 @@ mod tests {
         let bomb = bomb(20_000_000);
         assert!(bomb.len() < 20_000);
         let frame = masked(0x42, KEY, &bomb);
-        // The limit is met by the first hundred of its octets or so.
+        // The limit is met by the first hundred of its bytes or so.
         assert_eq!(reader.read(&frame[..80]), []);
         assert_eq!(reader.read(&frame[80..200]), failed(Violation::MessageTooBig));
         assert_eq!(reader.read(&frame[200..]), []);
@@ -551,7 +551,7 @@ mod tests {
     #[test]
     fn an_announced_length_may_be_over_the_limit_by_an_eighth_and_64() {
         let limits = Limits { message: 80, ..LIMITS };
-        // 154 octets at most, all frames together.
+        // 154 bytes at most, all frames together.
         let empty = stored(b"");
         let mut payload = empty.repeat(30);
         payload.extend([&stored(b"")[..2], &[0]].concat());
@@ -591,13 +591,13 @@ mod tests {
     fn a_compressed_message_does_not_land() {
         let mut reader = Reader::deflating(&LIMITS);
         let payload = [stored(&[7; 60_000]), vec![0]].concat();
-        let octets = masked(0xc2, KEY, &payload);
-        assert_eq!(reader.read(&octets[..100]), []);
+        let bytes = masked(0xc2, KEY, &payload);
+        assert_eq!(reader.read(&bytes[..100]), []);
         assert!(reader.decoder.landing().is_none());
-        assert_eq!(reader.read(&octets[100..]), [Seen::Binary(vec![7; 60_000])]);
+        assert_eq!(reader.read(&bytes[100..]), [Seen::Binary(vec![7; 60_000])]);
     }
 
-    /// Octets that do not repeat.
+    /// Bytes that do not repeat.
     fn noise(len: usize) -> Vec<u8> {
         let mut state = 1u64;
         let mut next = || {
@@ -626,7 +626,7 @@ mod tests {
             (&[noise(PROBE), repeated[..1000].to_vec()].concat()[..], true),
         ] {
             let made = deflated(15, payload);
-            assert_eq!(made.is_some(), smaller, "{} octets", payload.len());
+            assert_eq!(made.is_some(), smaller, "{} bytes", payload.len());
             assert!(made.is_none_or(|made| made.len() < payload.len()));
         }
     }
@@ -706,15 +706,15 @@ mod tests {
             let Some(made) = made else { return Ok(()) };
             let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(made.len() + 1)).collect();
             places.sort_unstable();
-            let (mut octets, mut from, mut first) = (Vec::new(), 0, 0x41);
+            let (mut bytes, mut from, mut first) = (Vec::new(), 0, 0x41);
             for to in places {
-                octets.extend(masked(first, KEY, &made[from..to]));
+                bytes.extend(masked(first, KEY, &made[from..to]));
                 (from, first) = (to, 0x00);
             }
-            octets.extend(masked(0x80 | first, KEY, &made[from..]));
-            let places = cuts.iter().map(|cut| cut.index(octets.len() + 1)).collect::<Vec<_>>();
+            bytes.extend(masked(0x80 | first, KEY, &made[from..]));
+            let places = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect::<Vec<_>>();
             let fresh = || Reader::deflating(&LIMITS);
-            let seen = splits_of(&fresh, Version::Rfc6455, &octets, places);
+            let seen = splits_of(&fresh, Version::Rfc6455, &bytes, places);
             prop_assert_eq!(seen, [text(&said)]);
         }
     }

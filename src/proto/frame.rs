@@ -1,10 +1,10 @@
 //! Frames of RFC 6455 section 5.2: their heads, read and written. hybi-07 and -08 differ in one
 //! check.
 
+use super::bytes::Short;
 use super::close::{self, Violation};
 use super::deflate::Agreed;
 use super::mask::unmask;
-use super::octets::Short;
 use super::{Message, Version, Wrapping};
 
 pub(super) const CONTINUATION: u8 = 0x0;
@@ -20,11 +20,11 @@ const RSV1: u8 = 0x40;
 const RESERVED_BITS: u8 = 0x70;
 pub(super) const MASKED: u8 = 0x80;
 
-/// The longest frame head from a client: two octets, the 64-bit length, the masking key.
+/// The longest frame head from a client: two bytes, the 64-bit length, the masking key.
 pub(crate) const MAX_HEAD: usize = 14;
 /// The longest from a server, which does not mask.
 pub(super) const MAX_SERVER_HEAD: usize = 10;
-/// The longest payload whose length is told in a head of two octets.
+/// The longest payload whose length is told in a head of two bytes.
 pub(super) const MAX_SHORT: usize = 125;
 /// The longest payload of a control frame (section 5.5).
 const MAX_CONTROL: usize = 125;
@@ -38,18 +38,18 @@ pub(super) struct Head {
     pub(super) deflated: bool,
     /// Fits what is still to come of the payload.
     pub(super) key: [u8; 4],
-    /// Octets of the payload that are still to come.
+    /// Bytes of the payload that are still to come.
     pub(super) len: u64,
 }
 
 impl Head {
-    /// Unmasks the next octets of the payload, and counts them off.
-    pub(super) fn unmask(&mut self, octets: &mut [u8]) {
-        unmask(octets, &mut self.key);
-        self.len = self.len.saturating_sub(octets.len() as u64);
+    /// Unmasks the next bytes of the payload, and counts them off.
+    pub(super) fn unmask(&mut self, bytes: &mut [u8]) {
+        unmask(bytes, &mut self.key);
+        self.len = self.len.saturating_sub(bytes.len() as u64);
     }
 
-    /// Octets of the payload that are still to come, as far as memory goes.
+    /// Bytes of the payload that are still to come, as far as memory goes.
     pub(super) fn to_come(self) -> usize {
         usize::try_from(self.len).unwrap_or(usize::MAX)
     }
@@ -58,16 +58,16 @@ impl Head {
         self.opcode >= CLOSE
     }
 
-    /// Reads a head from the front of `octets`: the head and its own length, or `None` if it is
-    /// not whole yet. What can be refused by the first two octets is refused by them.
+    /// Reads a head from the front of `bytes`: the head and its own length, or `None` if it is
+    /// not whole yet. What can be refused by the first two bytes is refused by them.
     // Inlined, since it is called for every frame, and what it gives back takes six stores.
     #[inline(always)]
     pub(super) fn parse(
-        octets: &[u8],
+        bytes: &[u8],
         version: Version,
         deflate: Option<Agreed>,
     ) -> Result<Option<(Head, usize)>, Violation> {
-        let [first, second, rest @ ..] = octets else { return Ok(None) };
+        let [first, second, rest @ ..] = bytes else { return Ok(None) };
         let opcode = first & 0x0f;
         let fin = first & FIN != 0;
         let short_len = second & 0x7f;
@@ -143,7 +143,7 @@ pub(super) fn wrap(message: Message<'_>, deflated: Option<&[u8]>) -> Wrapping {
     }
 }
 
-/// Appends a control frame; what is over 125 octets of payload is left off.
+/// Appends a control frame; what is over 125 bytes of payload is left off.
 pub(super) fn encode_control(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
     let payload = payload.get(..MAX_CONTROL).unwrap_or(payload);
     Wrapping::Frame(FIN | opcode, payload.len()).put(payload, out);
@@ -161,8 +161,8 @@ pub(super) fn encode_close(close: Option<(u16, &str)>, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::Pool;
     use crate::proto::Framing;
+    use crate::proto::pool::Pool;
 
     #[test]
     fn messages_are_encoded_in_the_shortest_form() {
@@ -176,7 +176,7 @@ mod tests {
             let payload = vec![7; len];
             let mut out = b"before".to_vec();
             Framing::Hybi.encode(Message::Binary(&payload), &mut Pool::default(), &mut out);
-            assert!(out == [b"before", head, &payload].concat(), "{len} octets");
+            assert!(out == [b"before", head, &payload].concat(), "{len} bytes");
             assert_eq!(wrap(Message::Binary(&payload), None).len(), head.len());
         }
         let mut out = Vec::new();

@@ -8,8 +8,8 @@ use sha1::{Digest, Sha1};
 
 use super::Version;
 use super::deflate::{self, Agreed, Deflate};
-use crate::http::Request;
-use crate::response::{Response, bad_request};
+use crate::http::request::Request;
+use crate::http::response::{Response, bad_request};
 
 /// RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -27,7 +27,7 @@ pub(crate) struct Offer<'a> {
 enum Proof<'a> {
     /// Hixie-75 asks for none.
     None,
-    /// The parts of Hixie-76's two keys; the digest needs the eight octets behind the head too.
+    /// The parts of Hixie-76's two keys; the digest needs the eight bytes behind the head too.
     Parts([u32; 2]),
     /// The key of the HyBi versions and RFC 6455.
     Key(&'a [u8]),
@@ -72,7 +72,7 @@ impl<'a> Offer<'a> {
         drafts.or_else(|| self.request.header_bytes("Origin"))
     }
 
-    /// Hixie-76: what [`digest`] needs beside the eight octets that follow the head.
+    /// Hixie-76: what [`digest`] needs beside the eight bytes that follow the head.
     pub(crate) fn challenge(&self) -> Option<[u32; 2]> {
         match self.proof {
             Proof::Parts(parts) => Some(parts),
@@ -121,7 +121,7 @@ impl<'a> Offer<'a> {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// The clients of 75 compare these lines octet by octet, and Origin and Location with their
+    /// The clients of 75 compare these lines byte by byte, and Origin and Location with their
     /// own: everything is sent back as it came.
     fn accept_hixie(&self, secure: bool, prefix: &str, out: &mut Vec<u8>) {
         field(out, "Upgrade", Some(b"WebSocket"));
@@ -135,9 +135,9 @@ impl<'a> Offer<'a> {
 }
 
 /// Hixie-76 section 5.2, steps 8 and 9: what follows the head of the answer.
-pub(crate) fn digest(parts: [u32; 2], octets: [u8; 8]) -> [u8; 16] {
+pub(crate) fn digest(parts: [u32; 2], bytes: [u8; 8]) -> [u8; 16] {
     let [first, second] = parts.map(u32::to_be_bytes);
-    Md5::new().chain_update(first).chain_update(second).chain_update(octets).finalize().into()
+    Md5::new().chain_update(first).chain_update(second).chain_update(bytes).finalize().into()
 }
 
 fn field(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
@@ -176,12 +176,12 @@ fn version_field(request: &Request<'_>) -> Result<Option<Version>, Response> {
     }
 }
 
-/// Section 4.2.1: 16 octets in base64. The drafts are not held to that: old clients sent 15.
+/// Section 4.2.1: 16 bytes in base64. The drafts are not held to that: old clients sent 15.
 fn hybi_key<'a>(request: &Request<'a>, version: Version) -> Result<&'a [u8], Response> {
     let key = once(request, "Sec-WebSocket-Key")?.unwrap_or_default();
-    let whole = || BASE64.decode(key).is_ok_and(|octets| octets.len() == 16);
+    let whole = || BASE64.decode(key).is_ok_and(|bytes| bytes.len() == 16);
     if key.is_empty() || (version == Version::Rfc6455 && !whole()) {
-        return Err(bad_request("Sec-WebSocket-Key is not 16 octets in base64"));
+        return Err(bad_request("Sec-WebSocket-Key is not 16 bytes in base64"));
     }
     Ok(key)
 }
@@ -207,9 +207,9 @@ fn hixie_keys(request: &Request<'_>) -> Result<[u32; 2], Response> {
 /// Hixie-76 section 5.2, steps 4 to 7: the digits as a number, divided by the count of spaces. No
 /// space at all is the mark of a request that a page forged by other means.
 fn key_part(key: &[u8]) -> Option<u32> {
-    let digits = key.iter().filter(|octet| octet.is_ascii_digit());
+    let digits = key.iter().filter(|byte| byte.is_ascii_digit());
     let number: u64 = digits.map(|&digit| char::from(digit)).collect::<String>().parse().ok()?;
-    let spaces = key.iter().filter(|&&octet| octet == b' ').count() as u64;
+    let spaces = key.iter().filter(|&&byte| byte == b' ').count() as u64;
     let part = number.checked_div(spaces).filter(|_| number.is_multiple_of(spaces))?;
     u32::try_from(part).ok()
 }

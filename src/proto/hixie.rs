@@ -8,22 +8,22 @@ use super::{Event, Limits, Message, Version, take};
 
 pub(super) const TEXT: u8 = 0x00;
 pub(super) const END: u8 = 0xff;
-/// From this type octet on a frame announces its length.
+/// From this type byte on a frame announces its length.
 const WITH_LENGTH: u8 = 0x80;
 /// A length's 7-bit groups: as many as can say anything, so that `80 80 80 …` comes to an end.
 const MAX_LENGTH_OCTETS: u8 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// At a frame's type octet.
+    /// At a frame's type byte.
     Type,
     /// In a text frame.
     Text,
     /// In a frame of the types 01 to 7F, which mean nothing: up to its FF.
     Unknown { seen: usize },
     /// In the length of a frame of the types 80 to FF.
-    Length { kind: u8, value: u64, octets: u8 },
-    /// In the octets of such a frame: they mean nothing either.
+    Length { kind: u8, value: u64, bytes: u8 },
+    /// In the bytes of such a frame: they mean nothing either.
     Skip { left: u64 },
     /// After the peer's close, or a broken limit: nothing more is read.
     Done,
@@ -40,14 +40,14 @@ enum Step<'i> {
     Close,
 }
 
-/// Cuts a client's octets into messages.
+/// Cuts a client's bytes into messages.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     version: Version,
     state: State,
     /// What has come of a text frame that is not whole, or the message last lent out.
     text: Vec<u8>,
-    /// A message whose wrong octets were replaced.
+    /// A message whose wrong bytes were replaced.
     mended: String,
     lent: bool,
 }
@@ -81,9 +81,9 @@ impl Decoder {
                 }
                 Ok(Step::Starved) => return None,
                 Ok(Step::Onward) => {}
-                Ok(Step::Text(octets)) => {
+                Ok(Step::Text(bytes)) => {
                     self.lent = true;
-                    return Some(Event::Message(mend(octets, &mut self.mended)));
+                    return Some(Event::Message(mend(bytes, &mut self.mended)));
                 }
                 Ok(Step::KeptText) => {
                     self.lent = true;
@@ -109,17 +109,17 @@ impl Decoder {
                 take(input, 1);
                 self.state = match first {
                     TEXT => State::Text,
-                    WITH_LENGTH.. => State::Length { kind: first, value: 0, octets: 0 },
+                    WITH_LENGTH.. => State::Length { kind: first, value: 0, bytes: 0 },
                     _ => State::Unknown { seen: 0 },
                 };
                 Ok(Step::Onward)
             }
             State::Text => self.read_text(input, limit),
             State::Unknown { seen } => self.discard(input, seen, limit),
-            State::Length { kind, value, octets } => {
+            State::Length { kind, value, bytes } => {
                 take(input, 1);
                 let value = value.saturating_mul(128) | u64::from(first & 0x7f);
-                self.read_length(first, kind, value, octets.saturating_add(1), limit)
+                self.read_length(first, kind, value, bytes.saturating_add(1), limit)
             }
             State::Skip { left } => {
                 let skipped = take(input, usize::try_from(left).unwrap_or(usize::MAX));
@@ -178,17 +178,17 @@ impl Decoder {
     /// One more 7-bit group of a length; the last is the one whose top bit is clear.
     fn read_length(
         &mut self,
-        octet: u8,
+        byte: u8,
         kind: u8,
         value: u64,
-        octets: u8,
+        bytes: u8,
         limit: usize,
     ) -> Result<Step<'static>, Violation> {
-        if value > limit as u64 || octets > MAX_LENGTH_OCTETS {
+        if value > limit as u64 || bytes > MAX_LENGTH_OCTETS {
             return Err(Violation::MessageTooBig);
         }
-        if octet & 0x80 != 0 {
-            self.state = State::Length { kind, value, octets };
+        if byte & 0x80 != 0 {
+            self.state = State::Length { kind, value, bytes };
             return Ok(Step::Onward);
         }
         if kind == END && value == 0 && self.version == Version::Hixie76 {
@@ -203,33 +203,33 @@ fn skip(left: u64) -> State {
     if left == 0 { State::Type } else { State::Skip { left } }
 }
 
-/// Section 5.4 leaves servers free what to do with octets that are not UTF-8. WebKit of 2010 writes
+/// Section 5.4 leaves servers free what to do with bytes that are not UTF-8. WebKit of 2010 writes
 /// a lone surrogate as three of them, so they are replaced by U+FFFD rather than refused.
-fn mend<'a>(octets: &'a [u8], mended: &'a mut String) -> Message<'a> {
-    if let Ok(text) = str::from_utf8(octets) {
+fn mend<'a>(bytes: &'a [u8], mended: &'a mut String) -> Message<'a> {
+    if let Ok(text) = str::from_utf8(bytes) {
         return Message::Text(text);
     }
-    *mended = String::from_utf8_lossy(octets).into_owned();
+    *mended = String::from_utf8_lossy(bytes).into_owned();
     Message::Text(mended)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::Pool;
+    use crate::proto::pool::Pool;
     use crate::proto::tests::{LIMITS, Reader, Seen, at_every_split, text};
     use crate::proto::{Decoder as EitherDecoder, Framing};
 
     const SMALL: Limits = Limits { message: 16, ..LIMITS };
 
-    /// What octets mean in both versions, at every split.
-    fn meaning(octets: &[u8]) -> Vec<Seen> {
-        meaning_within(&LIMITS, octets)
+    /// What bytes mean in both versions, at every split.
+    fn meaning(bytes: &[u8]) -> Vec<Seen> {
+        meaning_within(&LIMITS, bytes)
     }
 
-    fn meaning_within(limits: &Limits, octets: &[u8]) -> Vec<Seen> {
-        let seen = at_every_split(Version::Hixie76, limits, octets);
-        assert_eq!(at_every_split(Version::Hixie75, limits, octets), seen, "{octets:x?}");
+    fn meaning_within(limits: &Limits, bytes: &[u8]) -> Vec<Seen> {
+        let seen = at_every_split(Version::Hixie76, limits, bytes);
+        assert_eq!(at_every_split(Version::Hixie75, limits, bytes), seen, "{bytes:x?}");
         seen
     }
 
@@ -250,11 +250,11 @@ mod tests {
     #[test]
     fn only_type_00_is_a_message() {
         for kind in 0..=0xff {
-            let octets = match kind {
+            let bytes = match kind {
                 0..0x80 => [&[kind][..], b"a\0b\xff\0after\xff"].concat(),
                 0x80.. => [&[kind][..], b"\x03\0b\xff\0after\xff"].concat(),
             };
-            let seen = meaning(&octets);
+            let seen = meaning(&bytes);
             assert_eq!(seen.last(), Some(&text("after")), "type {kind:x}");
             assert_eq!(seen.contains(&text("a\0b")), kind == 0, "type {kind:x}");
             assert_eq!(seen.len(), if kind == 0 { 2 } else { 1 }, "type {kind:x}");
@@ -263,14 +263,14 @@ mod tests {
 
     #[test]
     fn text_runs_up_to_the_first_ff() {
-        for (octets, expected) in [
+        for (bytes, expected) in [
             (&b"\0\xff"[..], vec![text("")]),
             (b"\0\0\xff", vec![text("\0")]),
             (b"\0\xc3\xbf\xff\0\x80\xff", vec![text("\u{ff}"), text("\u{fffd}")]),
             (b"\0a\xff\0\xff\0b", vec![text("a"), text("")]),
             (b"\0\x80\x00\xff", vec![text("\u{fffd}\0")]),
         ] {
-            assert_eq!(meaning(octets), expected, "{octets:x?}");
+            assert_eq!(meaning(bytes), expected, "{bytes:x?}");
         }
     }
 
@@ -285,20 +285,20 @@ mod tests {
             b"\xfe\x01\x00",
             &[&b"\x80\x81\x00"[..], &[0xff; 128]].concat(),
         ] {
-            let octets = [skipped, b"\0after\xff"].concat();
-            assert_eq!(meaning(&octets), [text("after")], "{skipped:x?}");
+            let bytes = [skipped, b"\0after\xff"].concat();
+            assert_eq!(meaning(&bytes), [text("after")], "{skipped:x?}");
         }
     }
 
     #[test]
-    fn ff_with_no_octets_is_a_close_in_76_and_nothing_in_75() {
+    fn ff_with_no_bytes_is_a_close_in_76_and_nothing_in_75() {
         for close in
             [&b"\xff\x00"[..], b"\xff\x80\x00", b"\xff\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00"]
         {
-            let octets = [b"\0a\xff", close, b"\0b\xff"].concat();
-            let seen = at_every_split(Version::Hixie76, &LIMITS, &octets);
+            let bytes = [b"\0a\xff", close, b"\0b\xff"].concat();
+            let seen = at_every_split(Version::Hixie76, &LIMITS, &bytes);
             assert_eq!(seen, [text("a"), Seen::Close(None)], "{close:x?}");
-            let seen = at_every_split(Version::Hixie75, &LIMITS, &octets);
+            let seen = at_every_split(Version::Hixie75, &LIMITS, &bytes);
             assert_eq!(seen, [text("a"), text("b")], "{close:x?}");
         }
     }
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn the_limit_holds_for_announced_lengths() {
-        for octets in [
+        for bytes in [
             &b"\x80\x11"[..],
             b"\x80\x81\x00",
             b"\x80\x91",
@@ -328,7 +328,7 @@ mod tests {
             b"\x80\x80\x80\x11",
             b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
         ] {
-            assert_eq!(meaning_within(&SMALL, octets), too_big(), "{octets:x?}");
+            assert_eq!(meaning_within(&SMALL, bytes), too_big(), "{bytes:x?}");
         }
         let exact = [b"\x80\x10", &[0xff; 16][..], b"\0a\xff"].concat();
         assert_eq!(meaning_within(&SMALL, &exact), [text("a")]);
@@ -347,23 +347,23 @@ mod tests {
     }
 
     #[test]
-    fn octets_that_are_not_utf_8_are_replaced() {
-        for (octets, expected) in [
+    fn bytes_that_are_not_utf_8_are_replaced() {
+        for (bytes, expected) in [
             (&b"a\xc0\xafb"[..], "a\u{fffd}\u{fffd}b"),
             (b"\xed\xa0\x80", "\u{fffd}\u{fffd}\u{fffd}"),
             (b"\xe2\x82", "\u{fffd}"),
             (b"\xf0\x9f\x98a", "\u{fffd}a"),
             (b"\xe2\x82\xac\x80", "\u{20ac}\u{fffd}"),
         ] {
-            let frame = [b"\0", octets, b"\xff\0next\xff"].concat();
-            assert_eq!(meaning(&frame), [text(expected), text("next")], "{octets:x?}");
+            let frame = [b"\0", bytes, b"\xff\0next\xff"].concat();
+            assert_eq!(meaning(&frame), [text(expected), text("next")], "{bytes:x?}");
         }
     }
 
     #[test]
     fn nothing_is_read_behind_a_broken_limit() {
-        let octets = b"\x80\x11\0a\xff\xff\x00";
-        assert_eq!(meaning_within(&SMALL, octets), too_big());
+        let bytes = b"\x80\x11\0a\xff\xff\x00";
+        assert_eq!(meaning_within(&SMALL, bytes), too_big());
     }
 
     #[test]
@@ -378,8 +378,8 @@ mod tests {
     #[test]
     fn a_text_in_pieces_is_lent_then_freed() {
         let (mut decoder, _) = after(Version::Hixie76, &LIMITS, &[b"\0a"]);
-        let mut octets = *b"\x80\xff";
-        let mut input = &mut octets[..];
+        let mut bytes = *b"\x80\xff";
+        let mut input = &mut bytes[..];
         let event = decoder.next(&mut input, &LIMITS);
         assert_eq!(event, Some(Event::Message(Message::Text("a\u{fffd}"))));
         assert!(decoder.text.capacity() > 0 && decoder.mended.capacity() > 0);
@@ -389,9 +389,9 @@ mod tests {
 
     #[test]
     fn an_idle_decoder_keeps_nothing() {
-        let octets = b"\x80\x02\0\0\0a\x80\xff\x01zz\xff\0text\xff";
-        for cut in 0..=octets.len() {
-            let (first, second) = octets.split_at(cut);
+        let bytes = b"\x80\x02\0\0\0a\x80\xff\x01zz\xff\0text\xff";
+        for cut in 0..=bytes.len() {
+            let (first, second) = bytes.split_at(cut);
             let (decoder, seen) = after(Version::Hixie75, &LIMITS, &[first, second]);
             assert_eq!(seen, [text("a\u{fffd}"), text("text")]);
             assert_eq!((decoder.text.capacity(), decoder.mended.capacity()), (0, 0), "{cut}");

@@ -1,20 +1,20 @@
 //! From frames to messages (RFC 6455 sections 5.4 to 5.6), for hybi-07 and -08 too.
 
+use super::bytes::Short;
 use super::close::{self, Violation};
 use super::deflate::{self, Agreed};
 use super::frame::{BINARY, CLOSE, CONTINUATION, Head, MAX_HEAD, PING, PONG, TEXT};
-use super::octets::Short;
 use super::partial::Partial;
 use super::utf8;
 use super::{Event, Limits, Message, Version, take};
-use crate::pool::Pool;
+use crate::proto::pool::Pool;
 
-/// So much must be missing for octets to be read past the receive buffer.
+/// So much must be missing for bytes to be read past the receive buffer.
 const LAND_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// Waiting for the rest of a frame's head, of which these octets have come.
+    /// Waiting for the rest of a frame's head, of which these bytes have come.
     Head(Short<MAX_HEAD>),
     /// Taking in the payload of this frame.
     Payload(Head),
@@ -43,7 +43,7 @@ enum Step<'i> {
     Control(u8),
 }
 
-/// Cuts a client's octets into messages and control frames.
+/// Cuts a client's bytes into messages and control frames.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     version: Version,
@@ -165,7 +165,7 @@ impl Decoder {
             take(input, size);
             return self.begin(head, limits);
         }
-        let taken = input.iter().map_while(|&octet| begun.push(octet)).count();
+        let taken = input.iter().map_while(|&byte| begun.push(byte)).count();
         let Some((head, size)) = Head::parse(begun.as_slice(), self.version, self.deflate)? else {
             take(input, taken);
             self.state = State::Head(begun);
@@ -280,7 +280,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Where the next octets may be read to directly, past the receive buffer: into the message
+    /// Where the next bytes may be read to directly, past the receive buffer: into the message
     /// itself. [`landed`](Decoder::landed) must be told.
     pub(super) fn landing(&mut self) -> Option<&mut Vec<u8>> {
         match self.state {
@@ -302,13 +302,13 @@ impl Decoder {
         Some(&mut partial.binary)
     }
 
-    /// So many octets were read directly. Gives back those behind the frame's end.
+    /// So many bytes were read directly. Gives back those behind the frame's end.
     #[inline(never)]
-    pub(super) fn landed(&mut self, octets: usize) -> Vec<u8> {
+    pub(super) fn landed(&mut self, bytes: usize) -> Vec<u8> {
         let (State::Payload(frame), Some(partial)) = (&mut self.state, &mut self.partial) else {
             return Vec::new();
         };
-        let before = partial.binary.len().saturating_sub(octets);
+        let before = partial.binary.len().saturating_sub(bytes);
         let mut fresh = partial.binary.get_mut(before..).unwrap_or_default();
         frame.unmask(take(&mut fresh, frame.to_come()));
         let behind = fresh.to_vec();
@@ -406,8 +406,8 @@ mod tests {
     const HYBI: [Version; 3] = [Version::Hybi07, Version::Hybi08, Version::Rfc6455];
     const NO_KEY: [u8; 4] = [0; 4];
 
-    fn binary(octets: &[u8]) -> Seen {
-        Seen::Binary(octets.to_vec())
+    fn binary(bytes: &[u8]) -> Seen {
+        Seen::Binary(bytes.to_vec())
     }
 
     fn ping(payload: &[u8]) -> Seen {
@@ -432,20 +432,20 @@ mod tests {
         }
     }
 
-    /// What octets mean, at every split and in every version.
-    fn meaning(octets: &[u8]) -> Vec<Seen> {
-        meaning_within(&LIMITS, octets)
+    /// What bytes mean, at every split and in every version.
+    fn meaning(bytes: &[u8]) -> Vec<Seen> {
+        meaning_within(&LIMITS, bytes)
     }
 
-    fn meaning_within(limits: &Limits, octets: &[u8]) -> Vec<Seen> {
-        let [a, b, c] = HYBI.map(|version| at_every_split(version, limits, octets));
-        assert!(a == b && b == c, "{octets:x?}");
+    fn meaning_within(limits: &Limits, bytes: &[u8]) -> Vec<Seen> {
+        let [a, b, c] = HYBI.map(|version| at_every_split(version, limits, bytes));
+        assert!(a == b && b == c, "{bytes:x?}");
         c
     }
 
     #[test]
     fn heads_have_three_forms() {
-        for (octets, opcode, len) in [
+        for (bytes, opcode, len) in [
             (&b"\x81\x80abcd"[..], TEXT, 0),
             (b"\x81\xfdabcd", TEXT, 125),
             (b"\x82\xfe\x00\x7eabcd", BINARY, 126),
@@ -454,19 +454,19 @@ mod tests {
             (b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xffabcd", BINARY, (1 << 63) - 1),
             (b"\x88\x82abcd", CLOSE, 2),
         ] {
-            let (head, size) = Head::parse(octets, Version::Rfc6455, None).unwrap().unwrap();
-            assert_eq!((head.fin, head.opcode, head.len), (true, opcode, len), "{octets:x?}");
-            assert_eq!((size, &head.key), (octets.len(), b"abcd"), "{octets:x?}");
-            for cut in 0..octets.len() {
-                let head = Head::parse(&octets[..cut], Version::Rfc6455, None);
-                assert!(matches!(head, Ok(None)), "{octets:x?} cut at {cut}");
+            let (head, size) = Head::parse(bytes, Version::Rfc6455, None).unwrap().unwrap();
+            assert_eq!((head.fin, head.opcode, head.len), (true, opcode, len), "{bytes:x?}");
+            assert_eq!((size, &head.key), (bytes.len(), b"abcd"), "{bytes:x?}");
+            for cut in 0..bytes.len() {
+                let head = Head::parse(&bytes[..cut], Version::Rfc6455, None);
+                assert!(matches!(head, Ok(None)), "{bytes:x?} cut at {cut}");
             }
         }
     }
 
     #[test]
-    fn two_octets_are_enough_to_refuse_a_frame() {
-        for (octets, violation) in [
+    fn two_bytes_are_enough_to_refuse_a_frame() {
+        for (bytes, violation) in [
             (b"\xc1\x80", Violation::ReservedBit),
             (b"\xa1\x80", Violation::ReservedBit),
             (b"\x91\x80", Violation::ReservedBit),
@@ -484,7 +484,7 @@ mod tests {
             (b"\x89\xfe", Violation::ControlTooLong),
             (b"\x8a\xff", Violation::ControlTooLong),
         ] {
-            assert_eq!(meaning(octets), failed(violation), "{octets:x?}");
+            assert_eq!(meaning(bytes), failed(violation), "{bytes:x?}");
         }
     }
 
@@ -498,7 +498,7 @@ mod tests {
 
     #[test]
     fn lengths_may_be_longer_than_needed_in_the_drafts_only() {
-        for (octets, expected) in [
+        for (bytes, expected) in [
             (&b"\x81\xfe\x00\x02\0\0\0\0hi"[..], text("hi")),
             (b"\x81\xfe\x00\x00\0\0\0\0", text("")),
             (b"\x82\xff\0\0\0\0\0\0\0\x02\0\0\0\0hi", binary(b"hi")),
@@ -510,26 +510,26 @@ mod tests {
         ] {
             for version in [Version::Hybi07, Version::Hybi08] {
                 assert_eq!(
-                    at_every_split(version, &LIMITS, octets),
+                    at_every_split(version, &LIMITS, bytes),
                     std::slice::from_ref(&expected)
                 );
             }
-            let seen = at_every_split(Version::Rfc6455, &LIMITS, octets);
-            assert_eq!(seen, failed(Violation::LengthNotMinimal), "{octets:.20x?}");
+            let seen = at_every_split(Version::Rfc6455, &LIMITS, bytes);
+            assert_eq!(seen, failed(Violation::LengthNotMinimal), "{bytes:.20x?}");
         }
         let limits = Limits { message: 1 << 20, ..LIMITS };
         for (len, least) in [(0xffff, false), (0x1_0000u64, true)] {
-            let octets = [&b"\x82\xff"[..], &len.to_be_bytes(), &[0; 4]].concat();
-            let seen = decode(Version::Rfc6455, &limits, [&octets[..]]);
+            let bytes = [&b"\x82\xff"[..], &len.to_be_bytes(), &[0; 4]].concat();
+            let seen = decode(Version::Rfc6455, &limits, [&bytes[..]]);
             assert_eq!(seen.is_empty(), least, "{len:x}");
-            assert!(decode(Version::Hybi08, &limits, [&octets[..]]).is_empty());
+            assert!(decode(Version::Hybi08, &limits, [&bytes[..]]).is_empty());
         }
     }
 
     #[test]
     fn lengths_of_64_bits_are_refused_before_the_key_has_come() {
-        let octets = b"\x82\xff\x80\0\0\0\0\0\0\0";
-        assert_eq!(meaning(octets), failed(Violation::LengthTopBit));
+        let bytes = b"\x82\xff\x80\0\0\0\0\0\0\0";
+        assert_eq!(meaning(bytes), failed(Violation::LengthTopBit));
     }
 
     #[test]
@@ -544,7 +544,7 @@ mod tests {
 
     #[test]
     fn control_frames_may_come_between_fragments() {
-        let octets = [
+        let bytes = [
             &b"\x01\x83\0\0\0\0Hel"[..],
             b"\x89\x81abcd\x11",
             b"\x8a\x80\0\0\0\0",
@@ -554,7 +554,7 @@ mod tests {
             b"\x82\x81\0\0\0\0x",
         ];
         let expected = [ping(b"p"), Seen::Pong(Vec::new()), ping(b""), text("Hello"), binary(b"x")];
-        assert_eq!(meaning(&octets.concat()), expected);
+        assert_eq!(meaning(&bytes.concat()), expected);
     }
 
     #[test]
@@ -575,36 +575,36 @@ mod tests {
 
     #[test]
     fn a_close_between_fragments_ends_the_message_too() {
-        let octets = b"\x01\x81\0\0\0\0a\x88\x80\0\0\0\0\x80\x81\0\0\0\0b";
-        assert_eq!(meaning(octets), [Seen::Close(None)]);
+        let bytes = b"\x01\x81\0\0\0\0a\x88\x80\0\0\0\0\x80\x81\0\0\0\0b";
+        assert_eq!(meaning(bytes), [Seen::Close(None)]);
     }
 
     #[test]
     fn fragments_follow_a_beginning_and_nothing_else() {
-        for (octets, violation) in [
+        for (bytes, violation) in [
             (&b"\x80\x80\0\0\0\0"[..], Violation::ContinuationOfNothing),
             (b"\x00\x80\0\0\0\0", Violation::ContinuationOfNothing),
             (b"\x01\x80\0\0\0\0\x81\x80\0\0\0\0", Violation::MessageInMessage),
             (b"\x02\x81\0\0\0\0a\x01\x80\0\0\0\0", Violation::MessageInMessage),
         ] {
-            assert_eq!(meaning(octets), failed(violation), "{octets:x?}");
+            assert_eq!(meaning(bytes), failed(violation), "{bytes:x?}");
         }
-        let octets = b"\x01\x80\0\0\0\0\x80\x80\0\0\0\0\x80\x80\0\0\0\0";
+        let bytes = b"\x01\x80\0\0\0\0\x80\x80\0\0\0\0\x80\x80\0\0\0\0";
         let expected = [text(""), Seen::Failed(Violation::ContinuationOfNothing)];
-        assert_eq!(meaning(octets), expected);
+        assert_eq!(meaning(bytes), expected);
     }
 
     #[test]
     fn an_announced_length_over_the_limit_takes_no_memory() {
         let limits = Limits { message: 1024, ..LIMITS };
-        for octets in [
+        for bytes in [
             &b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0"[..],
             b"\x81\xfe\x04\x01\0\0\0\0",
             b"\x02\x81\0\0\0\0a\x80\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0",
             b"\x01\x81\0\0\0\0a\x80\xfe\x04\x00\0\0\0\0",
         ] {
-            assert_eq!(meaning_within(&limits, octets), failed(Violation::MessageTooBig));
-            assert!(after(&limits, &[octets]).0.partial.is_none(), "{octets:x?}");
+            assert_eq!(meaning_within(&limits, bytes), failed(Violation::MessageTooBig));
+            assert!(after(&limits, &[bytes]).0.partial.is_none(), "{bytes:x?}");
         }
     }
 
@@ -635,7 +635,7 @@ mod tests {
         assert_eq!(meaning_within(&none, &masked(0x89, NO_KEY, b"12")), [ping(b"12")]);
     }
 
-    /// `count` fragments of one octet, a ping behind each but the last.
+    /// `count` fragments of one byte, a ping behind each but the last.
     fn in_fragments(count: usize) -> Vec<u8> {
         let fragment = |index| {
             let first = if index == 0 { BINARY } else { CONTINUATION };
@@ -661,7 +661,7 @@ mod tests {
     }
 
     #[test]
-    fn text_fails_at_its_first_wrong_octet_in_an_unfinished_frame() {
+    fn text_fails_at_its_first_wrong_byte_in_an_unfinished_frame() {
         for (start, good, bad) in [
             (&b"\x81\xfe\x03\xe8\0\0\0\0"[..], &b"abc"[..], 0xff),
             (b"\x81\xfe\x03\xe8\0\0\0\0", b"abc\xe2\x82", b'a'),
@@ -680,26 +680,26 @@ mod tests {
 
     #[test]
     fn text_ends_with_a_whole_character() {
-        for octets in [
+        for bytes in [
             &b"\x81\x82\0\0\0\0\xe2\x82"[..],
             b"\x01\x81\0\0\0\0\xe2\x80\x81\0\0\0\0\x82",
             b"\x01\x82\0\0\0\0\xe2\x82\x80\x80\0\0\0\0",
         ] {
-            assert_eq!(meaning(octets), failed(Violation::NotUtf8), "{octets:x?}");
+            assert_eq!(meaning(bytes), failed(Violation::NotUtf8), "{bytes:x?}");
         }
         let across = b"\x01\x81\0\0\0\0\xe2\x00\x80\0\0\0\0\x80\x82\0\0\0\0\x82\xac";
         assert_eq!(meaning(across), [text("\u{20ac}")]);
     }
 
     #[test]
-    fn binary_messages_and_pings_are_any_octets() {
-        let octets =
+    fn binary_messages_and_pings_are_any_bytes() {
+        let bytes =
             b"\x82\x82\0\0\0\0\xff\xc0\x89\x82\0\0\0\0\xff\xc0\x02\x81\0\0\0\0\xed\x80\x80\0\0\0\0";
-        assert_eq!(meaning(octets), [binary(b"\xff\xc0"), ping(b"\xff\xc0"), binary(b"\xed")]);
+        assert_eq!(meaning(bytes), [binary(b"\xff\xc0"), ping(b"\xff\xc0"), binary(b"\xed")]);
     }
 
     #[test]
-    fn control_frames_hold_125_octets() {
+    fn control_frames_hold_125_bytes() {
         let payload = [b'p'; 125];
         assert_eq!(meaning(&masked(0x89, [1, 2, 3, 4], &payload)), [ping(&payload)]);
         let close = [&b"\x03\xe8"[..], &[b'r'; 123]].concat();
@@ -710,7 +710,7 @@ mod tests {
 
     #[test]
     fn close_frames_are_read_at_every_split() {
-        for (octets, expected) in [
+        for (bytes, expected) in [
             (&b"\x88\x80abcd"[..], Seen::Close(None)),
             (b"\x88\x82\0\0\0\0\x03\xe8", Seen::Close(Some((1000, String::new())))),
             (b"\x88\x85\0\0\0\0\x0f\xa0bye", Seen::Close(Some((4000, "bye".to_string())))),
@@ -720,29 +720,29 @@ mod tests {
             (b"\x88\x82\0\0\0\0\0\0", Seen::Failed(Violation::CloseCode)),
             (b"\x88\x84\0\0\0\0\x03\xe8\xe2\x82", Seen::Failed(Violation::CloseReason)),
         ] {
-            assert_eq!(meaning(octets), [expected], "{octets:x?}");
+            assert_eq!(meaning(bytes), [expected], "{bytes:x?}");
         }
     }
 
     #[test]
     fn close_code_1004_meant_too_large_in_the_drafts() {
-        let octets = b"\x88\x82\0\0\0\0\x03\xec";
+        let bytes = b"\x88\x82\0\0\0\0\x03\xec";
         for version in [Version::Hybi07, Version::Hybi08] {
             let expected = [Seen::Close(Some((1004, String::new())))];
-            assert_eq!(at_every_split(version, &LIMITS, octets), expected);
+            assert_eq!(at_every_split(version, &LIMITS, bytes), expected);
         }
-        let seen = at_every_split(Version::Rfc6455, &LIMITS, octets);
+        let seen = at_every_split(Version::Rfc6455, &LIMITS, bytes);
         assert_eq!(seen, failed(Violation::CloseCode));
     }
 
     #[test]
     fn nothing_is_read_behind_the_end() {
         for end in [&b"\x88\x80\0\0\0\0"[..], b"\x83\x80", b"\x81\x81\0\0\0\0\xff"] {
-            let mut octets = end.to_vec();
-            let expected = meaning(&octets);
+            let mut bytes = end.to_vec();
+            let expected = meaning(&bytes);
             assert_eq!(expected.len(), 1);
-            octets.extend_from_slice(b"\x81\x81\0\0\0\0a\x83\x80");
-            assert_eq!(meaning(&octets), expected, "{octets:x?}");
+            bytes.extend_from_slice(b"\x81\x81\0\0\0\0a\x83\x80");
+            assert_eq!(meaning(&bytes), expected, "{bytes:x?}");
         }
     }
 
@@ -752,8 +752,8 @@ mod tests {
             let mut reader = Reader::new(Version::Rfc6455, &LIMITS);
             reader.read(&masked(first, NO_KEY, b"a"));
             let (mut decoder, mut pool) = (hybi(reader.decoder), reader.pool);
-            let mut octets = *b"\x80\x81\0\0\0\0b";
-            let mut input = &mut octets[..];
+            let mut bytes = *b"\x80\x81\0\0\0\0b";
+            let mut input = &mut bytes[..];
             let event = decoder.next(&mut input, &LIMITS, &mut pool);
             assert_eq!(event, Some(Event::Message(expected)));
             assert!(decoder.partial.is_some() && pool.take(2).capacity() == 0);
@@ -767,10 +767,10 @@ mod tests {
     #[test]
     fn a_message_of_a_megabyte_takes_no_more_than_its_length() {
         let mut frame = masked(0x82, NO_KEY, &vec![b'x'; 1 << 20]);
-        for octets_left_over in [0, 112, 100_000] {
+        for bytes_left_over in [0, 112, 100_000] {
             let mut reader = Reader::new(Version::Rfc6455, &LIMITS).landing();
             let (first, rest) = frame.split_at(RESERVE_AT_ONCE);
-            let (rest, last) = rest.split_at(rest.len() - octets_left_over);
+            let (rest, last) = rest.split_at(rest.len() - bytes_left_over);
             assert!(reader.read_all([first, rest, last]).len() == 1);
             assert_eq!(reader.pool.take(1 << 20).capacity(), 1 << 20);
         }
@@ -804,13 +804,13 @@ mod tests {
         let payload: Vec<u8> = (0..LAND_FROM + 9).map(|i| i as u8).collect();
         let behind = masked(0x89, [5, 6, 7, 8], b"ping");
         for (first, end) in [(0x82, &b""[..]), (0x02, b"\x80\x80\0\0\0\0")] {
-            let octets = [&masked(first, [1, 2, 3, 4], &payload), end, &behind].concat();
+            let bytes = [&masked(first, [1, 2, 3, 4], &payload), end, &behind].concat();
             for cut in 8..20 {
                 for extra in [0, 1, end.len() + behind.len() - 1] {
                     let mut reader = Reader::new(Version::Rfc6455, &LIMITS).landing();
                     // Room for more than the frame.
                     reader.pool.give(Vec::with_capacity(10 * LAND_FROM));
-                    let (start, rest) = octets.split_at(cut);
+                    let (start, rest) = bytes.split_at(cut);
                     let (rest, last) = rest.split_at(rest.len() - extra);
                     let seen = reader.read_all([start, rest, last]);
                     assert!(seen == [binary(&payload), ping(b"ping")], "{cut}, {extra}");
@@ -822,7 +822,7 @@ mod tests {
 
     #[test]
     fn an_idle_decoder_keeps_nothing() {
-        for octets in [
+        for bytes in [
             masked(0x81, [1, 2, 3, 4], b"text"),
             masked(0x82, [1, 2, 3, 4], b""),
             masked(0x89, [1, 2, 3, 4], b"ping"),
@@ -830,11 +830,11 @@ mod tests {
             masked(0x8a, [1, 2, 3, 4], b"pong"),
             in_fragments(3),
         ] {
-            for cut in 0..=octets.len() {
-                let (first, second) = octets.split_at(cut);
+            for cut in 0..=bytes.len() {
+                let (first, second) = bytes.split_at(cut);
                 let (decoder, seen) = after(&LIMITS, &[first, second]);
                 assert!(!seen.is_empty());
-                assert!(decoder.partial.is_none(), "{octets:x?} cut at {cut}");
+                assert!(decoder.partial.is_none(), "{bytes:x?} cut at {cut}");
                 assert!(matches!(decoder.state, State::Head(begun) if begun.is_empty()));
             }
         }
@@ -851,13 +851,13 @@ mod tests {
     fn a_large_message_lands_in_place_with_what_comes_behind_it() {
         let payload: Vec<u8> = (0..100_000u32).map(|i| i as u8).collect();
         let frame = masked(0x82, [1, 2, 3, 4], &payload);
-        let octets = [&frame[..], &masked(0x81, [5, 6, 7, 8], b"next")].concat();
+        let bytes = [&frame[..], &masked(0x81, [5, 6, 7, 8], b"next")].concat();
         for first in [14, 15, 5_000, 80_000] {
             let (mut decoder, mut pool) = (Decoder::new(Version::Rfc6455, None), Pool::default());
             assert!(decoder.landing().is_none());
-            let mut input = octets[..first].to_vec();
+            let mut input = bytes[..first].to_vec();
             assert_eq!(decoder.next(&mut &mut input[..], &LIMITS, &mut pool), None);
-            let mut rest = &octets[first..];
+            let mut rest = &bytes[first..];
             let mut behind = Vec::new();
             while let Some(message) = decoder.landing() {
                 let (piece, later) = rest.split_at(rest.len().min(30_000));

@@ -1,4 +1,4 @@
-//! The WebSocket versions, sans-I/O: octets in, [`Event`]s out; messages in, octets out.
+//! The WebSocket versions, sans-I/O: bytes in, [`Event`]s out; messages in, bytes out.
 //!
 //! Nothing in this folder knows a socket, a clock or a log. `handshake` turns a request head into
 //! the opening of one of five versions; from then on a [`Decoder`] and [`encode`] are all there is.
@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+mod bytes;
 pub(crate) mod close;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 pub(crate) mod deflate;
@@ -13,20 +14,21 @@ mod frame;
 pub(crate) mod handshake;
 mod hixie;
 mod hybi;
+pub(crate) mod lines;
 mod mask;
-mod octets;
 mod partial;
+pub(crate) mod pool;
 mod utf8;
 
 use std::fmt;
 
+use bytes::Short;
+pub(crate) use bytes::{put_rest, take};
 pub(crate) use close::Violation;
 use deflate::Agreed;
 pub(crate) use frame::MAX_HEAD;
-use octets::Short;
-pub(crate) use octets::{put_rest, take};
 
-use crate::pool::Pool;
+use crate::proto::pool::Pool;
 
 /// The protocol versions that browsers shipped, oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,7 +76,7 @@ impl fmt::Display for Version {
 pub enum Message<'a> {
     /// UTF-8 text, checked.
     Text(&'a str),
-    /// Octets. The Hixie versions cannot carry them.
+    /// Bytes. The Hixie versions cannot carry them.
     Binary(&'a [u8]),
 }
 
@@ -83,7 +85,7 @@ impl Message<'_> {
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Message::Text(text) => text.as_bytes(),
-            Message::Binary(octets) => octets,
+            Message::Binary(bytes) => bytes,
         }
     }
 }
@@ -101,12 +103,12 @@ impl<'a> From<&'a String> for Message<'a> {
 }
 
 impl<'a> From<&'a [u8]> for Message<'a> {
-    fn from(octets: &'a [u8]) -> Self {
-        Message::Binary(octets)
+    fn from(bytes: &'a [u8]) -> Self {
+        Message::Binary(bytes)
     }
 }
 
-/// What a peer's octets meant.
+/// What a peer's bytes meant.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
     Message(Message<'a>),
@@ -121,13 +123,13 @@ pub(crate) enum Event<'a> {
 /// What one message may grow to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Octets in one message, all its fragments together.
+    /// Bytes in one message, all its fragments together.
     pub(crate) message: usize,
     /// Fragments in one message.
     pub(crate) fragments: u32,
 }
 
-/// One peer's octets since the handshake, cut into events.
+/// One peer's bytes since the handshake, cut into events.
 #[derive(Debug)]
 pub(crate) enum Decoder {
     /// Boxed: larger, and rarer by now.
@@ -145,7 +147,7 @@ impl Decoder {
     }
 
     /// Takes the next event from the front of `input`, or `None` once all of it is taken in. Call
-    /// again until then; the octets may be cut anywhere between calls. Payloads are unmasked where
+    /// again until then; the bytes may be cut anywhere between calls. Payloads are unmasked where
     /// they lie.
     pub(crate) fn next<'e, 'i: 'e>(
         &'e mut self,
@@ -159,7 +161,7 @@ impl Decoder {
         }
     }
 
-    /// In the midst of a large message: where its next octets may be read to, past the receive
+    /// In the midst of a large message: where its next bytes may be read to, past the receive
     /// buffer. What was appended is told to [`landed`](Decoder::landed) before anything else.
     pub(crate) fn landing(&mut self) -> Option<&mut Vec<u8>> {
         match self {
@@ -168,16 +170,16 @@ impl Decoder {
         }
     }
 
-    /// So many octets were read to the landing. Gives back those that are not the message's; they
+    /// So many bytes were read to the landing. Gives back those that are not the message's; they
     /// are the next input, even if there are none.
-    pub(crate) fn landed(&mut self, octets: usize) -> Vec<u8> {
+    pub(crate) fn landed(&mut self, bytes: usize) -> Vec<u8> {
         match self {
             Decoder::Hixie(_) => Vec::new(),
-            Decoder::Hybi(decoder) => decoder.landed(octets),
+            Decoder::Hybi(decoder) => decoder.landed(bytes),
         }
     }
 
-    /// Octets of memory that incomplete messages hold.
+    /// Bytes of memory that incomplete messages hold.
     #[cfg(fuzzing)]
     pub(crate) fn held(&self) -> usize {
         match self {
@@ -241,9 +243,9 @@ impl Framing {
 /// behind it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Wrapping {
-    /// The head of a frame with this first octet, for a payload of this length.
+    /// The head of a frame with this first byte, for a payload of this length.
     Frame(u8, usize),
-    /// An octet on either side.
+    /// A byte on either side.
     Hixie,
 }
 
@@ -274,7 +276,7 @@ impl Wrapping {
         put_rest(&[self.head().as_slice(), payload, self.tail()], 0, out);
     }
 
-    /// How many octets it adds.
+    /// How many bytes it adds.
     pub(crate) fn len(self) -> usize {
         self.head().len().saturating_add(self.tail().len())
     }

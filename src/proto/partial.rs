@@ -19,7 +19,7 @@ pub(super) struct Partial {
     pub(super) binary: Vec<u8>,
     /// For a message that is compressed.
     pub(super) inflater: Option<Box<Inflater>>,
-    /// Octets of it, before they are inflated, that have come or were announced.
+    /// Bytes of it, before they are inflated, that have come or were announced.
     pub(super) deflated: usize,
     /// A control frame's payload; it may come between the fragments.
     pub(super) control: Vec<u8>,
@@ -36,9 +36,9 @@ impl Partial {
         }
     }
 
-    /// Makes room for octets that are here and for some of those that are announced: no more than
+    /// Makes room for bytes that are here and for some of those that are announced: no more than
     /// have come already, since an announcement costs the peer nothing. Not more than the message
-    /// needs if its `last` octets are among them, so that the pool takes the buffer back.
+    /// needs if its `last` bytes are among them, so that the pool takes the buffer back.
     pub(super) fn reserve(&mut self, here: usize, announced: usize, last: bool) {
         let come = self.message_len().saturating_add(here);
         let more = announced.min(RESERVE_AT_ONCE.max(come));
@@ -70,9 +70,9 @@ impl Partial {
         last: bool,
         limit: usize,
     ) -> Result<(), Violation> {
-        let push = &mut |octets: &[u8]| {
+        let push = &mut |bytes: &[u8]| {
             let room = limit.saturating_sub(self.message_len());
-            let (within, beyond) = octets.split_at(octets.len().min(room));
+            let (within, beyond) = bytes.split_at(bytes.len().min(room));
             self.push(within)?;
             if beyond.is_empty() { Ok(()) } else { Err(Violation::MessageTooBig) }
         };

@@ -1,5 +1,5 @@
 //! The protocol code as a whole: the vectors of `tests/vectors`, each at every split, and the
-//! properties that hold for any octets. What they share is here.
+//! properties that hold for any bytes. What they share is here.
 
 mod frames;
 mod handshakes;
@@ -7,7 +7,7 @@ mod properties;
 
 use super::deflate::Agreed;
 use super::{Decoder, Event, Limits, Message, Version, Violation};
-use crate::pool::Pool;
+use crate::proto::pool::Pool;
 
 /// An [`Event`] that owns what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl From<Event<'_>> for Seen {
     fn from(event: Event<'_>) -> Seen {
         match event {
             Event::Message(Message::Text(text)) => Seen::Text(text.to_string()),
-            Event::Message(Message::Binary(octets)) => Seen::Binary(octets.to_vec()),
+            Event::Message(Message::Binary(bytes)) => Seen::Binary(bytes.to_vec()),
             Event::Ping(payload) => Seen::Ping(payload.to_vec()),
             Event::Pong(payload) => Seen::Pong(payload.to_vec()),
             Event::Close(close) => Seen::Close(close.map(|(code, why)| (code, why.to_string()))),
@@ -73,7 +73,7 @@ impl Reader {
         Reader { decoder: Decoder::new(version, self.deflate), ..self }
     }
 
-    /// Takes octets that wait in a socket, in as few reads as there is room for.
+    /// Takes bytes that wait in a socket, in as few reads as there is room for.
     pub(super) fn read(&mut self, mut waiting: &[u8]) -> Vec<Seen> {
         let mut seen = Vec::new();
         while let Some(message) = self.decoder.landing().filter(|_| self.lands) {
@@ -96,16 +96,16 @@ impl Reader {
         while let Some(event) = self.decoder.next(&mut input, &self.limits, &mut self.pool) {
             seen.push(event.into());
         }
-        assert!(input.is_empty(), "octets left over behind {seen:?}");
+        assert!(input.is_empty(), "bytes left over behind {seen:?}");
         seen
     }
 
     pub(super) fn read_all<'p>(&mut self, reads: impl IntoIterator<Item = &'p [u8]>) -> Vec<Seen> {
-        reads.into_iter().flat_map(|octets| self.read(octets)).collect()
+        reads.into_iter().flat_map(|bytes| self.read(bytes)).collect()
     }
 }
 
-/// What a fresh decoder makes of octets that come in these pieces.
+/// What a fresh decoder makes of bytes that come in these pieces.
 pub(super) fn decode<'p>(
     version: Version,
     limits: &Limits,
@@ -115,25 +115,25 @@ pub(super) fn decode<'p>(
 }
 
 /// The pieces between these places, which may come in any order.
-pub(super) fn cut<'p>(octets: &'p [u8], places: &[usize]) -> Vec<&'p [u8]> {
+pub(super) fn cut<'p>(bytes: &'p [u8], places: &[usize]) -> Vec<&'p [u8]> {
     let mut places = places.to_vec();
     places.sort_unstable();
     let starts = std::iter::once(0).chain(places.iter().copied());
-    let ends = places.iter().copied().chain([octets.len()]);
-    starts.zip(ends).map(|(start, end)| &octets[start..end]).collect()
+    let ends = places.iter().copied().chain([bytes.len()]);
+    starts.zip(ends).map(|(start, end)| &bytes[start..end]).collect()
 }
 
-/// Asserts that octets mean the same whole, one at a time, and cut into two at each place; read
+/// Asserts that bytes mean the same whole, one at a time, and cut into two at each place; read
 /// through the receive buffer and past it, with buffers that others have used. Returns what they
 /// mean.
 pub(super) fn at_splits(
     version: Version,
     limits: &Limits,
-    octets: &[u8],
+    bytes: &[u8],
     places: impl IntoIterator<Item = usize> + Clone,
 ) -> Vec<Seen> {
     let fresh = || Reader::new(version, limits);
-    splits_of(&fresh, version, octets, places)
+    splits_of(&fresh, version, bytes, places)
 }
 
 /// Miri, which is some hundred times slower, looks at few of the places.
@@ -143,16 +143,16 @@ const EVERY: usize = if cfg!(miri) { 16 } else { 1 };
 pub(super) fn splits_of(
     fresh: &dyn Fn() -> Reader,
     version: Version,
-    octets: &[u8],
+    bytes: &[u8],
     places: impl IntoIterator<Item = usize> + Clone,
 ) -> Vec<Seen> {
-    let whole = fresh().read(octets);
+    let whole = fresh().read(bytes);
     for mut reader in [fresh(), fresh().landing()] {
-        let seen = reader.read_all(octets.chunks(1));
-        assert!(seen == whole, "{version}, octet by octet: {:.200}", format!("{seen:?}"));
+        let seen = reader.read_all(bytes.chunks(1));
+        assert!(seen == whole, "{version}, byte by byte: {:.200}", format!("{seen:?}"));
         for place in places.clone().into_iter().step_by(EVERY) {
             reader = reader.again(version);
-            let seen = reader.read_all(cut(octets, &[place]));
+            let seen = reader.read_all(cut(bytes, &[place]));
             assert!(seen == whole, "{version}, cut at {place}: {:.200}", format!("{seen:?}"));
         }
     }
@@ -160,8 +160,8 @@ pub(super) fn splits_of(
 }
 
 /// [`at_splits`], at every place.
-pub(super) fn at_every_split(version: Version, limits: &Limits, octets: &[u8]) -> Vec<Seen> {
-    at_splits(version, limits, octets, 0..=octets.len())
+pub(super) fn at_every_split(version: Version, limits: &Limits, bytes: &[u8]) -> Vec<Seen> {
+    at_splits(version, limits, bytes, 0..=bytes.len())
 }
 
 /// A client's frame: `first` is FIN, the reserved bits and the opcode; the shortest length form.
@@ -179,7 +179,7 @@ pub(super) fn masked(first: u8, key: [u8; 4], payload: &[u8]) -> Vec<u8> {
         }
     }
     frame.extend_from_slice(&key);
-    frame.extend(payload.iter().enumerate().map(|(i, octet)| octet ^ key[i % 4]));
+    frame.extend(payload.iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]));
     frame
 }
 

@@ -1,4 +1,4 @@
-//! What the hostile tests share: requests as raw octets, answers taken apart, and a bystander who
+//! What the hostile tests share: requests as raw bytes, answers taken apart, and a bystander who
 //! must be served whatever is done to the server beside it.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
@@ -13,7 +13,7 @@ use crate::common::{Client, Running, serve};
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// The head, status line and empty line included. Octets that are not UTF-8 would fail the
+    /// The head, status line and empty line included. Bytes that are not UTF-8 would fail the
     /// test: nothing here sends any.
     pub head: String,
     pub body: Vec<u8>,
@@ -50,22 +50,22 @@ pub fn read_answer(client: &mut Client, to_head: bool) -> Answer {
     answer
 }
 
-/// Sends octets over a connection of their own and reads the one answer to them.
-pub fn ask(addr: SocketAddr, octets: &[u8]) -> Answer {
+/// Sends bytes over a connection of their own and reads the one answer to them.
+pub fn ask(addr: SocketAddr, bytes: &[u8]) -> Answer {
     let mut client = Client::connect(addr);
-    client.send(octets);
-    read_answer(&mut client, octets.starts_with(b"HEAD "))
+    client.send(bytes);
+    read_answer(&mut client, bytes.starts_with(b"HEAD "))
 }
 
-/// Sends octets that must be refused: with this status and these words, the end of the stream
+/// Sends bytes that must be refused: with this status and these words, the end of the stream
 /// right behind the answer, and so no answer to anything that lies behind the first head.
-pub fn refused(addr: SocketAddr, octets: &[u8], status: u16, words: &str) -> Answer {
+pub fn refused(addr: SocketAddr, bytes: &[u8], status: u16, words: &str) -> Answer {
     let mut client = Client::connect(addr);
-    client.send(octets);
-    let shown = octets[..octets.len().min(300)].escape_ascii();
-    let answer = read_answer(&mut client, octets.starts_with(b"HEAD "));
+    client.send(bytes);
+    let shown = bytes[..bytes.len().min(300)].escape_ascii();
+    let answer = read_answer(&mut client, bytes.starts_with(b"HEAD "));
     assert_eq!(answer.status, status, "{shown}\n{}", answer.head);
-    if !octets.starts_with(b"HEAD ") {
+    if !bytes.starts_with(b"HEAD ") {
         assert!(answer.text().contains(words), "{shown}\n{:?}", answer.text());
     }
     // One line of our own: nothing that was asked, by this client or another, is repeated in it.
@@ -77,26 +77,26 @@ pub fn refused(addr: SocketAddr, octets: &[u8], status: u16, words: &str) -> Ans
     answer
 }
 
-/// A request that would be answered if its octets were ever taken for one.
+/// A request that would be answered if its bytes were ever taken for one.
 pub const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: example.com\r\n\r\n";
 
 /// A request for a WebSocket with any host and origin.
 pub fn upgrade(version: Version, path: &str, host: &str, origin: Option<&[u8]>) -> Vec<u8> {
-    let mut octets = format!("GET {path} HTTP/1.1\r\n").into_bytes();
+    let mut bytes = format!("GET {path} HTTP/1.1\r\n").into_bytes();
     let upgrade = if version.is_hixie() { "WebSocket" } else { "websocket" };
-    octets.extend(format!("Upgrade: {upgrade}\r\nConnection: Upgrade\r\n").bytes());
-    octets.extend(format!("Host: {host}\r\n").bytes());
+    bytes.extend(format!("Upgrade: {upgrade}\r\nConnection: Upgrade\r\n").bytes());
+    bytes.extend(format!("Host: {host}\r\n").bytes());
     if let Some(origin) = origin {
-        octets.extend(format!("{}: ", origin_field(version)).bytes());
-        octets.extend(origin);
-        octets.extend(b"\r\n");
+        bytes.extend(format!("{}: ", origin_field(version)).bytes());
+        bytes.extend(origin);
+        bytes.extend(b"\r\n");
     }
-    octets.extend(own_fields(version).bytes());
-    octets.extend(b"\r\n");
+    bytes.extend(own_fields(version).bytes());
+    bytes.extend(b"\r\n");
     if version == Version::Hixie76 {
-        octets.extend(b"^n:ds[4U");
+        bytes.extend(b"^n:ds[4U");
     }
-    octets
+    bytes
 }
 
 /// Where a version says which page asks.

@@ -33,8 +33,8 @@ async function proxy(base) {
   return { base: `http://127.0.0.1:${server.address().port}/`, connections, close: () => server.close() };
 }
 
-// Cuts what went over one connection into requests and answers: [path, octets asked, octets
-// answered], and for a WebSocket the octets of each message behind it.
+// Cuts what went over one connection into requests and answers: [path, bytes asked, bytes
+// answered], and for a WebSocket the bytes of each message behind it.
 function exchanges({ asked, answered }) {
   let [out, back] = [Buffer.concat(asked), Buffer.concat(answered)];
   const found = [];

@@ -24,7 +24,7 @@ await tryPage(base, 'permessage-deflate in Chromium', async (page) => {
         socket.send(message);
       });
       const same = typeof message === 'string' ? answer === message
-        : answer instanceof ArrayBuffer && new Uint8Array(answer).every((octet, i) => octet === message[i])
+        : answer instanceof ArrayBuffer && new Uint8Array(answer).every((byte, i) => byte === message[i])
           && answer.byteLength === message.length;
       if (!same) wrong.push(`${message.length}: ${String(answer).slice(0, 60)}`);
     }

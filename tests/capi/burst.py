@@ -24,7 +24,7 @@ def conversation(number):
     for message in range(EACH):
         payload = b"%d/%d" % (number, message) + b"." * (message % 50)
         out += bytes([0x81, 0x80 | len(payload)]) + KEY
-        out += bytes(octet ^ KEY[place % 4] for place, octet in enumerate(payload))
+        out += bytes(byte ^ KEY[place % 4] for place, byte in enumerate(payload))
         back += bytes([0x81, len(payload)]) + payload
     return out, back
 
@@ -47,10 +47,10 @@ def main():
             return 1
         for key, _ in events:
             got, back = key.data
-            octets = key.fileobj.recv(1 << 16)
-            got += octets
+            bytes = key.fileobj.recv(1 << 16)
+            got += bytes
             head = got.find(b"\r\n\r\n") + 4
-            if not octets or not back.startswith(got[head:] if head > 3 else b""):
+            if not bytes or not back.startswith(got[head:] if head > 3 else b""):
                 print(f"wrong answer: {bytes(got[-200:])!r}")
                 return 1
             if head > 3 and len(got) - head == len(back):

@@ -27,10 +27,10 @@ def read_until(program, wanted):
     sys.exit(f"embed.py: it ended without printing {wanted!r}")
 
 
-def expect(stream, octets):
-    got = stream.read(len(octets))
-    if got != octets:
-        sys.exit(f"embed.py: {got!r} came, not {octets!r}")
+def expect(stream, bytes):
+    got = stream.read(len(bytes))
+    if got != bytes:
+        sys.exit(f"embed.py: {got!r} came, not {bytes!r}")
 
 
 def main():
@@ -67,7 +67,7 @@ def drive(program):
         stream.read(stream.read(1)[0])
         client.sendall(GOING_AWAY)
         if stream.read():
-            sys.exit("embed.py: octets behind the close")
+            sys.exit("embed.py: bytes behind the close")
     read_until(program, "- 1001")
     if program.wait(30) != 0:
         sys.exit(f"embed.py: it ended with {program.returncode}")

@@ -15,7 +15,7 @@ for tool in openssl gcc clang valgrind pkg-config python3 cbindgen; do
 done
 
 echo '== header and Rust agree, and where they did not it would be found'
-python3 tests/capi/judge.py src/wsloop.h "$work"
+python3 tests/capi/judge.py src/capi/wsloop.h "$work"
 drifts=(
     's/uint32_t max_events;/int32_t max_events;/'
     's/^  uint64_t bytes_in;/  uint64_t bytes_in, more;/'
@@ -24,8 +24,8 @@ drifts=(
     's/typedef uint64_t wsloop_source;/typedef uint32_t wsloop_source;/'
 )
 for drift in "${drifts[@]}"; do
-    sed "$drift" src/wsloop.h > "$work/drift.h"
-    ! cmp -s src/wsloop.h "$work/drift.h" || { echo "run.sh: nothing to $drift" >&2; exit 1; }
+    sed "$drift" src/capi/wsloop.h > "$work/drift.h"
+    ! cmp -s src/capi/wsloop.h "$work/drift.h" || { echo "run.sh: nothing to $drift" >&2; exit 1; }
     if python3 tests/capi/judge.py "$work/drift.h" "$work" > "$work/found" 2>&1; then
         echo "run.sh: not found: $drift" >&2
         exit 1
@@ -43,7 +43,7 @@ strict='-g -D_DEFAULT_SOURCE -Wall -Wextra -pedantic -Werror'
 
 echo '== only wsloop_ is exported, and all that the header names'
 exported=$(nm -D --defined-only "$prefix/lib/libwsloop.so" | awk '{ print $3 }' | sort)
-named=$(gcc -E -P src/wsloop.h | grep -oE '\bwsloop_[a-z_]+\(' | tr -d '(' | sort -u)
+named=$(gcc -E -P src/capi/wsloop.h | grep -oE '\bwsloop_[a-z_]+\(' | tr -d '(' | sort -u)
 diff <(echo "$exported") <(echo "$named")
 
 echo '== gcc and clang, C99 and C++17; the programs that people copy, as they come too'

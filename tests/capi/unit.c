@@ -452,9 +452,9 @@ static void callbacks_may_do_all_but_a_few_things(void) {
   int fd = open_peer(s);
   say(fd, 1, "busy");
   hears(s, fd, 1, "busy");
-  say(fd, 2, "octets");
-  hears(s, fd, 2, "octets");
-  HOLDS(noted("text busy binary octets "));
+  say(fd, 2, "bytes");
+  hears(s, fd, 2, "bytes");
+  HOLDS(noted("text busy binary bytes "));
   say(fd, 1, "close");
   hears(s, fd, 8, "\x0b\xb9" "as asked");
   say(fd, 8, "\x0b\xb9");
@@ -583,7 +583,7 @@ static void limits_are_those_that_were_set(void) {
 
 #ifdef WITH_DEFLATE
 /* Asks for compression, and has a text of 300 times the letter a sent: as a frame so long, of which
- * the first octet is this. */
+ * the first byte is this. */
 static void sends(const wsloop_config *config, const char *agreed, int first, size_t most) {
   static const char OFFER[] =
       "GET /?ada HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -1,4 +1,4 @@
-//! A client on a plain blocking socket: octets out, octets in.
+//! A client on a plain blocking socket: bytes out, bytes in.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -29,7 +29,7 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     frame.extend_from_slice(&KEY);
-    frame.extend(payload.iter().zip(KEY.iter().cycle()).map(|(octet, key)| octet ^ key));
+    frame.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
 }
 
@@ -37,14 +37,14 @@ pub fn masked_close(code: u16, reason: &str) -> Vec<u8> {
     masked(0x88, &[&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
-/// The server's frame, for comparison; up to 125 octets.
+/// The server's frame, for comparison; up to 125 bytes.
 pub fn server_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     assert!(payload.len() <= 125);
     [&[first, payload.len() as u8], payload].concat()
 }
 
 /// A request for a WebSocket as the browsers of that version sent it, with further fields, each
-/// ended by CR LF; the octets behind a Hixie-76 head included.
+/// ended by CR LF; the bytes behind a Hixie-76 head included.
 pub fn request(version: Version, path: &str, fields: &str) -> Vec<u8> {
     let (first, own) = match version {
         Version::Hixie75 => ("Upgrade: WebSocket\r\n", ""),
@@ -63,10 +63,10 @@ pub fn request(version: Version, path: &str, fields: &str) -> Vec<u8> {
     };
     let key =
         if version.is_hixie() { "" } else { "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" };
-    let octets = if version == Version::Hixie76 { "^n:ds[4U" } else { "" };
+    let bytes = if version == Version::Hixie76 { "^n:ds[4U" } else { "" };
     format!(
         "GET {path} HTTP/1.1\r\n{first}Connection: Upgrade\r\nHost: example.com\r\n\
-         {origin}: http://example.com\r\n{key}{own}{fields}\r\n{octets}"
+         {origin}: http://example.com\r\n{key}{own}{fields}\r\n{bytes}"
     )
     .into_bytes()
 }
@@ -75,9 +75,9 @@ pub fn request(version: Version, path: &str, fields: &str) -> Vec<u8> {
 pub fn read_head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let mut octet = [0];
-        stream.read_exact(&mut octet).unwrap();
-        head.extend(octet);
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
     }
     String::from_utf8(head).unwrap()
 }
@@ -145,24 +145,24 @@ impl Client {
         head
     }
 
-    pub fn send(&mut self, octets: &[u8]) {
-        self.stream.write_all(octets).unwrap();
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
     }
 
-    /// Sends each octet in a segment of its own.
-    pub fn send_bytewise(&mut self, octets: &[u8]) {
-        for octet in octets {
-            self.send(&[*octet]);
+    /// Sends each byte in a segment of its own.
+    pub fn send_bytewise(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.send(&[*byte]);
         }
     }
 
     pub fn text(&mut self, text: &str) {
-        let octets = self.text_octets(text);
-        self.send(&octets);
+        let bytes = self.text_bytes(text);
+        self.send(&bytes);
     }
 
     /// A text message as this client's version writes it.
-    pub fn text_octets(&self, text: &str) -> Vec<u8> {
+    pub fn text_bytes(&self, text: &str) -> Vec<u8> {
         if self.version.is_hixie() {
             [b"\0", text.as_bytes(), b"\xff"].concat()
         } else {
@@ -175,9 +175,9 @@ impl Client {
     }
 
     pub fn read(&mut self, len: usize) -> Vec<u8> {
-        let mut octets = vec![0; len];
-        self.stream.read_exact(&mut octets).unwrap();
-        octets
+        let mut bytes = vec![0; len];
+        self.stream.read_exact(&mut bytes).unwrap();
+        bytes
     }
 
     /// Up to and including the empty line; nothing behind it.
@@ -203,7 +203,7 @@ impl Client {
         reply
     }
 
-    /// A frame of the HyBi versions: its first octet and its payload.
+    /// A frame of the HyBi versions: its first byte and its payload.
     pub fn read_frame(&mut self) -> (u8, Vec<u8>) {
         let head = self.read(2);
         assert!(head[1] < 128, "a server masks nothing");
@@ -222,12 +222,12 @@ impl Client {
             loop {
                 match self.read(1)[0] {
                     0xff => break text,
-                    octet => text.push(octet),
+                    byte => text.push(byte),
                 }
             }
         } else {
             let (first, payload) = self.read_frame();
-            assert_eq!(first, 0x81, "{} octets", payload.len());
+            assert_eq!(first, 0x81, "{} bytes", payload.len());
             payload
         };
         String::from_utf8(text).unwrap()
@@ -235,22 +235,22 @@ impl Client {
 
     pub fn read_close(&mut self) -> (u16, String) {
         let (first, payload) = self.read_frame();
-        assert_eq!(first, 0x88, "{} octets", payload.len());
+        assert_eq!(first, 0x88, "{} bytes", payload.len());
         let code = u16::from_be_bytes([payload[0], payload[1]]);
         (code, String::from_utf8(payload[2..].to_vec()).unwrap())
     }
 
     /// Everything up to the end of the stream, which must be an end and not a reset.
     pub fn read_to_end(&mut self) -> Vec<u8> {
-        let mut octets = Vec::new();
-        self.stream.read_to_end(&mut octets).unwrap();
-        octets
+        let mut bytes = Vec::new();
+        self.stream.read_to_end(&mut bytes).unwrap();
+        bytes
     }
 
     /// Waits until the server has let go, by an end or a reset.
     pub fn wait_for_the_end(&mut self) {
-        let mut octets = Vec::new();
-        match self.stream.read_to_end(&mut octets) {
+        let mut bytes = Vec::new();
+        match self.stream.read_to_end(&mut bytes) {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
         }

@@ -1,7 +1,7 @@
 //! What the integration tests share: servers that stop when dropped, a client that speaks all five
-//! versions octet by octet, and a handler that tells what it was called for.
+//! versions byte by byte, and a handler that tells what it was called for.
 //!
-//! Nothing here sleeps to let something happen: tests wait for an event or an octet. The timeouts
+//! Nothing here sleeps to let something happen: tests wait for an event or a byte. The timeouts
 //! are only there so that a test that would hang fails instead.
 
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]

@@ -63,7 +63,7 @@ impl<F: FnMut(&mut Context<'_>, &What)> Handler for Recorder<F> {
             ws,
             match message {
                 Message::Text(text) => What::Text(text.to_string()),
-                Message::Binary(octets) => What::Binary(octets.len()),
+                Message::Binary(bytes) => What::Binary(bytes.len()),
             },
         );
     }

@@ -1,4 +1,4 @@
-//! What holds for any octets that a peer may send: the properties that the fuzz targets of
+//! What holds for any bytes that a peer may send: the properties that the fuzz targets of
 //! `tests/fuzz` look for exceptions to. Built with `--cfg fuzzing` only, which cargo-fuzz sets.
 //! Each function takes one input, and panics where its property does not hold.
 
@@ -35,46 +35,46 @@ use crate::transport::Stream;
 /// The lengths of the pieces that an input is cut into; they are used in turn.
 type Cuts = [u8; 3];
 
-/// 1 to 4,065 octets, the small lengths closer together.
-fn pieces(mut octets: &[u8], cuts: Cuts) -> impl Iterator<Item = &[u8]> {
+/// 1 to 4,065 bytes, the small lengths closer together.
+fn pieces(mut bytes: &[u8], cuts: Cuts) -> impl Iterator<Item = &[u8]> {
     let mut lengths = cuts.into_iter().map(|cut| 1 + usize::from(cut).pow(2) / 16).cycle();
     std::iter::from_fn(move || {
-        let len = lengths.next()?.min(octets.len());
-        let (piece, rest) = octets.split_at(len);
-        octets = rest;
+        let len = lengths.next()?.min(bytes.len());
+        let (piece, rest) = bytes.split_at(len);
+        bytes = rest;
         (len > 0).then_some(piece)
     })
 }
 
-/// Each octet a character.
-fn latin1(octets: &[u8]) -> String {
-    octets.iter().map(|&octet| char::from(octet)).collect()
+/// Each byte a character.
+fn latin1(bytes: &[u8]) -> String {
+    bytes.iter().map(|&byte| char::from(byte)).collect()
 }
 
-fn has_controls(octets: &[u8]) -> bool {
-    octets.iter().any(|&octet| (octet < 0x20 && octet != b'\t') || octet == 0x7f)
+fn has_controls(bytes: &[u8]) -> bool {
+    bytes.iter().any(|&byte| (byte < 0x20 && byte != b'\t') || byte == 0x7f)
 }
 
 // Request heads.
 
-/// `cuts[3] head`: the end of a head is found where it is, however its octets arrive; what is
+/// `cuts[3] head`: the end of a head is found where it is, however its bytes arrive; what is
 /// taken for a request can be read in one way only; and no answer to it can be split.
 pub fn head(input: &[u8]) {
-    let Some((cuts, octets)) = input.split_first_chunk() else { return };
-    let end = find_head_end(octets, 0);
-    assert_eq!(find_in_pieces(octets, *cuts), end);
+    let Some((cuts, bytes)) = input.split_first_chunk() else { return };
+    let end = find_head_end(bytes, 0);
+    assert_eq!(find_in_pieces(bytes, *cuts), end);
     match end {
-        HeadEnd::At(end) => take_head(&octets[..end]),
+        HeadEnd::At(end) => take_head(&bytes[..end]),
         // The server asks for no such thing, but it must do no harm.
-        _ => drop(http::parse(octets, &mut [httparse::EMPTY_HEADER; 16])),
+        _ => drop(http::parse(bytes, &mut [httparse::EMPTY_HEADER; 16])),
     }
 }
 
-fn find_in_pieces(octets: &[u8], cuts: Cuts) -> HeadEnd {
+fn find_in_pieces(bytes: &[u8], cuts: Cuts) -> HeadEnd {
     let mut searched = 0;
-    for piece in pieces(octets, cuts) {
+    for piece in pieces(bytes, cuts) {
         let came = searched + piece.len();
-        match find_head_end(&octets[..came], searched) {
+        match find_head_end(&bytes[..came], searched) {
             HeadEnd::Missing => searched = came,
             found => return found,
         }
@@ -107,7 +107,7 @@ fn check_request(request: &Request<'_>, head: &[u8]) {
     let [method, target, version] = line[..] else { panic!("{line:?} was taken") };
     assert_eq!(method, request.method());
     assert_eq!(version, if request.is_http_1_1() { "HTTP/1.1" } else { "HTTP/1.0" });
-    assert!(request.target().bytes().all(|octet| (0x21..=0x7e).contains(&octet)));
+    assert!(request.target().bytes().all(|byte| (0x21..=0x7e).contains(&byte)));
     assert!(request.target().starts_with('/') || request.target() == "*");
     let absolute = target.contains("://") && !target.starts_with('/');
     let path = if absolute && request.target() == "/" { target } else { request.target() };
@@ -120,7 +120,7 @@ fn check_request(request: &Request<'_>, head: &[u8]) {
         let (expected_name, expected) = line.split_once(':').unwrap();
         assert_eq!((name, &*latin1(value)), (expected_name, expected.trim_matches([' ', '\t'])));
         let separators = b"\"(),/:;<=>?@[\\]{}";
-        let of_a_token = |octet: u8| octet.is_ascii_graphic() && !separators.contains(&octet);
+        let of_a_token = |byte: u8| byte.is_ascii_graphic() && !separators.contains(&byte);
         assert!(!name.is_empty() && name.bytes().all(of_a_token), "{name:?}");
         assert!(!has_controls(value), "{value:?}");
         assert!(!name.eq_ignore_ascii_case("Transfer-Encoding"));
@@ -188,7 +188,7 @@ fn check_answer(answer: &[u8]) -> usize {
     for (place, line) in lines.split("\r\n").enumerate() {
         assert!(!line.is_empty(), "an empty line within {text:?}");
         let controls = |c: char| c.is_ascii_control() && c != '\t';
-        assert!(!line.contains(controls), "control octets in {text:?}");
+        assert!(!line.contains(controls), "control bytes in {text:?}");
         if place > 0 {
             let (name, _) = line.split_once(": ").expect("a line that is no field");
             let name = name.to_ascii_lowercase();
@@ -204,26 +204,26 @@ fn check_answer(answer: &[u8]) -> usize {
 const LIMITS: Limits = Limits { message: 1024, fragments: 64 };
 /// A buffer doubles when it is full; so much for a control frame beside it.
 const MOST_HELD: usize = 2 * LIMITS.message + 512;
-/// And so much while a message is delivered whose wrong octets have been mended, to three each.
+/// And so much while a message is delivered whose wrong bytes have been mended, to three each.
 const MOST_LENT: usize = MOST_HELD + 2 * 3 * LIMITS.message;
 
-/// `version[1] cuts[3] octets`, as the RFC 6455 decoder and its drafts' read them.
+/// `version[1] cuts[3] bytes`, as the RFC 6455 decoder and its drafts' read them.
 pub fn hybi(input: &[u8]) {
     frames(input, &[Version::Rfc6455, Version::Hybi08, Version::Hybi07]);
 }
 
-/// `version[1] cuts[3] octets`, as the decoder of Hixie-75 and -76 reads them.
+/// `version[1] cuts[3] bytes`, as the decoder of Hixie-75 and -76 reads them.
 pub fn hixie(input: &[u8]) {
     frames(input, &[Version::Hixie75, Version::Hixie76]);
 }
 
-/// The same events come of the same octets, however they arrive; nothing comes behind the end;
+/// The same events come of the same bytes, however they arrive; nothing comes behind the end;
 /// nothing is over its limit; and what was read can be written and read again.
 fn frames(input: &[u8], versions: &[Version]) {
-    let Some(([version, cuts @ ..], octets)) = input.split_first_chunk::<4>() else { return };
+    let Some(([version, cuts @ ..], bytes)) = input.split_first_chunk::<4>() else { return };
     let version = versions[usize::from(*version) % versions.len()];
-    let whole = decode(version, None, [octets], false);
-    let split = |landing| decode(version, None, pieces(octets, *cuts), landing);
+    let whole = decode(version, None, [bytes], false);
+    let split = |landing| decode(version, None, pieces(bytes, *cuts), landing);
     assert_eq!(split(false), whole, "{version}, in pieces");
     if !version.is_hixie() {
         assert_eq!(split(true), whole, "{version}, in pieces that land");
@@ -280,72 +280,72 @@ fn feed(decoder: &mut Decoder, mut piece: &mut [u8], pool: &mut Pool, all: &mut 
         assert!(!ended, "{event:?} behind the end");
         all.push(match event {
             Event::Message(Message::Text(text)) => Seen::Text(text.to_string()),
-            Event::Message(Message::Binary(octets)) => Seen::Binary(octets.to_vec()),
+            Event::Message(Message::Binary(bytes)) => Seen::Binary(bytes.to_vec()),
             Event::Ping(payload) => Seen::Ping(payload.to_vec()),
             Event::Pong(payload) => Seen::Pong(payload.to_vec()),
             Event::Close(close) => Seen::Close(close.map(|(code, why)| (code, why.to_string()))),
             Event::Failed(violation) => Seen::Failed(violation),
         });
-        assert!(decoder.held() <= MOST_LENT + Inflater::SIZE, "{} octets held", decoder.held());
-        // A frame has two octets at least, the first of them perhaps in an earlier piece; and those
+        assert!(decoder.held() <= MOST_LENT + Inflater::SIZE, "{} bytes held", decoder.held());
+        // A frame has two bytes at least, the first of them perhaps in an earlier piece; and those
         // of one that is refused are not taken.
         let used = len - piece.len();
         assert!(all.len() - before <= used / 2 + 2, "events out of nothing");
     }
     assert_eq!(piece.len(), 0);
-    assert!(decoder.held() <= MOST_HELD + Inflater::SIZE, "{} octets held", decoder.held());
+    assert!(decoder.held() <= MOST_HELD + Inflater::SIZE, "{} bytes held", decoder.held());
 }
 
 fn check_seen(version: Version, seen: &Seen) {
     let hixie = version.is_hixie();
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     match seen {
         Seen::Text(text) => {
-            // Mending replaces an octet by three.
+            // Mending replaces a byte by three.
             assert!(text.len() <= LIMITS.message * if hixie { 3 } else { 1 });
-            octets = encode(version, text.into());
+            bytes = encode(version, text.into());
         }
         Seen::Binary(payload) => {
             assert!(!hixie && payload.len() <= LIMITS.message);
-            octets = encode(version, payload[..].into());
+            bytes = encode(version, payload[..].into());
         }
         Seen::Ping(payload) => {
             assert!(!hixie && payload.len() <= 125);
-            proto::encode_ping(version, payload, &mut octets);
+            proto::encode_ping(version, payload, &mut bytes);
         }
         Seen::Close(close) => {
             assert!(version != Version::Hixie75);
             let close = close.as_ref().map(|(code, reason)| (*code, &**reason));
             assert!(close.is_none_or(|(_, reason)| reason.len() <= 123));
-            proto::encode_close(version, close, &mut octets);
+            proto::encode_close(version, close, &mut bytes);
         }
         Seen::Pong(_) => return assert!(!hixie),
         Seen::Failed(_) => return,
     }
     if !hixie {
-        mask(&mut octets);
-    } else if octets.len() > LIMITS.message {
+        mask(&mut bytes);
+    } else if bytes.len() > LIMITS.message {
         // A mended text may be longer than any that is read.
         return;
     }
-    assert_eq!(decode(version, None, [&octets[..]], true), std::slice::from_ref(seen));
+    assert_eq!(decode(version, None, [&bytes[..]], true), std::slice::from_ref(seen));
 }
 
 // Compressed messages.
 
-/// `mode[1] cuts[3] octets`: with bit 0 of the mode the octets are frames, where compression was
+/// `mode[1] cuts[3] bytes`: with bit 0 of the mode the bytes are frames, where compression was
 /// agreed on; else they are the payload of a compressed message, of a text with bit 1. Bits 2 to 4
 /// choose the window of what is sent back.
 ///
-/// The same comes of the same octets, in one frame or many, however they arrive, and nothing over
-/// its limit; what was read can be compressed, twice to the same octets, and read again.
+/// The same comes of the same bytes, in one frame or many, however they arrive, and nothing over
+/// its limit; what was read can be compressed, twice to the same bytes, and read again.
 pub fn inflate(input: &[u8]) {
-    let Some(([mode, cuts @ ..], octets)) = input.split_first_chunk::<4>() else { return };
+    let Some(([mode, cuts @ ..], bytes)) = input.split_first_chunk::<4>() else { return };
     let agreed = agree(8 + (mode >> 2 & 7));
     let opcode = if mode & 2 == 0 { 2 } else { 1 };
     let frames = match mode & 1 {
-        0 => frame(0xc0 | opcode, octets),
-        _ => octets.to_vec(),
+        0 => frame(0xc0 | opcode, bytes),
+        _ => bytes.to_vec(),
     };
     let read = |pieces: &[&[u8]], landing| {
         decode(Version::Rfc6455, agreed, pieces.iter().copied(), landing)
@@ -356,10 +356,10 @@ pub fn inflate(input: &[u8]) {
         assert_eq!(read(&cut, landing), whole, "in pieces, landing: {landing}");
     }
     // The length of one frame is known before any of it has come.
-    if mode & 1 == 0 && octets.len() <= LIMITS.message {
-        let mut fragments: Vec<&[u8]> = pieces(octets, *cuts).take(40).collect();
+    if mode & 1 == 0 && bytes.len() <= LIMITS.message {
+        let mut fragments: Vec<&[u8]> = pieces(bytes, *cuts).take(40).collect();
         let taken = fragments.iter().map(|fragment| fragment.len()).sum();
-        fragments.push(&octets[taken..]);
+        fragments.push(&bytes[taken..]);
         let last = fragments.len() - 1;
         let frames = fragments.iter().enumerate().flat_map(|(place, fragment)| {
             let first = if place == 0 { 0x40 | opcode } else { 0 };
@@ -371,7 +371,7 @@ pub fn inflate(input: &[u8]) {
     for seen in &whole {
         match seen {
             Seen::Text(text) => check_deflated(agreed, text[..].into(), seen),
-            Seen::Binary(octets) => check_deflated(agreed, octets[..].into(), seen),
+            Seen::Binary(bytes) => check_deflated(agreed, bytes[..].into(), seen),
             _ => {}
         }
     }
@@ -425,36 +425,36 @@ fn mask(frame: &mut Vec<u8>) {
         _ => 2,
     };
     frame[1] |= 0x80;
-    for (octet, key) in frame[head..].iter_mut().zip(key.into_iter().cycle()) {
-        *octet ^= key;
+    for (byte, key) in frame[head..].iter_mut().zip(key.into_iter().cycle()) {
+        *byte ^= key;
     }
     frame.splice(head..head, key);
 }
 
 // Connections.
 
-/// `mode[1] cuts[3] octets`: a connection comes to the same end, with the same octets sent and the
-/// same calls made on the way, however the peer's octets arrive.
+/// `mode[1] cuts[3] bytes`: a connection comes to the same end, with the same bytes sent and the
+/// same calls made on the way, however the peer's bytes arrive.
 ///
 /// The low three bits of the mode say which opening is sent in front: of the five versions, of the
-/// last of them with an offer to compress, or none. With bit 3 the end of the stream comes with the last octets, else after they were
+/// last of them with an offer to compress, or none. With bit 3 the end of the stream comes with the last bytes, else after they were
 /// answered. With bit 4 pages of all origins may connect, through a proxy that is believed.
 ///
-/// What the peer sees in any case: every octet up to the end of our stream. What may differ:
-/// whether octets behind the end (of a refused request, of a closed or failed WebSocket) are read
+/// What the peer sees in any case: every byte up to the end of our stream. What may differ:
+/// whether bytes behind the end (of a refused request, of a closed or failed WebSocket) are read
 /// and dropped, or meet a socket that is gone (EPIPE, or ECONNRESET once all was read): neither
 /// side can tell one from the other by what it was sent, so both count as the end of the stream.
 /// A handler that calls `terminate` makes another difference, since that drops what is queued: the
 /// one used here does not.
 pub fn connection(input: &[u8]) {
-    let Some(([mode, cuts @ ..], octets)) = input.split_first_chunk::<4>() else { return };
+    let Some(([mode, cuts @ ..], bytes)) = input.split_first_chunk::<4>() else { return };
     log_to_nowhere();
-    let octets = [OPENINGS[usize::from(mode & 7)], octets].concat();
-    let whole = converse(*mode, [&octets[..]]);
+    let bytes = [OPENINGS[usize::from(mode & 7)], bytes].concat();
+    let whole = converse(*mode, [&bytes[..]]);
     // Boundaries come near the beginning or nowhere, and turns take long.
-    let mut rest = &octets[..];
+    let mut rest = &bytes[..];
     let mut cut: Vec<&[u8]> = Vec::new();
-    for piece in pieces(&octets, *cuts).take(100) {
+    for piece in pieces(&bytes, *cuts).take(100) {
         cut.push(piece);
         rest = &rest[piece.len()..];
     }
@@ -462,10 +462,10 @@ pub fn connection(input: &[u8]) {
     let split = converse(*mode, cut.into_iter().filter(|piece| !piece.is_empty()));
     assert_eq!(split.calls, whole.calls, "calls, in pieces and whole");
     assert!(
-        split.octets == whole.octets,
+        split.bytes == whole.bytes,
         "in pieces: {}\nwhole: {}",
-        split.octets.escape_ascii(),
-        whole.octets.escape_ascii()
+        split.bytes.escape_ascii(),
+        whole.bytes.escape_ascii()
     );
 }
 
@@ -493,7 +493,7 @@ const OPENINGS: [&[u8]; 8] = [
 /// What came of a connection.
 struct Outcome {
     /// What the server sent, without the values of its `Date` fields.
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     calls: Vec<String>,
 }
 
@@ -573,8 +573,8 @@ fn converse<'a>(mode: u8, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome
             && place("close ") == calls.len().checked_sub(1)
     });
     assert!(in_order && (place("open ").is_some() || count("message ") == 0), "{calls:?}");
-    without_dates(&mut talk.octets);
-    Outcome { octets: talk.octets, calls }
+    without_dates(&mut talk.bytes);
+    Outcome { bytes: talk.bytes, calls }
 }
 
 /// A server with one connection, and its peer.
@@ -584,7 +584,7 @@ struct Talk {
     id: ConnId,
     peer: UnixStream,
     /// What the peer has read, and whether the end too.
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     ended: bool,
 }
 
@@ -617,16 +617,16 @@ impl Talk {
         peer.set_nonblocking(true).unwrap();
         let ours = Stream::Unix(mio::net::UnixStream::from_std(ours));
         let id = server.engine.admit(server.poll.registry(), ours, None).unwrap();
-        Talk { server, handler, id, peer, octets: Vec::new(), ended: false }
+        Talk { server, handler, id, peer, bytes: Vec::new(), ended: false }
     }
 
-    fn send(&mut self, mut octets: &[u8]) {
+    fn send(&mut self, mut bytes: &[u8]) {
         let mut refused = 0;
-        while !octets.is_empty() {
+        while !bytes.is_empty() {
             // Not by write(2): libFuzzer's main leaves SIGPIPE at its default.
-            match rustix::net::send(&self.peer, octets, SendFlags::NOSIGNAL) {
+            match rustix::net::send(&self.peer, bytes, SendFlags::NOSIGNAL) {
                 Ok(taken) => {
-                    octets = &octets[taken..];
+                    bytes = &bytes[taken..];
                     refused = 0;
                 }
                 Err(Errno::AGAIN) => {
@@ -667,30 +667,30 @@ impl Talk {
 
     /// Reads what there is. True if there was anything.
     fn receive(&mut self) -> bool {
-        let before = (self.octets.len(), self.ended);
+        let before = (self.bytes.len(), self.ended);
         let mut buffer = [0; 4096];
         while !self.ended {
             match self.peer.read(&mut buffer) {
                 Ok(0) => self.ended = true,
-                Ok(read) => self.octets.extend_from_slice(&buffer[..read]),
+                Ok(read) => self.bytes.extend_from_slice(&buffer[..read]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.ended = true,
                 Err(error) => panic!("{error}"),
             }
         }
-        before != (self.octets.len(), self.ended)
+        before != (self.bytes.len(), self.ended)
     }
 }
 
 /// `Date: Sun, 06 Nov 1994 08:49:37 GMT`, the value replaced.
-fn without_dates(octets: &mut [u8]) {
+fn without_dates(bytes: &mut [u8]) {
     const NAME: &[u8] = b"\r\nDate: ";
-    for at in 0..octets.len() {
-        let Some(value) = octets[at..].strip_prefix(NAME).and_then(|value| value.get(..29)) else {
+    for at in 0..bytes.len() {
+        let Some(value) = bytes[at..].strip_prefix(NAME).and_then(|value| value.get(..29)) else {
             continue;
         };
         if value.ends_with(b" GMT") {
-            octets[at + NAME.len()..][..29].fill(b'x');
+            bytes[at + NAME.len()..][..29].fill(b'x');
         }
     }
 }
@@ -814,7 +814,7 @@ fn check_served(site: &Site, request: &Request<'_>, response: &Response) {
     let target = request.target();
     check_response(response);
     let content = match &response.body {
-        Body::Bytes(octets) => octets.to_vec(),
+        Body::Bytes(bytes) => bytes.to_vec(),
         Body::File { file, offset, len } => {
             assert!(*len < 1000);
             let mut content = vec![0; *len as usize];
@@ -854,7 +854,7 @@ fn check_served(site: &Site, request: &Request<'_>, response: &Response) {
         301 => {
             assert!(!is_hidden(request.path()), "{target} is hidden");
             let location = field("Location").unwrap();
-            assert!(location.bytes().all(|octet| octet.is_ascii_graphic()), "{location:?}");
+            assert!(location.bytes().all(|byte| byte.is_ascii_graphic()), "{location:?}");
             let elsewhere = location.starts_with("//") || location.starts_with("/\\");
             assert!(location.starts_with('/') && !elsewhere, "{location}");
             let there = head_of("GET", location.as_bytes(), b"");

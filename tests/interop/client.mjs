@@ -36,7 +36,7 @@ async function close(...sockets) {
 async function bounce(ws, message, want = message) {
   ws.send(message);
   const got = await ws.next();
-  if (Buffer.isBuffer(want)) assert.ok(Buffer.isBuffer(got) && got.equals(want), `${want.length} octets changed`);
+  if (Buffer.isBuffer(want)) assert.ok(Buffer.isBuffer(got) && got.equals(want), `${want.length} bytes changed`);
   else assert.equal(got, want);
 }
 

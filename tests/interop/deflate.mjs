@@ -50,7 +50,7 @@ async function bounceAll(ws) {
   const before = ws._socket.bytesRead;
   ws.send(prose(100_000));
   assert.equal(await ws.next(), prose(100_000));
-  assert.ok(ws._socket.bytesRead - before < 10_000, `${ws._socket.bytesRead - before} octets for 100,000`);
+  assert.ok(ws._socket.bytesRead - before < 10_000, `${ws._socket.bytesRead - before} bytes for 100,000`);
 }
 
 const settings = [

@@ -35,18 +35,18 @@ async def check_settings(**settings):
 
 
 def read(connection, count):
-    octets = b""
-    while len(octets) < count:
-        more = connection.recv(count - len(octets))
+    bytes = b""
+    while len(bytes) < count:
+        more = connection.recv(count - len(bytes))
         assert more, "the stream ended"
-        octets += more
-    return octets
+        bytes += more
+    return bytes
 
 
 def check_window(bits):
     """What the server sends needs no larger window than was agreed on.
 
-    One octet is inflated at a time, so that whatever is referred back to comes from zlib's window.
+    One byte is inflated at a time, so that whatever is referred back to comes from zlib's window.
     """
     host, port = URL.removeprefix("ws://").rsplit(":", 1)
     with socket.create_connection((host, int(port)), timeout=20) as connection:

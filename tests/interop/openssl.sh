@@ -10,7 +10,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # To write to a client that has gone is no end of this script.
 trap '' PIPE
 failed=0
-# check WHAT PATTERN OCTETS [OPTION…]: sends the octets, and looks for the pattern in what s_client says.
+# check WHAT PATTERN OCTETS [OPTION…]: sends the bytes, and looks for the pattern in what s_client says.
 check() {
     local said
     said=$(printf '%b' "$3" | timeout 20 openssl s_client -connect "$address" -CAfile "$work/server.pem" \
@@ -31,7 +31,7 @@ start_server "$1" "${tls[@]}"
 for version in tls1_2 tls1_3; do
     check "$version: the certificate is trusted" 'Verify return code: 0 (ok)' "$last" "-$version"
     check "$version: a request is answered" "$answer" "$last" "-$version"
-    check "$version: records of 512 octets" "$answer" "$last" "-$version" -max_send_frag 512 -split_send_frag 512
+    check "$version: records of 512 bytes" "$answer" "$last" "-$version" -max_send_frag 512 -split_send_frag 512
     check "$version: http/1.1 is agreed on" 'ALPN protocol: http/1.1' "$last" "-$version" -alpn h2,http/1.1
     check "$version: h2 alone is refused" 'no application protocol' "$last" "-$version" -alpn h2
     check "$version: the end is announced" 'close_notify' "$last" "-$version" -msg

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every WebSocket version in a plain socket: the octets of the drafts out, the exact octets back.
+"""Every WebSocket version in a plain socket: the bytes of the drafts out, the exact bytes back.
 
 Usage: raw.py [ws[s]://]HOST:PORT
 

@@ -37,7 +37,7 @@ pub struct Frames {
     ping: Vec<u8>,
 }
 
-/// What a server's octets are.
+/// What a server's bytes are.
 #[derive(Debug, PartialEq)]
 pub enum Piece<'a> {
     /// Some of a message's payload.
@@ -54,8 +54,8 @@ impl Frames {
         loop {
             let whole = self.head_len >= 2 && self.head_len == head_len(self.head[1]);
             if !whole {
-                let Some((&octet, rest)) = input.split_first() else { return Ok(None) };
-                self.head[self.head_len] = octet;
+                let Some((&byte, rest)) = input.split_first() else { return Ok(None) };
+                self.head[self.head_len] = byte;
                 self.head_len += 1;
                 *input = rest;
                 if self.head_len >= 2 && self.head_len == head_len(self.head[1]) {
@@ -123,7 +123,7 @@ pub fn frame(opcode: u8, key: [u8; 4], payload: &[u8]) -> Vec<u8> {
         }
     }
     frame.extend_from_slice(&key);
-    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(octet, key)| octet ^ key));
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
 }
 
@@ -235,14 +235,14 @@ pub fn open_with(
     Ok(clients)
 }
 
-/// Reads the answer octet by octet, so that nothing behind it is lost.
+/// Reads the answer byte by byte, so that nothing behind it is lost.
 fn finish(stream: TcpStream) -> io::Result<Client> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let mut octet = [0];
-        (&mut &stream).read_exact(&mut octet)?;
-        head.push(octet[0]);
+        let mut byte = [0];
+        (&mut &stream).read_exact(&mut byte)?;
+        head.push(byte[0]);
     }
     if !is_accepted(&head) {
         return Err(io::Error::other(String::from_utf8_lossy(&head).into_owned()));

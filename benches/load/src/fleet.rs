@@ -15,7 +15,7 @@ const RECEIVE: usize = 256 * 1024;
 pub enum Kind {
     /// ASCII.
     Text,
-    /// Characters of one to four octets.
+    /// Characters of one to four bytes.
     Mixed,
     Binary,
 }
@@ -69,10 +69,10 @@ struct Member {
     /// How much of them has been.
     written: usize,
     watched: bool,
-    /// The payload that must come next; its first octets are its number.
+    /// The payload that must come next; its first bytes are its number.
     expected: Vec<u8>,
     number: u32,
-    /// Octets of it that have come.
+    /// Bytes of it that have come.
     come: usize,
     /// Messages of this batch that are missing.
     missing: usize,
@@ -182,11 +182,11 @@ impl Fleet {
         let mut done = 0;
         client.read(&mut self.receive, *written < batch.len(), |piece| {
             match piece {
-                Piece::Payload(octets) => {
-                    if expected.get(*come..*come + octets.len()) != Some(octets) {
+                Piece::Payload(bytes) => {
+                    if expected.get(*come..*come + bytes.len()) != Some(bytes) {
                         return Err(format!("connection {place}: message {number} is wrong"));
                     }
-                    *come += octets.len();
+                    *come += bytes.len();
                 }
                 _ if *come != expected.len() || *missing == done => {
                     return Err(format!("connection {place}: message {number} is not whole"));
@@ -246,8 +246,8 @@ impl Member {
             let key = &head[head_len - 4..];
             write_number(payload, self.next);
             let number_len = payload.len().min(8);
-            for (octet, key) in payload[..number_len].iter_mut().zip(key.iter().cycle()) {
-                *octet ^= key;
+            for (byte, key) in payload[..number_len].iter_mut().zip(key.iter().cycle()) {
+                *byte ^= key;
             }
             self.next = self.next.wrapping_add(1);
         }
@@ -262,8 +262,8 @@ fn key(author: usize) -> [u8; 4] {
 /// Eight hexadecimal digits at the front, where there is room.
 fn write_number(payload: &mut [u8], number: u32) {
     let Some(front) = payload.first_chunk_mut::<8>() else { return };
-    for (place, octet) in front.iter_mut().enumerate() {
-        *octet = b"0123456789abcdef"[(number >> (28 - 4 * place) & 15) as usize];
+    for (place, byte) in front.iter_mut().enumerate() {
+        *byte = b"0123456789abcdef"[(number >> (28 - 4 * place) & 15) as usize];
     }
 }
 

@@ -1,6 +1,6 @@
 //! Instructions in user space, as callgrind counts them: the difference of two runs, so that what a
 //! start costs falls out. It does not depend on how busy the machine is. Large messages show what
-//! the parts cost by an octet: binary is unmasked and copied, text is checked to be UTF-8 as well,
+//! the parts cost by a byte: binary is unmasked and copied, text is checked to be UTF-8 as well,
 //! and the text of Hixie-75 is searched for its end.
 
 use std::fs;
@@ -13,7 +13,7 @@ use crate::fleet::{Fleet, Kind, Work};
 use crate::report::{figures, rows};
 use crate::server::{Server, Target};
 
-/// Octets of a large message.
+/// Bytes of a large message.
 const LARGE: usize = 16 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 const HIXIE: &str = "GET /mirror HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
@@ -26,7 +26,7 @@ enum Job {
         size: usize,
         kind: Kind,
     },
-    /// A frame of Hixie-75 with `LARGE` octets of ASCII.
+    /// A frame of Hixie-75 with `LARGE` bytes of ASCII.
     Hixie,
     /// Sixteen connections are made, upgraded and closed.
     Connect,

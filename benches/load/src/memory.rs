@@ -50,8 +50,8 @@ fn carry(clients: &mut [Client]) -> Result<(), String> {
         for client in &mut *clients {
             let mut stream = &client.stream;
             exchange(&mut stream, &sent, &mut back).map_err(|error| error.to_string())?;
-            if back[back.len() - size..].iter().any(|&octet| octet != 7) {
-                return Err(format!("{size} octets came back changed"));
+            if back[back.len() - size..].iter().any(|&byte| byte != 7) {
+                return Err(format!("{size} bytes came back changed"));
             }
         }
     }

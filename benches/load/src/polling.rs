@@ -14,7 +14,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// How many updates each client gets.
 const UPDATES: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Octets of a browser's request.
+/// Bytes of a browser's request.
 const REQUEST: usize = 871;
 
 /// What the updates of all clients cost together.
@@ -23,7 +23,7 @@ struct Cost {
     updates: u64,
     /// What the server waited for its processor, in nanoseconds.
     waited: u64,
-    /// Octets of HTTP and of frames, but for the quotes themselves, both ways.
+    /// Bytes of HTTP and of frames, but for the quotes themselves, both ways.
     overhead: u64,
     payload: u64,
     cpu: u64,
@@ -34,7 +34,7 @@ struct Cost {
 /// Prints a table; an error if a server failed.
 pub fn run(targets: &[Target], most: usize) -> Result<(), String> {
     println!(
-        "| one update a second to each | clients | octets of overhead | octets of quotes | \
+        "| one update a second to each | clients | bytes of overhead | bytes of quotes | \
          processor µs | age on arrival, median / 99 %, ms |"
     );
     println!("|---|--:|--:|--:|--:|--:|");
@@ -51,12 +51,12 @@ pub fn run(targets: &[Target], most: usize) -> Result<(), String> {
             pushed.print(&format!("{}: pushed frames", target.name), clients);
             ran += polled.cpu + pushed.cpu;
             waited += polled.waited + pushed.waited;
-            let [octets, time] = [
+            let [bytes, time] = [
                 polled.overhead as f64 / polled.updates as f64 * pushed.updates as f64
                     / pushed.overhead as f64,
                 polled.per_update() / pushed.per_update(),
             ];
-            println!("| polled : pushed | {clients} | {octets:.0} | | {time:.1} | |");
+            println!("| polled : pushed | {clients} | {bytes:.0} | | {time:.1} | |");
         }
     }
     print_waiting(ran, waited);
@@ -69,7 +69,7 @@ impl Cost {
     }
 
     fn print(&self, name: &str, clients: usize) {
-        let each = |octets: u64| figures(octets as f64 / self.updates.max(1) as f64);
+        let each = |bytes: u64| figures(bytes as f64 / self.updates.max(1) as f64);
         let mut ages = self.ages.clone();
         ages.sort_unstable();
         println!(
@@ -186,9 +186,9 @@ fn receive(
             let (client, quotes) = &mut members[ready.place];
             client.read(&mut buffer, false, |piece| {
                 match piece {
-                    Piece::Payload(octets) => quotes.extend_from_slice(octets),
+                    Piece::Payload(bytes) => quotes.extend_from_slice(bytes),
                     _ => {
-                        // The head of a frame of up to 125 octets has two; of up to 65,535, four.
+                        // The head of a frame of up to 125 bytes has two; of up to 65,535, four.
                         let head_len = if quotes.len() < 126 { 2 } else { 4 };
                         cost.take(&std::mem::take(quotes), head_len)?;
                     }

@@ -116,7 +116,7 @@ impl Server {
         sum
     }
 
-    /// Octets of memory of its own: what is neither a file's nor shared.
+    /// Bytes of memory of its own: what is neither a file's nor shared.
     pub fn memory(&self) -> Result<u64, String> {
         let path = format!("/proc/{}/smaps_rollup", self.pid());
         let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;

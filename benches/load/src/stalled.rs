@@ -47,7 +47,7 @@ fn say(sender: &mut Client, message: &[u8]) -> Result<(), String> {
     while !ended {
         sender.read(&mut buffer, false, |piece| {
             match piece {
-                Piece::Payload(octets) => come += octets.len(),
+                Piece::Payload(bytes) => come += bytes.len(),
                 _ => ended = true,
             }
             Ok(())
@@ -56,5 +56,5 @@ fn say(sender: &mut Client, message: &[u8]) -> Result<(), String> {
             return Err("the sender does not get its own message".to_string());
         }
     }
-    if come == SIZE { Ok(()) } else { Err(format!("{come} octets came back")) }
+    if come == SIZE { Ok(()) } else { Err(format!("{come} bytes came back")) }
 }

@@ -81,7 +81,7 @@ pub fn connections(targets: &[Target], effort: Effort, only: &[String]) -> Table
     table
 }
 
-/// How the cost of an octet grows with the message.
+/// How the cost of a byte grows with the message.
 pub fn sizes(targets: &[Target], effort: Effort, only: &[String]) -> Table {
     let mut table = Table::new("processor µs per KiB", targets);
     table.per_kib = true;

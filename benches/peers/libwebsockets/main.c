@@ -10,7 +10,7 @@
 struct message {
     size_t len, uses;
     int flags;
-    unsigned char room[];  // LWS_PRE octets for the head, then the payload
+    unsigned char room[];  // LWS_PRE bytes for the head, then the payload
 };
 
 struct entry {

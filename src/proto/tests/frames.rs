@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::super::{Framing, Message, Version, encode_close, encode_ping, encode_pong};
 use super::{LIMITS, Seen, at_every_split, at_splits, decode};
-use crate::pool::Pool;
 use crate::proto::Limits;
+use crate::proto::pool::Pool;
 
 const FRAMES: &str = include_str!("../../../tests/vectors/frames.json");
 
@@ -35,7 +35,7 @@ fn unhex(hex: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
-/// The octets of each item of a vector's `bytes`.
+/// The bytes of each item of a vector's `bytes`.
 fn parts(vector: &Value) -> Vec<Vec<u8>> {
     let part = |item: &Value| match item {
         Value::String(hex) => unhex(hex),
@@ -65,7 +65,7 @@ fn limits(vector: &Value) -> Limits {
     }
 }
 
-/// Where to cut: everywhere, or within eight octets of the ends of each part.
+/// Where to cut: everywhere, or within eight bytes of the ends of each part.
 fn places(parts: &[Vec<u8>]) -> Vec<usize> {
     let len: usize = parts.iter().map(Vec::len).sum();
     if len <= CUT_EVERYWHERE {
@@ -87,7 +87,7 @@ fn repeated_text(repeat: &Value) -> String {
     string(&repeat[0]).repeat(number(&repeat[1]))
 }
 
-fn repeated_octets(repeat: &Value) -> Vec<u8> {
+fn repeated_bytes(repeat: &Value) -> Vec<u8> {
     unhex(string(&repeat[0])).repeat(number(&repeat[1]))
 }
 
@@ -100,7 +100,7 @@ fn is_expected(expected: &Value, seen: &Seen) -> bool {
     match (kind.as_str(), seen) {
         ("text", Seen::Text(text)) => value == text,
         ("text_repeat", Seen::Text(text)) => *text == repeated_text(value),
-        ("binary_repeat", Seen::Binary(octets)) => *octets == repeated_octets(value),
+        ("binary_repeat", Seen::Binary(bytes)) => *bytes == repeated_bytes(value),
         ("ping_hex", Seen::Ping(payload)) => *payload == unhex(string(value)),
         ("pong_hex", Seen::Pong(payload)) => *payload == unhex(string(value)),
         ("close", Seen::Close(None)) => *value == 1005 && expected["reason"] == "",
@@ -147,7 +147,7 @@ fn without_reply<'o>(expected: &Value, out: &'o [u8]) -> Option<&'o [u8]> {
 fn check_events(id: &str, expected: &[Value], seen: &[Seen]) {
     let as_expected = expected.len() == seen.len()
         && expected.iter().zip(seen).all(|(expected, seen)| is_expected(expected, seen));
-    // Not the events themselves: some are of 70,000 octets.
+    // Not the events themselves: some are of 70,000 bytes.
     assert!(as_expected, "{id}: {:.200}", format!("{seen:?}"));
 }
 
@@ -165,10 +165,10 @@ fn check_end(id: &str, expected: &Value, seen: &[Seen]) {
 fn check_in(vector: &Value) {
     let (id, expect) = (string(&vector["id"]), &vector["expect"]);
     let (parts, limits) = (parts(vector), limits(vector));
-    let octets = parts.concat();
+    let bytes = parts.concat();
     for version in versions(vector) {
         println!("{id}, {version}");
-        let seen = at_splits(version, &limits, &octets, places(&parts));
+        let seen = at_splits(version, &limits, &bytes, places(&parts));
         check_events(id, list(&expect["events"]), &seen);
         check_replies(id, version, list(&expect["reply"]), &seen);
         check_end(id, &expect["end"], &seen);
@@ -195,7 +195,7 @@ fn encoded(version: Version, message: &Value) -> Vec<u8> {
         "text" => return encode_message(version, string(value).into()),
         "text_repeat" => return encode_message(version, (&repeated_text(value)).into()),
         "binary_hex" => return encode_message(version, unhex(string(value))[..].into()),
-        "binary_repeat" => return encode_message(version, repeated_octets(value)[..].into()),
+        "binary_repeat" => return encode_message(version, repeated_bytes(value)[..].into()),
         "ping_hex" => {
             let encoded = encode_ping(version, &unhex(string(value)), &mut out);
             assert_eq!(encoded, !version.is_hixie());
@@ -253,12 +253,12 @@ fn what_is_meant_for_clients_is_all_that_is_left() {
 #[test]
 fn vectors_that_end_open_and_whole_can_follow_each_other() {
     for version in super::ALL_VERSIONS {
-        let (mut octets, mut count) = (Vec::new(), 0);
+        let (mut bytes, mut count) = (Vec::new(), 0);
         for vector in vectors().iter().filter(|vector| can_be_followed(vector, version)) {
-            octets.extend(parts(vector).concat());
+            bytes.extend(parts(vector).concat());
             count += list(&vector["expect"]["events"]).len();
         }
-        let seen = at_every_split(version, &LIMITS, &octets);
+        let seen = at_every_split(version, &LIMITS, &bytes);
         assert!(count > 5 && seen.len() == count, "{version}: {count} events, {seen:?}");
     }
 }

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::super::handshake::{self, Offer};
 use super::super::{Limits, Version};
 use super::{Seen, at_every_split, cut, text};
-use crate::http::{self, HeadEnd, find_head_end};
-use crate::response::{Response, bad_request};
+use crate::http::request::{self, HeadEnd, find_head_end};
+use crate::http::response::{Response, bad_request};
 
 const HANDSHAKES: &str = include_str!("../../../tests/vectors/handshakes.json");
 
@@ -29,12 +29,12 @@ fn string(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("a string: {value}"))
 }
 
-fn octets(value: &Value) -> Vec<u8> {
+fn bytes(value: &Value) -> Vec<u8> {
     BASE64.decode(string(value)).unwrap()
 }
 
 fn request(vector: &Value) -> Vec<u8> {
-    octets(&vector["request"]["b64"])
+    bytes(&vector["request"]["b64"])
 }
 
 /// What the server of a vector can do.
@@ -66,14 +66,14 @@ struct Accepted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     Head,
-    /// Hixie-76: the eight octets behind the head.
+    /// Hixie-76: the eight bytes behind the head.
     Challenge,
     Frames,
     /// Not a WebSocket: refused.
     Refused,
 }
 
-/// The opening of one connection, as `dispatch` goes through it: octets in, the answer out.
+/// The opening of one connection, as `dispatch` goes through it: bytes in, the answer out.
 #[derive(Debug)]
 struct Opening {
     settings: Settings,
@@ -90,7 +90,7 @@ impl Opening {
         Opening { settings, at: At::Head, kept: Vec::new(), accepted: None, out: Vec::new() }
     }
 
-    /// Takes one read's octets; `kept` is what no step could take yet, at last the frames.
+    /// Takes one read's bytes; `kept` is what no step could take yet, at last the frames.
     fn feed(&mut self, piece: &[u8]) {
         let searched = self.kept.len();
         self.kept.extend_from_slice(piece);
@@ -102,10 +102,10 @@ impl Opening {
             }
         }
         if self.at == At::Challenge
-            && let Some((octets, rest)) = self.kept.split_first_chunk()
+            && let Some((bytes, rest)) = self.kept.split_first_chunk()
         {
             let parts = self.accepted.as_ref().and_then(|accepted| accepted.parts).unwrap();
-            self.out.extend_from_slice(&handshake::digest(parts, *octets));
+            self.out.extend_from_slice(&handshake::digest(parts, *bytes));
             self.kept = rest.to_vec();
             self.at = At::Frames;
         }
@@ -115,7 +115,7 @@ impl Opening {
         let rest = self.kept.split_off(end);
         let head = std::mem::replace(&mut self.kept, rest);
         let mut slots = [httparse::EMPTY_HEADER; 100];
-        let offer = http::parse(&head, &mut slots).and_then(handshake::offer);
+        let offer = request::parse(&head, &mut slots).and_then(handshake::offer);
         match offer {
             Ok(Some(offer)) => self.accept(&offer),
             Ok(None) => panic!("taken for plain HTTP: {}", head.escape_ascii()),
@@ -154,7 +154,7 @@ fn open(settings: &Settings, pieces: &[&[u8]]) -> Opening {
 
 /// The answer without its `Date`, which may change between two of them.
 fn undated(answer: &[u8]) -> Vec<u8> {
-    let lines = answer.split_inclusive(|&octet| octet == b'\n');
+    let lines = answer.split_inclusive(|&byte| byte == b'\n');
     lines.filter(|line| !line.starts_with(b"Date: ")).flatten().copied().collect()
 }
 
@@ -170,7 +170,7 @@ fn open_at_every_split(vector: &Value) -> Opening {
             assert_eq!(opening.kept, whole.kept, "{}, {how}", vector["id"]);
         }
     };
-    check(&request.chunks(1).collect::<Vec<_>>(), "octet by octet");
+    check(&request.chunks(1).collect::<Vec<_>>(), "byte by byte");
     for place in 0..=request.len() {
         check(&cut(&request, &[place]), &format!("cut at {place}"));
     }
@@ -202,7 +202,7 @@ fn version(name: &str) -> Version {
 }
 
 fn check_answer(vector: &Value, version: Version, answer: &[u8]) {
-    let expected = octets(&vector["expect"]["response"]["b64"]);
+    let expected = bytes(&vector["expect"]["response"]["b64"]);
     if version.is_hixie() {
         let (answer, expected) = (answer.escape_ascii(), expected.escape_ascii());
         assert_eq!(answer.to_string(), expected.to_string(), "{}", vector["id"]);
@@ -226,7 +226,7 @@ fn check_accepted(vector: &Value) {
         assert!(*first == a && *second == b, "{id}: {a}, {b}");
     }
     check_answer(vector, accepted.version, &opening.out);
-    assert_eq!(opening.kept, octets(&expect["rest_b64"]), "{id}");
+    assert_eq!(opening.kept, bytes(&expect["rest_b64"]), "{id}");
 }
 
 fn check_refused(vector: &Value) {
@@ -249,9 +249,9 @@ fn check_stages(vector: &Value) {
     let mut opening = Opening::new(&Settings::of(vector));
     for stage in vector["expect"]["stages"].as_array().unwrap() {
         let before = opening.out.len();
-        opening.feed(&octets(&stage["send_b64"]));
+        opening.feed(&bytes(&stage["send_b64"]));
         let got = opening.out[before..].escape_ascii().to_string();
-        assert_eq!(got, octets(&stage["get_b64"]).escape_ascii().to_string(), "{}", vector["id"]);
+        assert_eq!(got, bytes(&stage["get_b64"]).escape_ascii().to_string(), "{}", vector["id"]);
     }
     assert_eq!(opening.at, At::Frames);
 }
@@ -298,7 +298,7 @@ fn the_answers_of_hixie_begin_to_the_letter() {
 }
 
 #[test]
-fn octets_behind_a_handshake_are_frames() {
+fn bytes_behind_a_handshake_are_frames() {
     for (id, expected) in [
         ("75-frame-behind", vec![text("hi")]),
         ("76-frame-behind", vec![text("hi"), Seen::Close(None)]),
@@ -319,7 +319,7 @@ fn requests_that_want_no_websocket_are_plain_http() {
         "GET / HTTP/1.0\r\n\r\n",
     ] {
         let mut slots = [httparse::EMPTY_HEADER; 8];
-        let request = http::parse(head.as_bytes(), &mut slots).unwrap();
+        let request = request::parse(head.as_bytes(), &mut slots).unwrap();
         assert!(handshake::offer(request).unwrap().is_none(), "{head:?}");
     }
 }
@@ -328,7 +328,7 @@ fn requests_that_want_no_websocket_are_plain_http() {
 fn refusal(fields: &str) -> Option<u16> {
     let head = format!("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n{fields}\r\n");
     let mut slots = [httparse::EMPTY_HEADER; 16];
-    match http::parse(head.as_bytes(), &mut slots).and_then(handshake::offer) {
+    match request::parse(head.as_bytes(), &mut slots).and_then(handshake::offer) {
         Ok(offer) => offer.is_none().then(|| panic!("plain HTTP: {head:?}")),
         Err(response) => Some(response.status),
     }
@@ -353,7 +353,7 @@ fn fields_that_may_come_once_and_bodies_are_refused() {
 }
 
 #[test]
-fn keys_of_rfc_6455_are_sixteen_octets_and_those_of_the_drafts_any() {
+fn keys_of_rfc_6455_are_sixteen_bytes_and_those_of_the_drafts_any() {
     let with = |version: &str, key: &str| {
         refusal(&format!(
             "Connection: Upgrade\r\nSec-WebSocket-Version: {version}\r\nSec-WebSocket-Key: {key}\r\n"
@@ -377,7 +377,7 @@ fn the_drafts_name_the_origin_in_a_field_of_their_own() {
              Sec-WebSocket-Origin: a\r\nOrigin: b\r\n\r\n"
         );
         let mut slots = [httparse::EMPTY_HEADER; 8];
-        let request = http::parse(head.as_bytes(), &mut slots).unwrap();
+        let request = request::parse(head.as_bytes(), &mut slots).unwrap();
         let offer = handshake::offer(request).unwrap().unwrap();
         assert_eq!(offer.origin(), Some(expected.as_bytes()), "{version}");
     }

@@ -1,4 +1,4 @@
-//! What holds for any octets, messages and splits.
+//! What holds for any bytes, messages and splits.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use super::super::mask::unmask;
 use super::super::utf8::{Invalid, Text};
 use super::super::{Framing, Limits, Message, Version, encode_ping};
 use super::{ALL_VERSIONS, LIMITS, Reader, Seen, cut, decode};
-use crate::pool::Pool;
+use crate::proto::pool::Pool;
 
 const FIN: u8 = 0x80;
 
@@ -16,13 +16,13 @@ fn config() -> ProptestConfig {
     ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// Some places to cut at, within `len` octets.
+/// Some places to cut at, within `len` bytes.
 fn places(indices: &[Index], len: usize) -> Vec<usize> {
     indices.iter().map(|index| index.index(len + 1)).collect()
 }
 
-fn pieces<'p>(octets: &'p [u8], indices: &[Index]) -> Vec<&'p [u8]> {
-    cut(octets, &places(indices, octets.len()))
+fn pieces<'p>(bytes: &'p [u8], indices: &[Index]) -> Vec<&'p [u8]> {
+    cut(bytes, &places(indices, bytes.len()))
 }
 
 fn string() -> impl Strategy<Value = String> {
@@ -34,7 +34,7 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         20 => vec(any::<u8>(), 0..40),
         4 => vec(any::<u8>(), 120..130),
-        1 => (any::<u8>(), 0xfffc..0x1_0004usize).prop_map(|(octet, len)| vec![octet; len]),
+        1 => (any::<u8>(), 0xfffc..0x1_0004usize).prop_map(|(byte, len)| vec![byte; len]),
     ]
 }
 
@@ -69,7 +69,7 @@ fn mask_frame(frame: &[u8], payload: usize, key: [u8; 4]) -> Vec<u8> {
     let mut masked = head.to_vec();
     masked[1] |= 0x80;
     masked.extend_from_slice(&key);
-    masked.extend(payload.iter().zip(key.iter().cycle()).map(|(octet, key)| octet ^ key));
+    masked.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
     masked
 }
 
@@ -91,15 +91,15 @@ impl Sending {
     fn write(&self, wire: &mut Vec<u8>, expected: &mut Vec<Seen>) {
         match &self.what {
             Seen::Text(text) => self.write_message(0x1, text.as_bytes(), wire, expected),
-            Seen::Binary(octets) => self.write_message(0x2, octets, wire, expected),
+            Seen::Binary(bytes) => self.write_message(0x2, bytes, wire, expected),
             Seen::Ping(payload) => wire.extend(ping(payload, self.key)),
             other => panic!("not sent: {other:?}"),
         }
         expected.push(self.what.clone());
     }
 
-    fn write_message(&self, kind: u8, octets: &[u8], wire: &mut Vec<u8>, seen: &mut Vec<Seen>) {
-        let fragments = pieces(octets, &self.cuts);
+    fn write_message(&self, kind: u8, bytes: &[u8], wire: &mut Vec<u8>, seen: &mut Vec<Seen>) {
+        let fragments = pieces(bytes, &self.cuts);
         let mut pings = self.pings.iter();
         for (index, payload) in fragments.iter().enumerate() {
             let opcode = if index == 0 { kind } else { 0 };
@@ -113,7 +113,7 @@ impl Sending {
     }
 }
 
-/// Octets that look like frames of the HyBi versions more often than chance would have it.
+/// Bytes that look like frames of the HyBi versions more often than chance would have it.
 fn hybi_like() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
         12 => (any::<bool>(), prop::sample::select(vec![0u8, 0, 1, 2, 9, 10]))
@@ -149,16 +149,16 @@ fn hixie_like() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         8 => text.prop_map(|text| [&[0], &text[..], &[0xff]].concat()),
         2 => (1..0x80u8, vec(0..0xffu8, 0..40))
-            .prop_map(|(kind, octets)| [&[kind], &octets[..], &[0xff]].concat()),
-        4 => (0x80..=0xffu8, 0..4usize, vec(any::<u8>(), 0..127)).prop_map(|(kind, zeros, octets)| {
-            let len = octets.len() as u8;
-            [&[kind], &[0x80].repeat(zeros)[..], &[len], &octets[..]].concat()
+            .prop_map(|(kind, bytes)| [&[kind], &bytes[..], &[0xff]].concat()),
+        4 => (0x80..=0xffu8, 0..4usize, vec(any::<u8>(), 0..127)).prop_map(|(kind, zeros, bytes)| {
+            let len = bytes.len() as u8;
+            [&[kind], &[0x80].repeat(zeros)[..], &[len], &bytes[..]].concat()
         }),
         1 => vec(any::<u8>(), 0..10),
     ]
 }
 
-fn octets() -> impl Strategy<Value = Vec<u8>> {
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         vec(any::<u8>(), 0..100),
         vec(hybi_like(), 0..8).prop_map(|frames| frames.concat()),
@@ -172,7 +172,7 @@ fn limits() -> impl Strategy<Value = Limits> {
         .prop_map(|(message, fragments)| Limits { message, fragments })
 }
 
-/// UTF-8, sometimes with octets in it that are not.
+/// UTF-8, sometimes with bytes in it that are not.
 fn nearly_utf8() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         8 => any::<char>().prop_map(|c| c.to_string().into_bytes()),
@@ -187,20 +187,20 @@ fn nearly_utf8() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Whether some text begins with these octets. The second octet of a character is the only one
+/// Whether some text begins with these bytes. The second byte of a character is the only one
 /// with a range of its own, and each range holds one of the three that are tried.
-fn can_go_on(octets: &[u8]) -> bool {
+fn can_go_on(bytes: &[u8]) -> bool {
     let rest = |second: u8| [second, 0x80, 0x80];
     let rests = [0x80, 0x90, 0xa0].map(rest);
-    str::from_utf8(octets).is_ok()
+    str::from_utf8(bytes).is_ok()
         || rests
             .iter()
-            .any(|rest| (1..=3).any(|len| str::from_utf8(&[octets, &rest[..len]].concat()).is_ok()))
+            .any(|rest| (1..=3).any(|len| str::from_utf8(&[bytes, &rest[..len]].concat()).is_ok()))
 }
 
-/// The first octet at which no text can be meant any more.
-fn first_wrong(octets: &[u8]) -> Option<usize> {
-    (0..octets.len()).find(|&index| !can_go_on(&octets[..=index]))
+/// The first byte at which no text can be meant any more.
+fn first_wrong(bytes: &[u8]) -> Option<usize> {
+    (0..bytes.len()).find(|&index| !can_go_on(&bytes[..=index]))
 }
 
 /// How many pieces are taken before one is refused, and the text if none is.
@@ -248,24 +248,24 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_mean_the_same_at_any_splits(
-        octets in octets(),
+    fn any_bytes_mean_the_same_at_any_splits(
+        bytes in bytes(),
         limits in limits(),
         splits in vec(any::<Index>(), 0..8),
     ) {
         for version in ALL_VERSIONS {
-            let whole = decode(version, &limits, [&octets[..]]);
-            let split = decode(version, &limits, pieces(&octets, &splits));
+            let whole = decode(version, &limits, [&bytes[..]]);
+            let split = decode(version, &limits, pieces(&bytes, &splits));
             prop_assert_eq!(&split, &whole, "{}", version);
-            let single = decode(version, &limits, octets.chunks(1));
-            prop_assert_eq!(&single, &whole, "{} octet by octet", version);
+            let single = decode(version, &limits, bytes.chunks(1));
+            prop_assert_eq!(&single, &whole, "{} byte by byte", version);
         }
     }
 
     #[test]
-    fn the_end_is_the_last_event(octets in octets(), limits in limits()) {
+    fn the_end_is_the_last_event(bytes in bytes(), limits in limits()) {
         for version in ALL_VERSIONS {
-            let seen = decode(version, &limits, octets.chunks(3));
+            let seen = decode(version, &limits, bytes.chunks(3));
             let is_end = |seen: &Seen| matches!(seen, Seen::Close(_) | Seen::Failed(_));
             let end = seen.iter().position(is_end);
             prop_assert!(end.is_none_or(|end| end + 1 == seen.len()), "{}: {:?}", version, seen);
@@ -273,12 +273,12 @@ proptest! {
     }
 
     #[test]
-    fn no_message_is_over_the_limit(octets in octets(), limits in limits()) {
+    fn no_message_is_over_the_limit(bytes in bytes(), limits in limits()) {
         for version in [Version::Hybi07, Version::Hybi08, Version::Rfc6455] {
-            for seen in decode(version, &limits, octets.chunks(3)) {
+            for seen in decode(version, &limits, bytes.chunks(3)) {
                 let len = match seen {
                     Seen::Text(text) => text.len(),
-                    Seen::Binary(octets) => octets.len(),
+                    Seen::Binary(bytes) => bytes.len(),
                     _ => 0,
                 };
                 prop_assert!(len <= limits.message, "{}: {}", version, len);
@@ -292,7 +292,7 @@ proptest! {
         key in any::<[u8; 4]>(),
         splits in vec(any::<Index>(), 0..6),
     ) {
-        let naive: Vec<u8> = plain.iter().enumerate().map(|(i, octet)| octet ^ key[i % 4]).collect();
+        let naive: Vec<u8> = plain.iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]).collect();
         let mut turning = key;
         let mut unmasked = Vec::new();
         for piece in pieces(&plain, &splits) {
@@ -305,24 +305,24 @@ proptest! {
 
     #[test]
     fn text_in_pieces_is_what_std_takes_for_utf8(
-        octets in nearly_utf8(),
+        bytes in nearly_utf8(),
         splits in vec(any::<Index>(), 0..6),
     ) {
-        let (_, text) = push_all(&pieces(&octets, &splits));
-        prop_assert_eq!(text.ok(), String::from_utf8(octets).ok());
+        let (_, text) = push_all(&pieces(&bytes, &splits));
+        prop_assert_eq!(text.ok(), String::from_utf8(bytes).ok());
     }
 
     #[test]
-    fn text_is_refused_with_the_first_octet_that_cannot_be_right(
-        octets in nearly_utf8(),
+    fn text_is_refused_with_the_first_byte_that_cannot_be_right(
+        bytes in nearly_utf8(),
         splits in vec(any::<Index>(), 0..6),
     ) {
-        for pieces in [pieces(&octets, &splits), octets.chunks(1).collect()] {
+        for pieces in [pieces(&bytes, &splits), bytes.chunks(1).collect()] {
             let mut ends = pieces.iter().scan(0, |end, piece| {
                 *end += piece.len();
                 Some(*end)
             });
-            let first_wrong = first_wrong(&octets);
+            let first_wrong = first_wrong(&bytes);
             let wrong_piece = first_wrong.and_then(|wrong| ends.position(|end| end > wrong));
             let (taken, _) = push_all(&pieces);
             prop_assert_eq!(taken, wrong_piece.unwrap_or(pieces.len()));

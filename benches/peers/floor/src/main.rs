@@ -27,7 +27,7 @@ struct Server {
     conns: Vec<Option<Conn>>,
     free: Vec<usize>,
     room: Vec<usize>,
-    /// What is to be sent back for the octets of one read.
+    /// What is to be sent back for the bytes of one read.
     out: Vec<u8>,
 }
 
@@ -39,7 +39,7 @@ struct Conn {
     cut_len: u8,
     closing: bool,
     mask: [u8; 4],
-    /// Octets of the payload still to come.
+    /// Bytes of the payload still to come.
     left: u64,
     rare: Option<Box<Rare>>,
 }
@@ -219,11 +219,11 @@ impl Conn {
         self.rare.as_ref().is_some_and(|rare| !rare.unsent.is_empty())
     }
 
-    fn write(&self, octets: &[u8]) -> io::Result<usize> {
-        if octets.is_empty() {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
             return Ok(0);
         }
-        match send(&self.stream, octets, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+        match send(&self.stream, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
             Err(Errno::AGAIN) => Ok(0),
             result => Ok(result?),
         }
@@ -231,9 +231,9 @@ impl Conn {
 
     fn flush(&mut self) -> io::Result<()> {
         let Some(mut rare) = self.rare.take() else { return Ok(()) };
-        while let Some((octets, from)) = rare.unsent.front_mut() {
-            *from += self.write(&octets[*from..])?;
-            if *from < octets.len() {
+        while let Some((bytes, from)) = rare.unsent.front_mut() {
+            *from += self.write(&bytes[*from..])?;
+            if *from < bytes.len() {
                 break;
             }
             rare.unsent.pop_front();
@@ -264,8 +264,8 @@ impl Conn {
     /// Takes a frame's head, and writes one. False if it is cut.
     fn head(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> bool {
         if self.cut_len > 0 {
-            let Some((&octet, rest)) = input.split_first() else { return false };
-            self.cut[self.cut_len as usize] = octet;
+            let Some((&byte, rest)) = input.split_first() else { return false };
+            self.cut[self.cut_len as usize] = byte;
             self.cut_len += 1;
             *input = rest;
             let cut = self.cut;
@@ -319,7 +319,7 @@ fn unmask(payload: &[u8], mask: &mut [u8; 4], out: &mut Vec<u8>) {
 
 /// The path of a request, and the answer to it.
 fn upgrade(head: &[u8]) -> (&[u8], Vec<u8>) {
-    let path = head.split(|&octet| octet == b' ').nth(1).unwrap_or_default();
+    let path = head.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
     let field = b"\nSec-WebSocket-Key: ";
     let at = head.windows(field.len()).position(|window| window == field).unwrap_or(0);
     let key = &head[at + field.len()..][..24];

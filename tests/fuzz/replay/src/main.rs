@@ -38,8 +38,8 @@ fn main() -> ExitCode {
     }
     let mut inputs = Vec::new();
     if arguments.is_empty() {
-        for (target, octets) in seeds::all() {
-            inputs.push((target, format!("seed {}", octets.escape_ascii()), octets));
+        for (target, bytes) in seeds::all() {
+            inputs.push((target, format!("seed {}", bytes.escape_ascii()), bytes));
         }
         for (target, _) in TARGETS {
             let folder = home.join("regressions").join(target);
@@ -70,9 +70,9 @@ fn replay(inputs: &[(&str, String, Vec<u8>)]) -> ExitCode {
         let start = Instant::now();
         let of_target = inputs.iter().filter(|(of, ..)| *of == target);
         let mut count = 0;
-        for (_, name, octets) in of_target {
+        for (_, name, bytes) in of_target {
             count += 1;
-            if catch_unwind(AssertUnwindSafe(|| property(octets))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| property(bytes))).is_err() {
                 failed += 1;
                 eprintln!("FAILED: {target}, {name}");
             }
@@ -85,11 +85,11 @@ fn replay(inputs: &[(&str, String, Vec<u8>)]) -> ExitCode {
 
 fn write_seeds(folder: &Path) {
     let mut counts = BTreeMap::new();
-    for (target, octets) in seeds::all() {
+    for (target, bytes) in seeds::all() {
         let count = counts.entry(target).or_insert(0);
         let folder = folder.join(target);
         fs::create_dir_all(&folder).expect("a folder that can be made");
-        fs::write(folder.join(format!("seed-{count:04}")), octets).expect("room on the disk");
+        fs::write(folder.join(format!("seed-{count:04}")), bytes).expect("room on the disk");
         *count += 1;
     }
     println!("{counts:?}");

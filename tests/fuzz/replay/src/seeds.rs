@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// The lengths of pieces: single octets; a few; mixed; and so long that they are one.
+/// The lengths of pieces: single bytes; a few; mixed; and so long that they are one.
 const CUTS: [[u8; 3]; 4] = [[0, 0, 0], [9, 5, 12], [4, 90, 0], [255, 255, 255]];
 /// Longer ones would slow all others down, and say no more.
 const LONGEST: usize = 5000;
@@ -18,14 +18,14 @@ pub fn all() -> Seeds {
     handshakes(&mut seeds);
     heads(&mut seeds);
     paths(&mut seeds);
-    seeds.retain(|(_, octets)| octets.len() <= LONGEST);
+    seeds.retain(|(_, bytes)| bytes.len() <= LONGEST);
     seeds
 }
 
-/// `mode`, `cuts`, octets, for each way to cut.
-fn in_pieces(seeds: &mut Seeds, target: &'static str, mode: &[u8], octets: &[u8]) {
+/// `mode`, `cuts`, bytes, for each way to cut.
+fn in_pieces(seeds: &mut Seeds, target: &'static str, mode: &[u8], bytes: &[u8]) {
     for cuts in CUTS {
-        seeds.push((target, [mode, &cuts, octets].concat()));
+        seeds.push((target, [mode, &cuts, bytes].concat()));
     }
 }
 
@@ -39,17 +39,17 @@ fn vectors(text: &str) -> Vec<Value> {
 
 /// Hexadecimal strings, and such with the times they are repeated.
 fn joined(list: &Value) -> Vec<u8> {
-    let mut octets = Vec::new();
-    for part in list.as_array().expect("a list of octets") {
+    let mut bytes = Vec::new();
+    for part in list.as_array().expect("a list of bytes") {
         match part {
-            Value::String(text) => octets.extend(hex(text)),
+            Value::String(text) => bytes.extend(hex(text)),
             _ => {
                 let (text, times) = (part[0].as_str(), part[1].as_u64());
-                octets.extend(hex(text.expect("octets")).repeat(times.expect("times") as usize));
+                bytes.extend(hex(text.expect("bytes")).repeat(times.expect("times") as usize));
             }
         }
     }
-    octets
+    bytes
 }
 
 fn hex(text: &str) -> Vec<u8> {
@@ -60,9 +60,9 @@ fn hex(text: &str) -> Vec<u8> {
 fn frames(seeds: &mut Seeds) {
     let mut all = [Vec::new(), Vec::new()];
     for vector in vectors(include_str!("../../../vectors/frames.json")) {
-        let octets = joined(&vector["bytes"]);
+        let bytes = joined(&vector["bytes"]);
         let hixie = vector["framing"] == "hixie";
-        all[usize::from(hixie)].extend_from_slice(&octets[..octets.len().min(200)]);
+        all[usize::from(hixie)].extend_from_slice(&bytes[..bytes.len().min(200)]);
         for version in vector["versions"].as_array().expect("versions") {
             // The places in the lists of versions in tests/fuzz/properties.rs, and in OPENINGS there.
             let (place, opening) = match version.as_u64() {
@@ -72,10 +72,10 @@ fn frames(seeds: &mut Seeds) {
                 Some(8) => (1, 1),
                 _ => (0, 0),
             };
-            in_pieces(seeds, if hixie { "hixie" } else { "hybi" }, &[place], &octets);
+            in_pieces(seeds, if hixie { "hixie" } else { "hybi" }, &[place], &bytes);
             for cuts in [CUTS[0], CUTS[2]] {
                 for end in [0, 8] {
-                    seeds.push(("connection", [&[opening | end], &cuts[..], &octets].concat()));
+                    seeds.push(("connection", [&[opening | end], &cuts[..], &bytes].concat()));
                 }
             }
         }
@@ -85,8 +85,8 @@ fn frames(seeds: &mut Seeds) {
         let heads = [0x81, 0x82, 0x89, 0x01, 0x80];
         let hybi = heads.map(|head| masked(head, text.as_bytes())).concat();
         let one = [b"\x00", text.as_bytes(), b"\xff"].concat();
-        for (opening, octets) in [(0, hybi), (3, one.repeat(3)), (4, one.repeat(3))] {
-            in_pieces(seeds, "connection", &[opening], &octets);
+        for (opening, bytes) in [(0, hybi), (3, one.repeat(3)), (4, one.repeat(3))] {
+            in_pieces(seeds, "connection", &[opening], &bytes);
         }
     }
 }
@@ -96,7 +96,7 @@ fn large_frames(seeds: &mut Seeds) {
     let payload: Vec<u8> = (b'0'..=b'z').cycle().take(1025).collect();
     let two =
         |second: usize| [masked(0x02, &payload[..724]), masked(0x80, &payload[..second])].concat();
-    for octets in [
+    for bytes in [
         masked(0x82, &payload[..300]),
         [masked(0x82, &payload[..300]), masked(0x81, &payload[..70]), vec![0x88]].concat(),
         [masked(0x02, &payload[..90]), masked(0x89, b"ping"), masked(0x80, &payload[..500])]
@@ -108,8 +108,8 @@ fn large_frames(seeds: &mut Seeds) {
         [masked(0x01, b"a"), masked(0x00, b"").repeat(62), masked(0x80, b"b")].concat(),
         [masked(0x01, b"a"), masked(0x00, b"").repeat(63), masked(0x80, b"b")].concat(),
     ] {
-        in_pieces(seeds, "hybi", &[0], &octets);
-        in_pieces(seeds, "connection", &[0], &octets);
+        in_pieces(seeds, "hybi", &[0], &bytes);
+        in_pieces(seeds, "connection", &[0], &bytes);
     }
     for (kind, len) in [(0, 1024), (0, 1025), (1, 1024), (1, 1025)] {
         in_pieces(seeds, "hixie", &[1], &[&[kind], &payload[..len], b"\xff\x00a\xff"].concat());
@@ -119,9 +119,9 @@ fn large_frames(seeds: &mut Seeds) {
 /// Compressed payloads (RFC 7692 section 7.2.3), whole and spoilt, and frames that hold them.
 fn deflated(seeds: &mut Seeds) {
     let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
-    let stored = |octets: &[u8]| {
-        let len = octets.len() as u16;
-        [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), octets].concat()
+    let stored = |bytes: &[u8]| {
+        let len = bytes.len() as u16;
+        [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), bytes].concat()
     };
     // A block of the fixed code: `a`, then runs of 258 more of it.
     let bomb =
@@ -157,7 +157,7 @@ fn deflated(seeds: &mut Seeds) {
     }
 }
 
-/// A client's frame: its first octet, the length, a key, the payload.
+/// A client's frame: its first byte, the length, a key, the payload.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let key = [1, 2, 3, 4];
     let mut frame = vec![first];
@@ -169,19 +169,19 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     frame.extend(key);
-    frame.extend(payload.iter().zip(key.into_iter().cycle()).map(|(octet, key)| octet ^ key));
+    frame.extend(payload.iter().zip(key.into_iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
 }
 
 fn handshakes(seeds: &mut Seeds) {
     for vector in vectors(include_str!("../../../vectors/handshakes.json")) {
-        let octets = |field: &Value| STANDARD.decode(field.as_str().unwrap_or("")).expect("base64");
-        let request = octets(&vector["request"]["b64"]);
-        let rest = octets(&vector["expect"]["rest_b64"]);
+        let bytes = |field: &Value| STANDARD.decode(field.as_str().unwrap_or("")).expect("base64");
+        let request = bytes(&vector["request"]["b64"]);
+        let rest = bytes(&vector["expect"]["rest_b64"]);
         in_pieces(seeds, "head", &[], &request);
-        let octets = [request, rest].concat();
-        in_pieces(seeds, "connection", &[5], &octets);
-        in_pieces(seeds, "connection", &[5 + 16], &octets);
+        let bytes = [request, rest].concat();
+        in_pieces(seeds, "connection", &[5], &bytes);
+        in_pieces(seeds, "connection", &[5 + 16], &bytes);
     }
 }
 

@@ -1,0 +1,3 @@
+mod feed;
+mod requests;
+pub(crate) mod routes;

@@ -1,0 +1,395 @@
+//! What came in: heads become answers or WebSockets, frames become calls of handlers.
+
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+use std::net::{IpAddr, SocketAddr};
+
+use log::{error, info, warn};
+
+use crate::context::Context;
+use crate::handler::{Answer, Handler};
+use crate::http::origin::admitted;
+use crate::http::request::{self, Request};
+use crate::http::response::Response;
+use crate::ids::{ConnId, RouteId};
+use crate::peers::Engine;
+use crate::peers::connection::{Challenge, Inbox};
+use crate::proto::handshake::{self, Offer};
+use crate::proto::{Decoder, Event, take};
+use crate::server::Server;
+
+/// Most bytes inflated from one read: a few that came may be a thousand times as many.
+const INFLATE_BUDGET: usize = 1024 * 1024;
+
+impl Server {
+    /// Takes in bytes that were read; all of them, but where the connection has to wait. There
+    /// may be none, when a message has come whole by another way.
+    pub(crate) fn take_in(&mut self, id: ConnId, input: &mut [u8]) {
+        let mut rest = input;
+        loop {
+            let Some(conn) = self.engine.get_mut(id) else { return };
+            if conn.is_holding() {
+                conn.rare_mut().held.extend_from_slice(rest);
+                return;
+            }
+            rest = match &conn.inbox {
+                Inbox::Head(_) => self.take_head(id, rest),
+                Inbox::Challenge(_) => self.take_challenge(id, rest),
+                Inbox::Frames(_) => self.take_frames(id, rest),
+                Inbox::Lines(_) => return self.take_lines(id, rest),
+                Inbox::Lent | Inbox::Discard => return,
+            };
+            if rest.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Looks for the end of a head. Gives back what lies behind it.
+    #[inline(never)]
+    fn take_head<'i>(&mut self, id: ConnId, input: &'i mut [u8]) -> &'i mut [u8] {
+        let max = self.engine.config.max_head;
+        let Some(conn) = self.engine.get_mut(id) else { return &mut [] };
+        let Inbox::Head(kept) = &mut conn.inbox else { return &mut [] };
+        let mut kept = std::mem::take(kept);
+        let before = kept.len();
+        // One byte too many decides; what lies behind it must not, since it may come later.
+        let room = max.saturating_add(1).saturating_sub(before);
+        let fresh = input.get(..room).unwrap_or(input);
+        if before > 0 {
+            kept.extend_from_slice(fresh);
+        }
+        let head = if before > 0 { &kept[..] } else { fresh };
+        match request::head_end(head, before, max) {
+            Ok(Some(end)) => {
+                self.take_request(id, head.get(..end).unwrap_or(head));
+                return input.get_mut(end.saturating_sub(before)..).unwrap_or_default();
+            }
+            Ok(None) => {
+                let kept = if before > 0 { kept } else { input.to_vec() };
+                conn.inbox = Inbox::Head(kept);
+            }
+            Err(response) => self.refuse(id, response, request::asks_head_only(head)),
+        }
+        &mut []
+    }
+
+    fn take_request(&mut self, id: ConnId, head: &[u8]) {
+        let head_only = request::asks_head_only(head);
+        let mut slots = vec![httparse::EMPTY_HEADER; self.engine.config.max_headers];
+        let request = match request::parse(head, &mut slots) {
+            Ok(request) => request,
+            Err(response) => return self.refuse(id, response, head_only),
+        };
+        self.learn_address(id, &request);
+        match handshake::offer(request) {
+            Ok(None) => self.serve(id, &request),
+            Ok(Some(offer)) => match self.negotiate(id, &request, &offer) {
+                Ok((route, protocol)) => self.upgrade(id, head, &offer, route, protocol),
+                Err(response) => self.refuse(id, response, head_only),
+            },
+            Err(response) => self.refuse(id, response, head_only),
+        }
+    }
+
+    /// A proxy appends the address it was called from to what it was sent, so the last one counts.
+    fn learn_address(&mut self, id: ConnId, request: &Request<'_>) {
+        if !self.engine.config.trust_proxy {
+            return;
+        }
+        let last = request.header_values("X-Forwarded-For").last();
+        let address = last
+            .and_then(|list| list.rsplit(|&byte| byte == b',').next())
+            .and_then(|address| str::from_utf8(address).ok())
+            .and_then(|address| address.trim().parse::<IpAddr>().ok());
+        if let (Some(ip), Some(conn)) = (address, self.engine.get_mut(id)) {
+            conn.addr = Some(SocketAddr::new(ip, 0)).into();
+        }
+    }
+
+    /// Whether the client's connection is TLS: here, or as far as a proxy in front says so.
+    fn is_secure(&self, id: ConnId, request: &Request<'_>) -> bool {
+        let config = &self.engine.config;
+        if self.engine.get(id).is_some_and(|conn| conn.stream.is_tls()) {
+            return true;
+        }
+        let said = || request.header("X-Forwarded-Proto").is_some_and(|proto| proto == "https");
+        config.secure_proxy || (config.trust_proxy && said())
+    }
+
+    /// Answers plain HTTP: the handler of the path if it wants to, else the site.
+    fn serve(&mut self, id: ConnId, request: &Request<'_>) {
+        if request.content_length() > 0 {
+            let response = Response::text(413, "request bodies are not taken here\n");
+            return self.engine.respond(id, response, request.is_head(), false);
+        }
+        let route = self.routes.find(request.path());
+        let response = match route.and_then(|route| self.ask(id, route, request)) {
+            Some(Answer::Respond(response)) => response,
+            _ => {
+                let response = self.site.respond(request);
+                if response.status == 404 && route.is_some() {
+                    upgrade_required()
+                } else {
+                    response
+                }
+            }
+        };
+        let keep_alive = request.keeps_alive() && !self.engine.stopping;
+        self.engine.respond(id, response, request.is_head(), keep_alive);
+    }
+
+    fn ask(&mut self, id: ConnId, route: RouteId, request: &Request<'_>) -> Option<Answer> {
+        let handler = self.routes.handler(route)?;
+        Some(handler.on_request(&mut Context::new(&mut self.engine, id, route), request))
+    }
+
+    /// Whether a WebSocket request is accepted: its route and subprotocol, or the refusal.
+    fn negotiate(
+        &mut self,
+        id: ConnId,
+        request: &Request<'_>,
+        offer: &Offer<'_>,
+    ) -> Result<(RouteId, Option<Box<str>>), Response> {
+        if self.engine.stopping {
+            return Err(Response::text(503, "the server is stopping\n"));
+        }
+        let Some(route) = self.routes.find(request.path()) else {
+            return Err(Response::text(404, "no WebSocket is served at this path\n"));
+        };
+        let (origin, secure) = (offer.origin(), self.is_secure(id, request));
+        if !admitted(&self.engine.config.origins, origin, request.header("Host"), secure) {
+            let origin = origin.unwrap_or_default().escape_ascii();
+            warn!("#{} refused: pages of {origin} may not connect", id.serial());
+            return Err(Response::text(403, "pages of this origin may not connect\n"));
+        }
+        match self.ask(id, route, request) {
+            Some(Answer::Respond(response)) => Err(response),
+            Some(Answer::Protocol(name)) if !request.protocols().any(|offer| offer == name) => {
+                error!("the handler of {} chose {name:?}, not offered", request.path());
+                Ok((route, None))
+            }
+            Some(Answer::Protocol(name)) => Ok((route, Some(name.into()))),
+            Some(Answer::Proceed) | None => Ok((route, None)),
+        }
+    }
+
+    /// Sends the head of the answer. Hixie-76 then waits for its last bytes, but not with the
+    /// head: a proxy may hold them back until it has seen it.
+    fn upgrade(
+        &mut self,
+        id: ConnId,
+        head: &[u8],
+        offer: &Offer<'_>,
+        route: RouteId,
+        protocol: Option<Box<str>>,
+    ) {
+        let secure = self.is_secure(id, &offer.request);
+        let deflate = offer.agree(self.engine.config.deflate);
+        self.engine.append(id, |out| offer.accept(protocol.as_deref(), deflate, secure, out));
+        let Some(conn) = self.engine.get_mut(id).filter(|conn| !conn.is_ending()) else {
+            return;
+        };
+        if protocol.is_some() {
+            conn.rare_mut().protocol = protocol;
+        }
+        conn.version = offer.version;
+        conn.deflate = deflate;
+        conn.route = route;
+        match offer.challenge() {
+            Some(parts) => {
+                let bytes = Vec::with_capacity(8);
+                let challenge = Challenge { head: head.to_vec(), parts, bytes };
+                conn.inbox = Inbox::Challenge(Box::new(challenge));
+            }
+            None => self.open(id, &offer.request),
+        }
+    }
+
+    /// Takes the eight bytes behind a Hixie-76 head. Gives back what follows them: frames.
+    #[inline(never)]
+    fn take_challenge<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
+        let Some(conn) = self.engine.get_mut(id) else { return &mut [] };
+        let Inbox::Challenge(challenge) = &mut conn.inbox else { return &mut [] };
+        let missing = 8usize.saturating_sub(challenge.bytes.len());
+        challenge.bytes.extend_from_slice(take(&mut input, missing));
+        let Ok(bytes) = <[u8; 8]>::try_from(&challenge.bytes[..]) else { return input };
+        let Inbox::Challenge(challenge) = std::mem::replace(&mut conn.inbox, Inbox::Lent) else {
+            return input;
+        };
+        let digest = handshake::digest(challenge.parts, bytes);
+        self.engine.append(id, |out| out.extend_from_slice(&digest));
+        let mut slots = vec![httparse::EMPTY_HEADER; self.engine.config.max_headers];
+        if let Ok(request) = request::parse(&challenge.head, &mut slots) {
+            self.open(id, &request);
+        }
+        input
+    }
+
+    fn open(&mut self, id: ConnId, request: &Request<'_>) {
+        let Some(conn) = self.engine.get_mut(id) else { return };
+        conn.inbox = Inbox::Frames(Decoder::new(conn.version, conn.deflate));
+        let (version, addr) = (conn.version, conn.addr.get());
+        let from = addr.map_or("a Unix socket".to_string(), |addr| addr.to_string());
+        info!("#{} open: {version} {} from {from}", id.serial(), request.path());
+        self.engine.open(id);
+        self.with_handler(id, |handler, ws| handler.on_open(ws, request));
+    }
+
+    /// Cuts frames out of the input and calls the handler for each message. The decoder is out of
+    /// the connection meanwhile, so that the handler can reach every connection, this one too.
+    /// Gives back what has to wait because the handler paused this one, or because so much was
+    /// inflated that it is the others' turn.
+    fn take_frames<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
+        let limits = self.engine.config.limits();
+        let Some(conn) = self.engine.get_mut(id) else { return &mut [] };
+        let (route, mut open) = (conn.route, conn.is_open());
+        let mut share = conn.deflate.map(|_| INFLATE_BUDGET);
+        let Some(handler) = self.routes.handler(route) else { return &mut [] };
+        let mut inbox = std::mem::replace(&mut conn.inbox, Inbox::Lent);
+        let Inbox::Frames(decoder) = &mut inbox else { return &mut [] };
+        while let Some(event) = decoder.next(&mut input, &limits, &mut self.engine.spares.pool) {
+            if let (Some(share), Event::Message(message)) = (&mut share, &event) {
+                *share = share.saturating_sub(message.as_bytes().len());
+            }
+            // What was sent before the peer saw our close is dropped, as the browser drops it.
+            if open || !matches!(event, Event::Message(_) | Event::Pong(_)) {
+                take_event(handler, &mut self.engine, id, route, event);
+            }
+            match self.engine.get_mut(id) {
+                Some(conn) if conn.paused => break,
+                Some(conn) if matches!(conn.inbox, Inbox::Lent) => {
+                    open = conn.is_open();
+                    conn.sated = share == Some(0);
+                }
+                _ => return &mut [],
+            }
+            if share == Some(0) {
+                break;
+            }
+        }
+        if let Some(conn) = self.engine.get_mut(id).filter(|c| matches!(c.inbox, Inbox::Lent)) {
+            conn.inbox = inbox;
+        }
+        input
+    }
+
+    /// Answers a request that cannot be served, and ends the connection.
+    pub(crate) fn refuse(&mut self, id: ConnId, response: Response, head_only: bool) {
+        if response.status >= 400 {
+            info!("#{} refused: {}", id.serial(), response.status);
+        }
+        self.engine.respond(id, response, head_only, false);
+    }
+}
+
+/// Hands over what a frame, or several, came to.
+fn take_event(
+    handler: &mut dyn Handler,
+    engine: &mut Engine,
+    id: ConnId,
+    route: RouteId,
+    event: Event<'_>,
+) {
+    match event {
+        Event::Message(message) => {
+            engine.stats.messages_in = engine.stats.messages_in.wrapping_add(1);
+            handler.on_message(&mut Context::new(engine, id, route), message);
+        }
+        Event::Pong(payload) => handler.on_pong(&mut Context::new(engine, id, route), payload),
+        Event::Ping(payload) => engine.pong(id, payload),
+        Event::Close(close) => engine.close_received(id, close),
+        Event::Failed(violation) => engine.violated(id, violation),
+    }
+}
+
+/// For a plain request to a path that only speaks WebSocket (RFC 9110 section 15.5.22).
+fn upgrade_required() -> Response {
+    Response::text(426, "this is the address of a WebSocket\n")
+        .header("Upgrade", "websocket")
+        .header("Connection", "Upgrade")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use crate::config::Config;
+    use crate::server::Server;
+
+    /// What a server that takes heads of 64 bytes answers to these pieces.
+    fn answer(pieces: &[&[u8]]) -> String {
+        let mut server = Server::new(Config { max_head: 64, ..Config::default() }).unwrap();
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        server.adopt(ours.into(), b"").unwrap();
+        for piece in pieces {
+            peer.write_all(piece).unwrap();
+            server.turn(Some(Duration::ZERO)).unwrap();
+        }
+        drop(server);
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn what_lies_behind_too_long_a_head_does_not_change_the_answer() {
+        let (line, fields) = (b"GET / HTTP/1.1\r\n", [b'a'; 80]);
+        let late = [&line[..], &fields, b"\n\n"].concat();
+        for pieces in [&[&late[..]][..], &[&late[..10], &late[10..]], &[&late[..70], &late[70..]]] {
+            assert!(answer(pieces).starts_with("HTTP/1.1 431 "), "{pieces:?}");
+        }
+        // The 65th byte is still looked at: the 64 in front are not too many yet.
+        for (place, status) in [(63, 400), (64, 400), (65, 431)] {
+            let mut head = late.clone();
+            head[place] = b'\n';
+            for cut in [0, 1, place, place + 1] {
+                let (status, pieces) = (format!("HTTP/1.1 {status} "), head.split_at(cut));
+                assert!(answer(&[pieces.0, pieces.1]).starts_with(&status), "{place} {cut}");
+            }
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn messages_that_inflate_to_much_are_taken_in_over_several_turns() {
+        use std::cell::Cell;
+        use std::rc::Rc;
+
+        use crate::context::Context;
+        use crate::proto::Message;
+
+        let deflate = Some(crate::proto::deflate::Deflate::default());
+        let mut server = Server::new(Config { deflate, ..Config::default() }).unwrap();
+        let count = Rc::new(Cell::new(0));
+        let counter = count.clone();
+        server.route("/", move |_: &mut Context<'_>, message: Message<'_>| {
+            assert_eq!(message.as_bytes().len(), 400_000);
+            counter.set(counter.get() + 1);
+        });
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        server.adopt(ours.into(), b"").unwrap();
+        peer.write_all(
+            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Extensions: permessage-deflate\r\n\
+              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        )
+        .unwrap();
+        server.turn(Some(Duration::ZERO)).unwrap();
+        let (mut payload, mut deflater) = (vec![0; 1000], zlib_rs::Deflate::new(9, false, 15));
+        deflater.compress(&[0; 400_000], &mut payload, zlib_rs::DeflateFlush::SyncFlush).unwrap();
+        let len = deflater.total_out() as u16 - 4;
+        payload.truncate(usize::from(len));
+        let frame = [&[0xc2, 0xfe][..], &len.to_be_bytes(), &[0; 4], &payload].concat();
+        peer.write_all(&frame.repeat(20)).unwrap();
+        for turn in 1..=7 {
+            server.turn(Some(Duration::ZERO)).unwrap();
+            // The third is over a megabyte.
+            assert_eq!(count.get(), 20.min(3 * turn));
+            assert_eq!(server.poll_timeout() == Some(Duration::ZERO), count.get() < 20);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! HTTP/1 (RFC 9110 and 9112): request heads, responses, which pages may connect, files. Knows no
+//! socket and no poll; `files` alone knows the file system.
+
+pub(crate) mod content_type;
+pub(crate) mod files;
+pub(crate) mod origin;
+pub(crate) mod request;
+pub(crate) mod response;

@@ -1,0 +1,345 @@
+//! Request heads (RFC 9112), sans-I/O.
+//!
+//! `httparse` cuts the head into fields; everything it is lenient about is checked here first, so
+//! that no two readers of the same bytes (a proxy in front and us) can disagree about them.
+
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+use httparse::Header;
+use memchr::memchr_iter;
+
+use crate::http::response::{Response, bad_request};
+
+/// One request head, borrowed from the receive buffer; alive during
+/// [`on_request`](crate::Handler::on_request) and [`on_open`](crate::Handler::on_open).
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    method: &'a str,
+    target: &'a str,
+    /// 0 for HTTP/1.0, 1 for HTTP/1.1.
+    minor: u8,
+    headers: &'a [Header<'a>],
+}
+
+impl<'a> Request<'a> {
+    /// The method as it was sent, `GET` for every WebSocket request.
+    pub fn method(&self) -> &'a str {
+        self.method
+    }
+
+    /// The request target as it was sent: path and query, visible ASCII only.
+    pub fn target(&self) -> &'a str {
+        self.target
+    }
+
+    /// The target up to its first `?`, not percent-decoded.
+    pub fn path(&self) -> &'a str {
+        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+    }
+
+    /// The target behind its first `?`, not percent-decoded; empty if there is none.
+    pub fn query(&self) -> &'a str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// The first field of this name, in any case, if its value is UTF-8.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.header_bytes(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// The first field of this name, in any case: the bytes of its value, without the white
+    /// space around them.
+    pub fn header_bytes(&self, name: &str) -> Option<&'a [u8]> {
+        self.header_values(name).next()
+    }
+
+    /// Every field in the order it came: its name as it was sent, and the bytes of its value.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        self.headers.iter().map(|field| (field.name, field.value))
+    }
+
+    /// The subprotocols the client offers, in its order of preference (RFC 6455 section 4.1; the
+    /// Hixie drafts offer one at most).
+    pub fn protocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.header_values("Sec-WebSocket-Protocol")
+            .chain(self.header_values("WebSocket-Protocol"))
+            .filter_map(|value| std::str::from_utf8(value).ok())
+            .flat_map(|list| list.split(','))
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+    }
+
+    pub(crate) fn header_values<'n>(
+        &self,
+        name: &'n str,
+    ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let same_name = move |field: &&Header<'a>| field.name.eq_ignore_ascii_case(name);
+        self.headers.iter().filter(same_name).map(|field| field.value)
+    }
+
+    /// Whether a comma-separated field holds this token, in any case (RFC 9110 section 5.6.1).
+    pub(crate) fn has_token(&self, name: &str, token: &str) -> bool {
+        self.header_values(name)
+            .flat_map(|list| list.split(|&byte| byte == b','))
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    pub(crate) fn is_http_1_1(&self) -> bool {
+        self.minor == 1
+    }
+
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
+    /// Whether the connection may carry another request after this one (RFC 9112 section 9.3).
+    pub(crate) fn keeps_alive(&self) -> bool {
+        self.is_http_1_1() && !self.has_token("Connection", "close")
+    }
+
+    /// The announced length of a body; 0 where none is announced.
+    pub(crate) fn content_length(&self) -> u64 {
+        let digits = self.header("Content-Length").unwrap_or("0");
+        digits.parse().unwrap_or(u64::MAX)
+    }
+}
+
+/// Whether this may be the name of a field: a token (RFC 9110 section 5.6.2).
+#[cfg(feature = "capi")]
+pub(crate) fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(is_token_byte)
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Where the head at the front of a buffer ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum HeadEnd {
+    /// After this many bytes, the empty line included.
+    At(usize),
+    /// Not within these bytes.
+    Missing,
+    /// Never: a line ends in a bare LF.
+    BareLineFeed,
+}
+
+/// Looks for the empty line, from `searched` on: bytes before that were looked through by an
+/// earlier call, so that a head sent byte by byte costs no more than one sent at once.
+pub(crate) fn find_head_end(buf: &[u8], searched: usize) -> HeadEnd {
+    for line_feed in memchr_iter(b'\n', buf.get(searched..).unwrap_or_default()) {
+        let end = searched.saturating_add(line_feed).saturating_add(1);
+        match buf.get(..end).unwrap_or_default() {
+            [.., b'\r', b'\n', b'\r', b'\n'] => return HeadEnd::At(end),
+            [.., b'\r', b'\n'] => {}
+            _ => return HeadEnd::BareLineFeed,
+        }
+    }
+    HeadEnd::Missing
+}
+
+/// How long the head at the front of these bytes is, `None` if it is not whole yet, or the answer
+/// to what cannot become one within `max` bytes.
+pub(crate) fn head_end(buf: &[u8], searched: usize, max: usize) -> Result<Option<usize>, Response> {
+    if !may_begin(buf) {
+        return Err(bad_request("no HTTP request begins like this; TLS is not spoken here"));
+    }
+    match find_head_end(buf, searched) {
+        HeadEnd::At(end) if end <= max => Ok(Some(end)),
+        HeadEnd::Missing if buf.len() <= max => Ok(None),
+        HeadEnd::BareLineFeed => Err(bad_request("a line of the request head ends in a bare LF")),
+        HeadEnd::At(_) | HeadEnd::Missing => {
+            Err(Response::text(431, format!("the head is over {max} bytes\n")))
+        }
+    }
+}
+
+/// Whether a request may begin like this: with a method, which is a token, behind one empty line
+/// at most (RFC 9112 sections 2.2 and 3). TLS and most other protocols differ in the first byte.
+fn may_begin(head: &[u8]) -> bool {
+    match head.strip_prefix(b"\r\n").unwrap_or(head) {
+        [] | [b'\r'] | [b'\r', b'\n', ..] => true,
+        [first, ..] => is_token_byte(*first),
+    }
+}
+
+/// Whether this head, whole or not, asks for no body with its answer, be that a refusal.
+pub(crate) fn asks_head_only(head: &[u8]) -> bool {
+    head.strip_prefix(b"\r\n").unwrap_or(head).starts_with(b"HEAD ")
+}
+
+/// Cuts one whole head, as [`find_head_end`] found it, into its fields. `slots` bounds how many
+/// there may be. The error is the answer to send before closing.
+pub(crate) fn parse<'a>(
+    head: &'a [u8],
+    slots: &'a mut [Header<'a>],
+) -> Result<Request<'a>, Response> {
+    let mut parsed = httparse::Request::new(slots);
+    match parsed.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(bad_request("the request head is not whole")),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(Response::text(431, "too many header fields\n"));
+        }
+        Err(httparse::Error::Version) => {
+            return Err(Response::text(505, "HTTP/1.0 and HTTP/1.1 are spoken here\n"));
+        }
+        Err(error) => return Err(bad_request(&format!("malformed request head: {error}"))),
+    }
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(bad_request("the request head is not whole"));
+    };
+    let request = Request { method, target, minor, headers: parsed.headers };
+    check(request)
+}
+
+/// What RFC 9112 forbids and `httparse` lets through, and the shapes that request smuggling uses.
+fn check(mut request: Request<'_>) -> Result<Request<'_>, Response> {
+    if !request.target.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
+        return Err(bad_request("the request target holds bytes that must be percent-encoded"));
+    }
+    for name in ["Host", "Content-Length", "Origin", "Sec-WebSocket-Origin"] {
+        if request.header_values(name).nth(1).is_some() {
+            return Err(bad_request(&format!("more than one {name} field")));
+        }
+    }
+    // RFC 9112 section 3.2: exactly one Host in HTTP/1.1.
+    let host = match request.header_values("Host").next() {
+        Some(host) if is_host(host) => host,
+        Some(_) => return Err(bad_request("malformed Host field")),
+        None if request.is_http_1_1() => return Err(bad_request("no Host field")),
+        None => b"",
+    };
+    if request.header_values("Transfer-Encoding").next().is_some() {
+        return Err(bad_request("request bodies are not taken here"));
+    }
+    if let Some(length) = request.header_values("Content-Length").next()
+        && (length.is_empty() || !length.iter().all(u8::is_ascii_digit))
+    {
+        return Err(bad_request("malformed Content-Length field"));
+    }
+    // RFC 9112 section 3.2.4.
+    if request.target == "*" && request.method != "OPTIONS" {
+        return Err(bad_request("the target * is for OPTIONS only"));
+    }
+    request.target = origin_form(request.target, host)?;
+    Ok(request)
+}
+
+/// RFC 9112 section 3.2.2: the absolute form must be understood; it must name the same host.
+fn origin_form<'a>(target: &'a str, host: &[u8]) -> Result<&'a str, Response> {
+    if target.starts_with('/') || target == "*" {
+        return Ok(target);
+    }
+    let Some(rest) = ["http://", "https://", "ws://", "wss://"]
+        .iter()
+        .find(|scheme| target.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme)))
+        .and_then(|scheme| target.get(scheme.len()..))
+    else {
+        return Err(bad_request("the request target does not begin with a slash"));
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if !authority.as_bytes().eq_ignore_ascii_case(host) {
+        return Err(bad_request("the request target and the Host field name different hosts"));
+    }
+    Ok(if path.is_empty() { "/" } else { path })
+}
+
+/// `uri-host [ ":" port ]`, by its alphabet: nothing that could end a line, a URL's authority or
+/// a log field (RFC 3986 section 3.2.2).
+fn is_host(value: &[u8]) -> bool {
+    value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%:[]!$&'()*+,;=".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_target(head: &str) -> Result<String, u16> {
+        let mut slots = [httparse::EMPTY_HEADER; 4];
+        match parse(head.as_bytes(), &mut slots) {
+            Ok(request) => Ok(request.target().to_string()),
+            Err(response) => Err(response.status),
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_head_is_found_at_every_split() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nbehind";
+        let end = head.len() - b"behind".len();
+        let mut searched = 0;
+        for cut in 1..head.len() {
+            let found = find_head_end(&head[..cut], searched);
+            let expected = if cut < end { HeadEnd::Missing } else { HeadEnd::At(end) };
+            assert_eq!(found, expected, "cut at {cut}");
+            if cut < end {
+                searched = cut;
+            }
+        }
+    }
+
+    #[test]
+    fn a_bare_line_feed_ends_nothing() {
+        assert_eq!(find_head_end(b"GET / HTTP/1.1\nHost: a\n\n", 0), HeadEnd::BareLineFeed);
+        assert_eq!(find_head_end(b"\n", 0), HeadEnd::BareLineFeed);
+    }
+
+    #[test]
+    fn a_request_begins_with_a_method() {
+        for head in ["", "\r", "\r\n", "\r\n\r", "G", "\r\nG", "!", "M-SEARCH"] {
+            assert!(may_begin(head.as_bytes()), "{head:?}");
+        }
+        for head in ["\x16\x03\x01", "\0", " GET", "\rG", "\r\n GET", "{", "\u{80}", "\n"] {
+            assert!(!may_begin(head.as_bytes()), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn ambiguous_heads_are_refused() {
+        for (head, status) in [
+            ("GET / HTTP/1.1\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400),
+            ("GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+            ("GET / HTTP/1.1\r\nHost: a\r\nb: 1\r\nc: 2\r\nd: 3\r\ne: 4\r\n\r\n", 431),
+        ] {
+            assert_eq!(parse_target(head), Err(status), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn targets_come_in_two_forms() {
+        let target = |head| parse_target(head).unwrap();
+        assert_eq!(target("GET /a?b=c HTTP/1.1\r\nHost: a\r\n\r\n"), "/a?b=c");
+        assert_eq!(target("GET http://a:81/x HTTP/1.1\r\nHost: A:81\r\n\r\n"), "/x");
+        assert_eq!(target("GET http://a HTTP/1.1\r\nHost: a\r\n\r\n"), "/");
+        assert_eq!(target("GET / HTTP/1.0\r\n\r\n"), "/");
+    }
+
+    #[test]
+    fn fields_are_found_in_any_case_and_split_into_tokens() {
+        let mut slots = [httparse::EMPTY_HEADER; 8];
+        let head = b"GET /p?q HTTP/1.1\r\nHOST: a\r\nconnection: keep-alive , uPGRADE\r\n\
+            Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Protocol: c\r\nX: \xff\r\n\r\n";
+        let request = parse(head, &mut slots).unwrap();
+        assert_eq!((request.path(), request.query()), ("/p", "q"));
+        assert_eq!(request.header("host"), Some("a"));
+        assert_eq!((request.header("x"), request.header_bytes("x")), (None, Some(&b"\xff"[..])));
+        assert!(request.has_token("Connection", "upgrade"));
+        assert!(!request.has_token("Connection", "grade"));
+        assert_eq!(request.protocols().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert!(request.keeps_alive());
+    }
+}

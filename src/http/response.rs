@@ -1,0 +1,198 @@
+//! Responses to plain HTTP and to WebSocket requests that are refused (RFC 9112). Sans-I/O: no
+//! socket, and no clock but the `Date` field.
+
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::time::SystemTime;
+
+/// 400 and one line that says why.
+pub(crate) fn bad_request(why: &str) -> Response {
+    Response::text(400, format!("{why}\n"))
+}
+
+/// What a plain HTTP request, or a refused upgrade, is answered with.
+///
+/// ```
+/// use wsloop::Response;
+///
+/// let quote = Response::new(200)
+///     .header("Content-Type", "application/json")
+///     .body(r#"{"ACME": 12.5}"#);
+/// let refusal = Response::text(403, "members only\n");
+/// # let _ = (quote, refusal);
+/// ```
+#[derive(Debug)]
+pub struct Response {
+    pub(crate) status: u16,
+    headers: Vec<(Cow<'static, str>, String)>,
+    pub(crate) body: Body,
+}
+
+/// A response's body: what is small is bytes, what may be large is a file and read as the
+/// peer takes it.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Bytes(Cow<'static, [u8]>),
+    File { file: File, offset: u64, len: u64 },
+}
+
+impl Response {
+    /// An empty response with this status code, 200 to 599; any other is sent as 500.
+    ///
+    /// `Date`, `Content-Length` and, where the connection ends with it, `Connection` are added
+    /// when it is sent.
+    pub fn new(status: u16) -> Response {
+        let status = if (200..=599).contains(&status) { status } else { 500 };
+        Response { status, headers: Vec::new(), body: Body::Bytes(Cow::Borrowed(b"")) }
+    }
+
+    /// A response with a body of plain text.
+    pub fn text(status: u16, text: impl Into<String>) -> Response {
+        Response::new(status)
+            .header("Content-Type", "text/plain; charset=utf-8")
+            .body(text.into().into_bytes())
+    }
+
+    /// Adds a header field. Bytes that may not stand in a value (controls, so CR, LF and NUL
+    /// too) become `?`: nothing put in here can split the response.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Response {
+        self.add_header(Cow::Borrowed(name), value.into());
+        self
+    }
+
+    /// The same, for a name that must be a token: it is not looked at.
+    pub(crate) fn add_header(&mut self, name: Cow<'static, str>, value: String) {
+        let clean = |c: char| if c.is_control() && c != '\t' { '?' } else { c };
+        self.headers.push((name, value.chars().map(clean).collect()));
+    }
+
+    /// Sets the body, whole. It is queued at once: keep it small.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Response {
+        self.body = Body::Bytes(Cow::Owned(body.into()));
+        self
+    }
+
+    /// Sets a body that is part of the program.
+    #[must_use]
+    pub fn static_body(mut self, body: &'static [u8]) -> Response {
+        self.body = Body::Bytes(Cow::Borrowed(body));
+        self
+    }
+
+    /// Sets a body of `len` bytes of an open file, from `offset` on.
+    #[must_use]
+    pub(crate) fn file(mut self, file: File, offset: u64, len: u64) -> Response {
+        self.body = Body::File { file, offset, len };
+        self
+    }
+
+    /// The length of the body in bytes.
+    pub(crate) fn content_length(&self) -> u64 {
+        match &self.body {
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::File { len, .. } => *len,
+        }
+    }
+
+    /// Whether the head is all there is, whatever was set as a body: bytes behind it would be taken
+    /// for the next response.
+    pub(crate) fn is_bodiless(&self) -> bool {
+        matches!(self.status, 204 | 304)
+    }
+
+    /// Writes the head: status line, `Date`, the fields, `Content-Length`, and `Connection`
+    /// where this is the last response. 204 and 304 have no body and say no length
+    /// (RFC 9110 sections 15.3.5 and 15.4.5).
+    pub(crate) fn write_head(&self, keep_alive: bool, out: &mut Vec<u8>) {
+        let status_line = format!("HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status));
+        out.extend_from_slice(status_line.as_bytes());
+        let mut field = |name: &str, value: &str| {
+            for part in [name, ": ", value, "\r\n"] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        };
+        field("Date", &httpdate::fmt_http_date(SystemTime::now()));
+        let mut said = keep_alive;
+        for (name, value) in &self.headers {
+            if !said && name.eq_ignore_ascii_case("Connection") {
+                field(name, &format!("{value}, close"));
+                said = true;
+            } else {
+                field(name, value);
+            }
+        }
+        if !self.is_bodiless() {
+            field("Content-Length", &self.content_length().to_string());
+        }
+        if !said {
+            field("Connection", "close");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The phrases of RFC 9110 section 15 and RFC 6585, for the codes used here and by handlers.
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        416 => "Range Not Satisfiable",
+        418 => "I'm a Teapot",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Status",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_cannot_be_split() {
+        let mut out = Vec::new();
+        Response::new(302).header("Location", "/a\r\nSet-Cookie: x").write_head(false, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("HTTP/1.1 302 Found\r\nDate: "), "{text}");
+        assert!(text.contains("\r\nLocation: /a??Set-Cookie: x\r\n"), "{text}");
+        assert!(text.ends_with("\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "{text}");
+    }
+
+    #[test]
+    fn not_modified_says_no_length() {
+        let mut out = Vec::new();
+        Response::new(304).write_head(true, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(!text.contains("Content-Length") && !text.contains("Connection"), "{text}");
+    }
+}

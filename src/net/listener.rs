@@ -1,0 +1,167 @@
+//! Where to listen: TCP and Unix sockets, the system's options on them, and who connects.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use mio::event::Source;
+use mio::net::{TcpListener, UnixListener};
+use rustix::net::sockopt;
+
+use crate::net::stream::{Family, Stream, inspect};
+
+/// Clients the kernel holds ready between two turns; mio asks for 128, which bursts overflow.
+const BACKLOG: i32 = 4096;
+
+/// A socket that clients connect to.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp {
+        socket: TcpListener,
+        /// Whether its clients speak TLS.
+        secure: bool,
+    },
+    /// With its path, and which file that is if it is ours to remove.
+    Unix(UnixListener, PathBuf, Option<Inode>),
+}
+
+/// Which file a path led to: device and number.
+type Inode = (u64, u64);
+
+/// Where a server listens. Shown as the address of a WebSocket: `ws://127.0.0.1:8080`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddr {
+    /// A TCP socket.
+    Tcp(SocketAddr),
+    /// A TCP socket on which TLS is spoken: `wss://127.0.0.1:8443`.
+    Tls(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenAddr::Tcp(addr) => write!(f, "ws://{addr}"),
+            ListenAddr::Tls(addr) => write!(f, "wss://{addr}"),
+            ListenAddr::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Listener {
+    /// Listens on `host:port`, `[v6]:port` or `unix:/path`. Of several addresses behind a name,
+    /// the first that can be had.
+    pub(crate) fn bind(addr: &str) -> io::Result<Listener> {
+        match addr.strip_prefix("unix:") {
+            Some(path) => bind_unix(Path::new(path)),
+            None => bind_tcp(addr),
+        }
+    }
+
+    /// A socket that listens already. Its path, if it has one, is somebody else's to remove.
+    pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
+        match inspect(&fd, true)? {
+            Family::Tcp => {
+                sockopt::set_tcp_nodelay(&fd, true)?;
+                Ok(Listener::Tcp { socket: TcpListener::from_std(fd.into()), secure: false })
+            }
+            Family::Unix => {
+                let listener = UnixListener::from_std(fd.into());
+                let addr = listener.local_addr()?;
+                let path = addr.as_pathname().unwrap_or(Path::new("")).to_owned();
+                Ok(Listener::Unix(listener, path, None))
+            }
+        }
+    }
+
+    /// From now on its clients speak TLS. Those of a Unix socket never do: they are on this machine.
+    pub(crate) fn secure(&mut self) {
+        if let Listener::Tcp { secure, .. } = self {
+            *secure = true;
+        }
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        matches!(self, Listener::Tcp { secure: true, .. })
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<ListenAddr> {
+        match self {
+            Listener::Tcp { socket, secure: false } => socket.local_addr().map(ListenAddr::Tcp),
+            Listener::Tcp { socket, secure: true } => socket.local_addr().map(ListenAddr::Tls),
+            Listener::Unix(_, path, _) => Ok(ListenAddr::Unix(path.clone())),
+        }
+    }
+
+    /// One client, and its address where it has one. Errors are those of accept(2), `WouldBlock`
+    /// among them.
+    pub(crate) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match self {
+            Listener::Tcp { socket, .. } => {
+                socket.accept().map(|(stream, addr)| (Stream::Tcp(stream), Some(addr)))
+            }
+            Listener::Unix(listener, ..) => {
+                listener.accept().map(|(stream, _)| (Stream::Unix(stream), None))
+            }
+        }
+    }
+
+    pub(crate) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Listener::Tcp { socket, .. } => socket,
+            Listener::Unix(listener, ..) => listener,
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Listener::Unix(_, path, Some(inode)) = self {
+            // Nobody can connect to what nobody listens on; but another server may have put its
+            // own socket there by now.
+            if self::inode(path).is_ok_and(|now| now == *inode) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn inode(path: &Path) -> io::Result<Inode> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+fn bind_tcp(addr: &str) -> io::Result<Listener> {
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no such address");
+    for addr in addr.to_socket_addrs()? {
+        match TcpListener::bind(addr) {
+            Ok(listener) => {
+                rustix::net::listen(&listener, BACKLOG)?;
+                // Inherited by what is accepted: one call instead of one for each client.
+                sockopt::set_tcp_nodelay(&listener, true)?;
+                return Ok(Listener::Tcp { socket: listener, secure: false });
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// A socket that a server left behind is replaced; one that somebody listens on is not.
+fn bind_unix(path: &Path) -> io::Result<Listener> {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        match std::os::unix::net::UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                fs::remove_file(path)?;
+            }
+            _ => return Err(io::ErrorKind::AddrInUse.into()),
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(Listener::Unix(listener, path.to_owned(), Some(inode(path)?)))
+}

@@ -1,0 +1,7 @@
+//! Sockets: those that listen, those of clients, and the TLS on them. One call of the system at a
+//! time; when to make which is decided elsewhere.
+
+pub(crate) mod listener;
+pub(crate) mod stream;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+pub(crate) mod tls;

@@ -1,0 +1,250 @@
+//! TLS (RFC 8446 and RFC 5246), by rustls: certificates, and one session for each client. Nothing
+//! here knows a socket; bytes are read from and written to whatever the transport hands in.
+
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+
+use std::fmt;
+use std::io::{self, IoSlice, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection};
+
+use crate::net::stream::{Got, Taken};
+
+/// Most bytes of its own that a session keeps for a client that does not read; the messages wait
+/// in the backlog, whose limit holds as ever.
+const MAX_UNSENT: usize = 64 * 1024;
+
+/// A certificate and its private key: what [`Config::tls`](crate::Config::tls) needs for `wss`.
+///
+/// TLS 1.3 and 1.2 are spoken, with the cipher suites that rustls takes for safe; HTTP/1.1 is
+/// agreed on by ALPN (RFC 7301), and clients are not asked for certificates. Clones share it.
+#[derive(Clone)]
+pub struct Tls {
+    config: Arc<ServerConfig>,
+    /// The certificate's and the key's, where they came from files.
+    files: Option<(PathBuf, PathBuf)>,
+}
+
+impl Tls {
+    /// Reads PEM files: the certificate, followed by those that vouch for it, and its private key,
+    /// in PKCS#8, PKCS#1 or SEC 1. Both may be the same file.
+    ///
+    /// # Errors
+    /// If a file cannot be read; [`InvalidData`](io::ErrorKind::InvalidData) if there is no
+    /// certificate or no key in it, or they do not belong together. The text names the file.
+    pub fn from_files(cert: impl AsRef<Path>, key: impl AsRef<Path>) -> io::Result<Tls> {
+        let (cert, key) = (cert.as_ref(), key.as_ref());
+        let named = |path: &Path, error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        };
+        let read = |path: &Path| std::fs::read(path).map_err(|error| named(path, error));
+        let chain = certificates(&read(cert)?).map_err(|error| named(cert, error))?;
+        let secret = private_key(&read(key)?).map_err(|error| named(key, error))?;
+        let mut tls = Tls::new(chain, secret).map_err(|error| named(key, error))?;
+        tls.files = Some((cert.to_owned(), key.to_owned()));
+        Ok(tls)
+    }
+
+    /// The same, of PEM text that the program has in memory.
+    ///
+    /// # Errors
+    /// As [`from_files`](Tls::from_files), but none of them names a file.
+    pub fn from_pem(cert: &[u8], key: &[u8]) -> io::Result<Tls> {
+        Tls::new(certificates(cert)?, private_key(key)?)
+    }
+
+    fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> io::Result<Tls> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let mut config = builder
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+            .map_err(invalid)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Tls { config: Arc::new(config), files: None })
+    }
+
+    /// Reads the files again.
+    pub(crate) fn reloaded(&self) -> io::Result<Tls> {
+        match &self.files {
+            Some((cert, key)) => Tls::from_files(cert, key),
+            None => Err(io::Error::new(io::ErrorKind::Unsupported, "it came from no file")),
+        }
+    }
+
+    /// Whether there are files to be read again.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_from_files(&self) -> bool {
+        self.files.is_some()
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+fn certificates(text: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
+    let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(text).collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(invalid("no certificate in it (PEM)")),
+        chain => chain.map_err(invalid),
+    }
+}
+
+fn private_key(text: &[u8]) -> io::Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_slice(text).map_err(|error| match error {
+        pem::Error::NoItemsFound => invalid("no private key in it (PEM: PKCS#8, PKCS#1 or SEC 1)"),
+        error => invalid(error),
+    })
+}
+
+fn invalid(error: impl fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
+/// One client's TLS.
+pub(crate) struct Session(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    conn: ServerConnection,
+    /// Something has come from the client.
+    begun: bool,
+    /// Bytes that were encrypted and are not on their way yet: they count as taken when they are.
+    owed: usize,
+    /// What somebody else has read from the socket.
+    early: Vec<u8>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("owed", &self.0.owed).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(crate) fn new(tls: &Tls) -> io::Result<Session> {
+        let mut conn = ServerConnection::new(Arc::clone(&tls.config)).map_err(invalid)?;
+        conn.set_buffer_limit(Some(MAX_UNSENT));
+        Ok(Session(Box::new(Inner { conn, begun: false, owed: 0, early: Vec::new() })))
+    }
+
+    /// Takes in what was read from the client's socket already; the next read has it.
+    pub(crate) fn unread(&mut self, bytes: &[u8]) {
+        self.0.early.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.0.conn.is_handshaking()
+    }
+
+    /// One read from the socket at most, and what comes of it. Errors are the socket's, those that
+    /// [`Stream::read`](crate::net::stream::Stream::read) names, and `InvalidData` for what is not
+    /// TLS as it should be; an alert is to be written then. The end of the socket counts as
+    /// the end of the stream, since frames and requests tell by themselves whether they are whole.
+    pub(crate) fn read(&mut self, socket: &mut dyn Read, buf: &mut [u8]) -> io::Result<Got> {
+        let inner = &mut *self.0;
+        match inner.conn.reader().read(buf) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            left => return left.map(|bytes| Got { bytes, more: bytes > 0 }),
+        }
+        let (came, may_follow) = inner.read_socket(socket, buf)?;
+        if came == 0 {
+            return Ok(Got { bytes: 0, more: false });
+        }
+        if !std::mem::replace(&mut inner.begun, true) && buf[0].is_ascii_uppercase() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let (bytes, left) = inner.decrypt(buf, came)?;
+        match (bytes, may_follow || left) {
+            (0, true) => Err(io::ErrorKind::Interrupted.into()),
+            (0, false) => Err(io::ErrorKind::WouldBlock.into()),
+            (bytes, more) => Ok(Got { bytes, more }),
+        }
+    }
+
+    /// Encrypts of these parts what it has room for, and writes. They count as taken once nothing
+    /// of them is left here.
+    pub(crate) fn write(
+        &mut self,
+        socket: &mut dyn Write,
+        parts: &[IoSlice<'_>],
+    ) -> io::Result<Taken> {
+        let inner = &mut *self.0;
+        let mut progress = inner.write_socket(socket)?;
+        let idle = inner.owed == 0 && !inner.conn.wants_write() && !inner.conn.is_handshaking();
+        if idle && !parts.is_empty() {
+            inner.owed = inner.conn.writer().write_vectored(parts)?;
+            progress |= inner.write_socket(socket)?;
+        }
+        if inner.conn.wants_write() {
+            return Ok(Taken { bytes: 0, blocked: true, progress });
+        }
+        let bytes = std::mem::take(&mut inner.owed);
+        Ok(Taken { bytes, blocked: bytes == 0 && !parts.is_empty(), progress })
+    }
+
+    /// Says with the next write that no more will come.
+    pub(crate) fn close(&mut self) {
+        self.0.conn.send_close_notify();
+    }
+}
+
+impl Inner {
+    /// How much came, and whether more may follow at once.
+    fn read_socket(&mut self, socket: &mut dyn Read, buf: &mut [u8]) -> io::Result<(usize, bool)> {
+        if self.early.is_empty() {
+            let came = socket.read(buf)?;
+            return Ok((came, came == buf.len()));
+        }
+        let len = self.early.len().min(buf.len());
+        buf[..len].copy_from_slice(&self.early[..len]);
+        self.early.drain(..len);
+        self.early.shrink_to_fit();
+        Ok((len, true))
+    }
+
+    /// Turns the first `came` bytes of a buffer into what they mean, in the same place: how much
+    /// that is, and whether there is more, or the end, behind it.
+    ///
+    /// There is room, since what was taken in lies before what was not; only a record of which a
+    /// part had come before may need more, and there is never more than one of those in the session
+    /// (16 KiB, which is what it keeps at most).
+    fn decrypt(&mut self, buf: &mut [u8], came: usize) -> io::Result<(usize, bool)> {
+        let (mut taken, mut bytes, mut more) = (0, 0, false);
+        while taken < came {
+            let step = self.conn.read_tls(&mut &buf[taken..came])?;
+            taken += step;
+            let state = self.conn.process_new_packets();
+            let state = state.map_err(|error| invalid(format_args!("TLS: {error}")))?;
+            let fits = state.plaintext_bytes_to_read().min(taken - bytes);
+            self.conn.reader().read_exact(&mut buf[bytes..bytes + fits])?;
+            bytes += fits;
+            more = fits < state.plaintext_bytes_to_read() || state.peer_has_closed();
+            if step == 0 {
+                break;
+            }
+        }
+        Ok((bytes, more))
+    }
+
+    /// True if the socket has taken anything.
+    fn write_socket(&mut self, socket: &mut dyn Write) -> io::Result<bool> {
+        let mut progress = false;
+        while self.conn.wants_write() {
+            match self.conn.write_tls(socket) {
+                Ok(bytes) => progress |= bytes > 0,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(progress)
+    }
+}

@@ -1,0 +1,237 @@
+//! Who is open on a route, and what was broadcast to them in this turn: framed once for each way to
+//! frame it, and delivered to everybody when the turn ends. So each member is gone to once a turn,
+//! however many messages there are.
+
+use std::rc::Rc;
+
+use crate::ids::ConnId;
+use crate::proto::pool::Pool;
+use crate::proto::{Framing, Message};
+
+/// Once so many bytes were posted, they are delivered without waiting for the end of the turn.
+const FULL: usize = 64 * 1024;
+/// So many marks are kept when nothing waits.
+const SPARE_MARKS: usize = 1024;
+
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    members: Vec<ConnId>,
+    /// How many messages wait to be delivered.
+    posted: u16,
+    /// Those messages, in each framing that any of the members has.
+    wires: Vec<Wire>,
+}
+
+/// Messages side by side, in one framing.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    framing: Framing,
+    members: usize,
+    bytes: Rc<Vec<u8>>,
+    /// How far it had come before the first message, and behind each.
+    marks: Vec<Mark>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    bytes: usize,
+    /// Fewer than were posted, if the framing cannot carry some.
+    messages: u64,
+}
+
+impl Room {
+    pub(crate) fn members(&self) -> &[ConnId] {
+        &self.members
+    }
+
+    /// How many messages wait to be delivered.
+    pub(crate) fn posted(&self) -> u16 {
+        self.posted
+    }
+
+    /// Takes a member in, and says at which place. What waits is not for it.
+    pub(crate) fn join(&mut self, id: ConnId, framing: Framing) -> u32 {
+        match self.wires.iter_mut().find(|wire| wire.framing == framing) {
+            Some(wire) => wire.members += 1,
+            None => self.wires.push(Wire::new(framing, self.posted)),
+        }
+        self.members.push(id);
+        self.members.len() as u32 - 1
+    }
+
+    pub(crate) fn has_member(&self, id: ConnId, place: u32) -> bool {
+        self.members.get(place as usize) == Some(&id)
+    }
+
+    /// Lets a member go. The one that has its place now.
+    pub(crate) fn leave(&mut self, place: u32, framing: Framing) -> Option<ConnId> {
+        self.members.swap_remove(place as usize);
+        if let Some(wire) = self.wires.iter_mut().find(|wire| wire.framing == framing) {
+            wire.members -= 1;
+        }
+        self.wires.retain(|wire| wire.members > 0);
+        if self.members.is_empty() {
+            self.posted = 0;
+        }
+        self.members.get(place as usize).copied()
+    }
+
+    /// Frames a message for everybody. True if no more should wait.
+    pub(crate) fn post(&mut self, message: Message<'_>, pool: &mut Pool) -> bool {
+        self.posted += 1;
+        for wire in &mut self.wires {
+            wire.append(message, pool);
+        }
+        self.posted == u16::MAX || self.wires.iter().any(|wire| wire.bytes.len() >= FULL)
+    }
+
+    /// What waits, in a member's framing.
+    pub(crate) fn wire(&self, framing: Framing) -> Option<&Wire> {
+        self.wires.iter().find(|wire| wire.framing == framing)
+    }
+
+    /// All is delivered.
+    pub(crate) fn clear(&mut self) {
+        self.posted = 0;
+        self.wires.iter_mut().for_each(Wire::clear);
+    }
+}
+
+impl Wire {
+    /// For a first member, who comes behind so many messages.
+    fn new(framing: Framing, posted: u16) -> Wire {
+        let marks = vec![Mark::default(); usize::from(posted) + 1];
+        Wire { framing, members: 1, bytes: Rc::default(), marks }
+    }
+
+    fn append(&mut self, message: Message<'_>, pool: &mut Pool) {
+        // A copy, if somebody holds them who was sent something else in this turn.
+        let bytes = Rc::make_mut(&mut self.bytes);
+        let carried = self.framing.encode(message, pool, bytes);
+        let bytes = bytes.len();
+        let messages = self.end().messages + u64::from(carried);
+        self.marks.push(Mark { bytes, messages });
+    }
+
+    fn clear(&mut self) {
+        self.marks.truncate(1);
+        self.marks.shrink_to(SPARE_MARKS);
+        match Rc::get_mut(&mut self.bytes) {
+            Some(bytes) if bytes.capacity() <= FULL => bytes.clear(),
+            _ => self.bytes = Rc::default(),
+        }
+    }
+
+    /// All the bytes, to be shared.
+    pub(crate) fn bytes(&self) -> &Rc<Vec<u8>> {
+        &self.bytes
+    }
+
+    /// The bytes from a message on, and how many messages they are.
+    pub(crate) fn since(&self, from: u16) -> (&[u8], u64) {
+        let from = self.marks.get(usize::from(from)).copied().unwrap_or(self.end());
+        let bytes = self.bytes.get(from.bytes..).unwrap_or_default();
+        (bytes, self.end().messages - from.messages)
+    }
+
+    /// The bytes of each message from one on.
+    pub(crate) fn each_since(&self, from: u16) -> impl Iterator<Item = &[u8]> {
+        let marks = self.marks.get(usize::from(from)..).unwrap_or_default();
+        let carried = marks.windows(2).filter(|pair| pair[0].messages < pair[1].messages);
+        carried.filter_map(|pair| self.bytes.get(pair[0].bytes..pair[1].bytes))
+    }
+
+    fn end(&self) -> Mark {
+        self.marks.last().copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(framings: &[Framing]) -> (Room, Pool) {
+        let mut room = Room::default();
+        for (place, &framing) in framings.iter().enumerate() {
+            assert_eq!(room.join(ConnId::NONE, framing), place as u32);
+        }
+        (room, Pool::default())
+    }
+
+    #[test]
+    fn messages_lie_side_by_side_in_each_framing() {
+        let (mut room, mut pool) = room(&[Framing::Hybi, Framing::Hixie, Framing::Hybi]);
+        assert_eq!(room.wires.len(), 2);
+        assert!(!room.post(Message::Text("a"), &mut pool));
+        assert!(!room.post(Message::Binary(b"\xff"), &mut pool));
+        assert!(!room.post(Message::Text(""), &mut pool));
+        assert_eq!(room.posted(), 3);
+
+        let hybi = room.wire(Framing::Hybi).unwrap();
+        assert_eq!(hybi.since(0), (&b"\x81\x01a\x82\x01\xff\x81\x00"[..], 3));
+        assert_eq!(hybi.since(1), (&b"\x82\x01\xff\x81\x00"[..], 2));
+        assert_eq!(hybi.since(3), (&b""[..], 0));
+        assert_eq!(hybi.each_since(1).collect::<Vec<_>>(), [&b"\x82\x01\xff"[..], b"\x81\x00"]);
+
+        let hixie = room.wire(Framing::Hixie).unwrap();
+        assert_eq!(hixie.since(0), (&b"\x00a\xff\x00\xff"[..], 2));
+        assert_eq!(hixie.since(1), (&b"\x00\xff"[..], 1));
+        assert_eq!(hixie.each_since(0).collect::<Vec<_>>(), [&b"\x00a\xff"[..], b"\x00\xff"]);
+    }
+
+    #[test]
+    fn what_others_hold_is_theirs_and_what_nobody_holds_is_used_again() {
+        let (mut room, mut pool) = room(&[Framing::Hybi]);
+        room.post(Message::Text("held"), &mut pool);
+        let held = Rc::clone(room.wire(Framing::Hybi).unwrap().bytes());
+        room.clear();
+        room.post(Message::Text("next"), &mut pool);
+        assert_eq!(held[..], *b"\x81\x04held");
+        let wire = room.wire(Framing::Hybi).unwrap();
+        assert_eq!(wire.bytes()[..], *b"\x81\x04next");
+        let place = wire.bytes().as_ptr();
+        room.clear();
+        assert_eq!(room.posted(), 0);
+        room.post(Message::Text("last"), &mut pool);
+        let wire = room.wire(Framing::Hybi).unwrap();
+        assert_eq!((wire.since(0), wire.bytes().as_ptr()), ((&b"\x81\x04last"[..], 1), place));
+    }
+
+    #[test]
+    fn a_room_is_full_at_64_kib_and_keeps_no_more_than_that() {
+        let (mut room, mut pool) = room(&[Framing::Hybi]);
+        let text = "t".repeat(FULL - 2 - 4);
+        assert!(!room.post(Message::Text(&text), &mut pool));
+        assert!(room.post(Message::Text(""), &mut pool));
+        room.clear();
+        assert!(room.post(Message::Text(&"t".repeat(FULL)), &mut pool));
+        room.clear();
+        assert_eq!(room.wires[0].bytes.capacity(), 0);
+        assert_eq!((1..).find(|_| room.post(Message::Text(""), &mut pool)), Some(FULL / 2));
+        room.clear();
+        assert!(room.wires[0].marks.capacity() <= SPARE_MARKS);
+    }
+
+    #[test]
+    fn the_last_to_leave_takes_everything_along() {
+        let (mut room, mut pool) = room(&[Framing::Hybi, Framing::Hixie]);
+        room.post(Message::Text("a"), &mut pool);
+        assert_eq!(room.leave(0, Framing::Hybi), Some(ConnId::NONE));
+        assert_eq!((room.posted(), room.members().len(), room.wires.len()), (1, 1, 1));
+        assert_eq!(room.leave(0, Framing::Hixie), None);
+        assert_eq!((room.posted(), room.wires.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_waits_is_not_for_who_comes_in_between() {
+        let (mut room, mut pool) = room(&[Framing::Hybi]);
+        room.post(Message::Text("a"), &mut pool);
+        for framing in [Framing::Hybi, Framing::Hixie] {
+            room.join(ConnId::NONE, framing);
+            assert_eq!(room.wire(framing).unwrap().since(room.posted()), (&b""[..], 0));
+        }
+        room.post(Message::Text("b"), &mut pool);
+        assert_eq!(room.wire(Framing::Hybi).unwrap().since(1), (&b"\x81\x01b"[..], 1));
+        assert_eq!(room.wire(Framing::Hixie).unwrap().since(1), (&b"\x00b\xff"[..], 1));
+    }
+}

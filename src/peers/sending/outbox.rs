@@ -1,0 +1,430 @@
+//! What is queued for one peer: small messages side by side, large ones shared, files by name.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
+
+use crate::net::stream::{Stream, Taken};
+use crate::proto::pool::{Pool, SMALL};
+
+/// Most slices in one system call.
+const MAX_SLICES: usize = 16;
+/// A chunk of own bytes grows no further than this; what comes then begins another.
+const CHUNK: usize = 64 * 1024;
+/// Pipelined requests are answered until so much waits, and then after it is written.
+const BUSY: usize = 16 * 1024;
+/// Most bytes written to one peer in a turn, so that a fast reader starves nobody.
+const WRITE_BUDGET: usize = if cfg!(test) { 32 * 1024 } else { 1024 * 1024 };
+
+#[derive(Debug)]
+enum Chunk {
+    Own(Vec<u8>),
+    /// From this byte on.
+    Shared(Rc<Vec<u8>>, usize),
+    File {
+        file: File,
+        offset: u64,
+        left: u64,
+    },
+}
+
+impl Chunk {
+    /// The bytes, unless they are still in a file.
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Chunk::Own(bytes) => Some(bytes),
+            Chunk::Shared(bytes, from) => bytes.get(*from..),
+            Chunk::File { .. } => None,
+        }
+    }
+}
+
+/// How far a flush came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// All is written.
+    All,
+    /// The kernel takes no more until it says so. Whether it took anything.
+    Blocked { progress: bool },
+    /// The budget is spent; the kernel would take more.
+    Budget,
+}
+
+/// The write buffer of one connection; an empty one is a null pointer.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    queue: Option<Box<Queue>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    chunks: VecDeque<Chunk>,
+    /// Behind all chunks: what small messages are appended to.
+    tail: Vec<u8>,
+    /// Bytes of the first chunk that are written already, or of the tail if there is none.
+    written: usize,
+    /// Bytes queued and not written; those of files do not count, since they take no memory.
+    len: usize,
+}
+
+impl Outbox {
+    /// Bytes that wait in memory.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.len)
+    }
+
+    /// Whether nothing waits, neither in memory nor in a file.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_none()
+    }
+
+    /// Whether so much waits that answers to further requests should not be put behind it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.len >= BUSY || queue.ends_in_file())
+    }
+
+    /// Queues what `write` appends: about `len` bytes.
+    pub(crate) fn append(
+        &mut self,
+        spares: &mut Spares,
+        len: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let queue = self.queue.get_or_insert_with(|| spares.take_queue());
+        queue.make_room(len, &mut spares.pool);
+        let before = queue.tail.len();
+        write(&mut queue.tail);
+        queue.len += queue.tail.len() - before;
+        if queue.is_empty() {
+            self.give_back(spares);
+        }
+    }
+
+    /// Queues bytes that other connections are sent too, from one on.
+    pub(crate) fn append_shared(&mut self, spares: &mut Spares, bytes: &Rc<Vec<u8>>, from: usize) {
+        let queue = self.queue.get_or_insert_with(|| spares.take_queue());
+        queue.end_tail();
+        queue.len += bytes.len().saturating_sub(from);
+        queue.chunks.push_back(Chunk::Shared(Rc::clone(bytes), from));
+    }
+
+    /// Queues `left` bytes of a file, to be read as the peer takes them.
+    pub(crate) fn append_file(&mut self, spares: &mut Spares, file: File, offset: u64, left: u64) {
+        if left > 0 {
+            let queue = self.queue.get_or_insert_with(|| spares.take_queue());
+            queue.end_tail();
+            queue.chunks.push_back(Chunk::File { file, offset, left });
+        }
+    }
+
+    /// Forgets everything, and gives the memory back.
+    pub(crate) fn clear(&mut self) {
+        self.queue = None;
+    }
+
+    /// Writes what the kernel takes, within the budget, and counts it. `scratch` is where files
+    /// are read to.
+    pub(crate) fn flush(
+        &mut self,
+        stream: &mut Stream,
+        scratch: &mut [u8],
+        spares: &mut Spares,
+        counter: &mut u64,
+    ) -> io::Result<Flushed> {
+        let Some(queue) = &mut self.queue else { return Ok(Flushed::All) };
+        let flushed = queue.flush(stream, scratch, spares, counter);
+        if matches!(flushed, Ok(Flushed::All)) {
+            self.give_back(spares);
+        }
+        flushed
+    }
+
+    fn give_back(&mut self, spares: &mut Spares) {
+        if let Some(queue) = self.queue.take() {
+            spares.give_queue(queue);
+        }
+    }
+}
+
+impl Queue {
+    /// Bytes of memory that it takes while nothing waits in it.
+    fn memory(&self) -> usize {
+        size_of::<Queue>() + self.chunks.capacity() * size_of::<Chunk>() + self.tail.capacity()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.tail.is_empty()
+    }
+
+    fn ends_in_file(&self) -> bool {
+        self.tail.is_empty() && matches!(self.chunks.back(), Some(Chunk::File { .. }))
+    }
+
+    /// Has the tail hold so many bytes more.
+    #[inline]
+    fn make_room(&mut self, len: usize, pool: &mut Pool) {
+        if self.tail.len() >= CHUNK || self.tail.capacity() - self.tail.len() < len {
+            self.grow(len, pool);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, len: usize, pool: &mut Pool) {
+        if self.tail.len() >= CHUNK {
+            self.end_tail();
+        }
+        if self.tail.capacity() < len && self.tail.is_empty() {
+            let larger = pool.take(len);
+            pool.give(std::mem::replace(&mut self.tail, larger));
+        }
+        self.tail.reserve(len);
+    }
+
+    /// What is in the tail becomes a chunk, since something else comes behind it.
+    fn end_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.chunks.push_back(Chunk::Own(std::mem::take(&mut self.tail)));
+        }
+    }
+
+    fn flush(
+        &mut self,
+        stream: &mut Stream,
+        scratch: &mut [u8],
+        spares: &mut Spares,
+        counter: &mut u64,
+    ) -> io::Result<Flushed> {
+        let mut total = 0;
+        while !self.is_empty() {
+            if total >= WRITE_BUDGET {
+                return Ok(Flushed::Budget);
+            }
+            let taken = match self.write_some(stream, scratch) {
+                Ok(taken) => taken,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Taken::NOTHING,
+                Err(error) => return Err(error),
+            };
+            self.advance(taken.bytes, &mut spares.pool);
+            total += taken.bytes;
+            *counter += taken.bytes as u64;
+            // A short write is as good as WouldBlock: the kernel will say when there is room.
+            if taken.blocked {
+                return Ok(Flushed::Blocked { progress: taken.progress || total > 0 });
+            }
+        }
+        Ok(Flushed::All)
+    }
+
+    /// Offers as much as one call takes.
+    fn write_some(&self, stream: &mut Stream, scratch: &mut [u8]) -> io::Result<Taken> {
+        if !self.chunks.is_empty() {
+            return self.write_chunks(stream, scratch);
+        }
+        let bytes = self.tail.get(self.written..).unwrap_or_default();
+        stream.write(&[IoSlice::new(bytes)])
+    }
+
+    /// Apart, so that the tail alone, which is the rule, makes no room for so many slices.
+    #[inline(never)]
+    fn write_chunks(&self, stream: &mut Stream, scratch: &mut [u8]) -> io::Result<Taken> {
+        if let Some(Chunk::File { file, offset, left }) = self.chunks.front() {
+            let want = scratch.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+            let read = file.read_at(&mut scratch[..want], *offset)?;
+            if read == 0 {
+                let message = "the file ended before the length that was announced";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+            }
+            return stream.write(&[IoSlice::new(&scratch[..read])]);
+        }
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let (mut count, mut skip) = (0, self.written);
+        // The tail too, unless a file comes before it.
+        let tail =
+            self.chunks.iter().all(|chunk| chunk.bytes().is_some()).then_some(&self.tail[..]);
+        let bytes = self.chunks.iter().map_while(Chunk::bytes).chain(tail);
+        for (slice, bytes) in slices.iter_mut().zip(bytes) {
+            let bytes = bytes.get(skip..).unwrap_or_default();
+            *slice = IoSlice::new(bytes);
+            count += 1;
+            skip = 0;
+        }
+        stream.write(&slices[..count])
+    }
+
+    /// Drops what was written from the front.
+    fn advance(&mut self, taken: usize, pool: &mut Pool) {
+        let taken = if self.chunks.is_empty() { taken } else { self.advance_chunks(taken, pool) };
+        self.len -= taken;
+        self.written += taken;
+        if self.chunks.is_empty() && self.written == self.tail.len() {
+            self.written = 0;
+            self.tail.clear();
+        }
+    }
+
+    /// The same for the chunks. How much of it was behind them.
+    #[inline(never)]
+    fn advance_chunks(&mut self, mut taken: usize, pool: &mut Pool) -> usize {
+        while let Some(chunk) = self.chunks.front_mut()
+            && taken > 0
+        {
+            let left = match chunk {
+                Chunk::Own(bytes) => bytes.len() - self.written,
+                Chunk::Shared(bytes, from) => bytes.len() - *from - self.written,
+                Chunk::File { offset, left, .. } => {
+                    *offset += taken as u64;
+                    *left -= taken as u64;
+                    if *left == 0 {
+                        self.chunks.pop_front();
+                    }
+                    return 0;
+                }
+            };
+            let gone = left.min(taken);
+            taken -= gone;
+            self.len -= gone;
+            self.written += gone;
+            if gone == left {
+                self.written = 0;
+                if let Some(Chunk::Own(buffer)) = self.chunks.pop_front() {
+                    pool.give(buffer);
+                }
+            }
+        }
+        taken
+    }
+}
+
+/// Empty queues, and the buffers for what is queued.
+#[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "a queue moves as a pointer, between here and a connection")]
+pub(crate) struct Spares {
+    pub(crate) pool: Pool,
+    queues: Vec<Box<Queue>>,
+    /// Bytes of memory that those hold, no more than 1 MiB.
+    in_queues: usize,
+}
+
+/// Enough for a few messages to each of a thousand, all in one turn.
+const MOST_IN_QUEUES: usize = 1024 * 1024;
+
+impl Spares {
+    pub(crate) fn new(pool: Pool) -> Spares {
+        Spares { pool, ..Spares::default() }
+    }
+
+    /// An empty queue.
+    fn take_queue(&mut self) -> Box<Queue> {
+        let queue = self.queues.pop().unwrap_or_default();
+        self.in_queues = self.in_queues.saturating_sub(queue.memory());
+        queue
+    }
+
+    /// Takes an empty queue back, or frees it. A small buffer stays with it.
+    fn give_queue(&mut self, mut queue: Box<Queue>) {
+        if queue.tail.capacity() > SMALL {
+            self.pool.give(std::mem::take(&mut queue.tail));
+        }
+        let in_queues = self.in_queues.saturating_add(queue.memory());
+        // What was long once is not worth keeping.
+        if in_queues <= MOST_IN_QUEUES && queue.chunks.capacity() <= MAX_SLICES {
+            self.in_queues = in_queues;
+            self.queues.push(queue);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    fn pair() -> (Stream, std::os::unix::net::UnixStream) {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        (Stream::from_fd(ours.into()).unwrap().0, theirs)
+    }
+
+    fn flush(outbox: &mut Outbox, stream: &mut Stream) -> Flushed {
+        outbox.flush(stream, &mut [0; 1000], &mut Spares::default(), &mut 0).unwrap()
+    }
+
+    #[test]
+    fn small_messages_lie_side_by_side_and_empty_ones_take_nothing() {
+        let (mut outbox, mut spares) = (Outbox::default(), Spares::default());
+        outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"ab"));
+        outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"cd"));
+        outbox.append(&mut spares, 0, |_| {});
+        assert_eq!(outbox.queue.as_ref().map(|queue| (queue.tail.len(), queue.len)), Some((4, 4)));
+        let (mut stream, mut peer) = pair();
+        assert_eq!(flush(&mut outbox, &mut stream), Flushed::All);
+        assert!(outbox.is_empty());
+        let mut got = [0; 4];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"abcd");
+    }
+
+    #[test]
+    fn everything_arrives_in_order_however_slowly_it_is_taken() {
+        let path = std::env::temp_dir().join(format!("wsloop-buffer-{}", std::process::id()));
+        let mut file = File::create_new(&path).unwrap();
+        file.write_all(&[b'f'; 300_000]).unwrap();
+        let file = File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+
+        let (mut outbox, mut spares) = (Outbox::default(), Spares::default());
+        let shared = Rc::new([&b"not these"[..], &[b's'; 400_000]].concat());
+        outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"head"));
+        outbox.append_shared(&mut spares, &shared, 9);
+        outbox.append_file(&mut spares, file, 100_000, 200_000);
+        outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"tail"));
+        assert_eq!(outbox.len(), 400_008);
+
+        let (mut stream, mut peer) = pair();
+        assert!(matches!(flush(&mut outbox, &mut stream), Flushed::Blocked { progress: true }));
+        assert_eq!(flush(&mut outbox, &mut stream), Flushed::Blocked { progress: false });
+        let mut got = Vec::new();
+        let mut piece = vec![0; 7000];
+        while !outbox.is_empty() {
+            let n = peer.read(&mut piece).unwrap();
+            got.extend_from_slice(&piece[..n]);
+            flush(&mut outbox, &mut stream);
+        }
+        drop(stream);
+        peer.read_to_end(&mut got).unwrap();
+        let expected = [&b"head"[..], &shared[9..], &[b'f'; 200_000], b"tail"].concat();
+        assert!(got == expected, "{} bytes", got.len());
+        assert_eq!((outbox.len(), Rc::strong_count(&shared)), (0, 1));
+    }
+
+    #[test]
+    fn a_file_that_shrinks_is_an_error() {
+        let (mut outbox, (mut stream, _peer)) = (Outbox::default(), pair());
+        outbox.append_file(&mut Spares::default(), File::open("/dev/null").unwrap(), 0, 1);
+        let error =
+            outbox.flush(&mut stream, &mut [0; 10], &mut Spares::default(), &mut 0).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn queues_are_kept_as_long_as_they_take_little_together() {
+        let mut spares = Spares::default();
+        let mut queues: Vec<Box<Queue>> = (0..1000).map(|_| spares.take_queue()).collect();
+        assert_eq!(spares.in_queues, 0);
+        for queue in &mut queues {
+            queue.tail.reserve(2000);
+        }
+        for queue in queues {
+            spares.give_queue(queue);
+        }
+        let kept = spares.queues.len();
+        assert!((400..530).contains(&kept), "{kept}");
+        assert!(spares.in_queues <= MOST_IN_QUEUES);
+        for _ in 0..kept {
+            spares.take_queue();
+        }
+        assert_eq!((spares.in_queues, spares.queues.len()), (0, 0));
+    }
+}

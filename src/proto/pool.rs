@@ -1,0 +1,85 @@
+//! Buffers that were emptied, for the next to need one.
+//!
+//! What is queued during a turn is mostly written at its end, and a message that came in pieces is
+//! delivered once it is whole; so a few buffers serve many connections, and an idle one holds none.
+
+use super::deflate::{Agreed, Contexts, Deflate};
+
+/// Empty buffers of two sizes, a few: together they hold no more than 5 MiB.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    small: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+    pub(crate) contexts: Contexts,
+}
+
+/// The largest buffer that counts as small.
+pub(crate) const SMALL: usize = 16 * 1024;
+const MOST_SMALL: usize = 64;
+const LARGE: usize = 1024 * 1024;
+const MOST_LARGE: usize = 4;
+
+impl Pool {
+    pub(crate) fn new(deflate: Option<Deflate>) -> Pool {
+        Pool { contexts: Contexts::new(deflate), ..Pool::default() }
+    }
+
+    /// A payload in its compressed form, if it should be sent so.
+    pub(crate) fn deflate(&mut self, agreed: Agreed, payload: &[u8]) -> Option<Vec<u8>> {
+        let mut buffer = self.take(payload.len());
+        if self.contexts.deflate(agreed, payload, &mut buffer) {
+            return Some(buffer);
+        }
+        self.give(buffer);
+        None
+    }
+
+    /// An empty buffer for about `len` bytes.
+    pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
+        let spare = if len <= SMALL { &mut self.small } else { &mut self.large };
+        spare.pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back, or frees it.
+    pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
+        let (spare, most) = match buffer.capacity() {
+            1..=SMALL => (&mut self.small, MOST_SMALL),
+            0 => return,
+            LARGE.. if buffer.capacity() > LARGE => return,
+            _ => (&mut self.large, MOST_LARGE),
+        };
+        if spare.len() < most {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_come_back_empty_and_by_size() {
+        let mut pool = Pool::default();
+        pool.give(vec![1; 100]);
+        pool.give(vec![2; 100_000]);
+        assert_eq!(pool.take(200_000).capacity(), 100_000);
+        assert_eq!(pool.take(50_000).capacity(), 0);
+        let small = pool.take(10);
+        assert_eq!((small.len(), small.capacity()), (0, 100));
+    }
+
+    #[test]
+    fn no_more_is_kept_than_may_be() {
+        let mut pool = Pool::default();
+        pool.give(Vec::new());
+        pool.give(vec![0; LARGE + 1]);
+        assert!(pool.small.is_empty() && pool.large.is_empty());
+        for _ in 0..100 {
+            pool.give(vec![0; 10]);
+            pool.give(vec![0; SMALL + 1]);
+        }
+        assert_eq!((pool.small.len(), pool.large.len()), (MOST_SMALL, MOST_LARGE));
+    }
+}

@@ -1,0 +1,70 @@
+//! A timer in the poll's own set: with it the poll's descriptor tells of deadlines too.
+
+use std::io;
+
+use mio::{Registry, Token};
+
+use crate::peers::time::{Clock, Millis, NEVER};
+
+/// Goes off when the next turn must come.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) struct Alarm {
+    timer: std::os::fd::OwnedFd,
+    /// When it will go off: [`NEVER`] if it will not.
+    at: Millis,
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl Alarm {
+    pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Alarm> {
+        use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
+        use std::os::fd::AsRawFd;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let fd = timer.as_raw_fd();
+        registry.register(&mut mio::unix::SourceFd(&fd), token, mio::Interest::READABLE)?;
+        Ok(Alarm { timer, at: NEVER })
+    }
+
+    /// Has it go off at this time or before. One that is set for earlier is left alone: it leads to
+    /// one idle turn, where moving it would take a system call for each.
+    pub(crate) fn set(&mut self, at: Millis, clock: &Clock) {
+        use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
+        if at >= self.at {
+            return;
+        }
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let wait =
+            Timespec::try_from(clock.until(at)).unwrap_or(Timespec { tv_sec: i64::MAX, ..zero });
+        // Zero would turn it off.
+        let it_value = if wait == zero { Timespec { tv_nsec: 1, ..zero } } else { wait };
+        let spec = Itimerspec { it_interval: zero, it_value };
+        if timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &spec).is_ok() {
+            self.at = at;
+        }
+    }
+
+    /// It went off. Not read: setting it again resets it, and edge-triggered that is enough.
+    pub(crate) fn went_off(&mut self) {
+        self.at = NEVER;
+    }
+}
+
+/// Elsewhere there is none.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) enum Alarm {}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+impl Alarm {
+    pub(crate) fn new(_: &Registry, _: Token) -> io::Result<Alarm> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn set(&mut self, _: Millis, _: &Clock) {
+        match *self {}
+    }
+
+    pub(crate) fn went_off(&mut self) {
+        match *self {}
+    }
+}
