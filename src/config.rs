@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::http::origin::OriginRule;
 use crate::net::tls::Tls;
-use crate::peers::time::{Millis, NEVER, millis};
 use crate::proto::Limits;
 use crate::proto::deflate::Deflate;
 
@@ -135,51 +134,5 @@ impl Default for Config {
 impl Config {
     pub(crate) fn limits(&self) -> Limits {
         Limits { message: self.max_message, fragments: self.max_fragments }
-    }
-}
-
-/// The times of a [`Config`] in milliseconds; [`NEVER`] where there is none.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
-    pub(crate) handshake: Millis,
-    pub(crate) ping: Millis,
-    pub(crate) pong: Millis,
-    pub(crate) idle: Millis,
-    pub(crate) close: Millis,
-    /// How long queued bytes may wait with none taken by the peer: as long as a silent peer is
-    /// kept, or the idle timeout if that is shorter.
-    pub(crate) stall: Millis,
-}
-
-impl Times {
-    pub(crate) fn of(config: &Config) -> Times {
-        let pong = millis(config.pong_timeout);
-        let ping = config.ping_interval.map_or(NEVER, millis);
-        let idle = config.idle_timeout.map_or(NEVER, millis);
-        let silence = config.ping_interval.map_or(pong, millis).saturating_add(pong);
-        let (handshake, close) = (millis(config.handshake_timeout), millis(config.close_timeout));
-        Times { handshake, ping, pong, idle, close, stall: idle.min(silence) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stalled_reader_is_kept_no_longer_than_a_silent_one() {
-        let stall = |idle: Option<u64>| {
-            let idle_timeout = idle.map(Duration::from_secs);
-            Times::of(&Config { idle_timeout, ..Config::default() }).stall
-        };
-        assert_eq!((stall(None), stall(Some(7)), stall(Some(70))), (50_000, 7_000, 50_000));
-    }
-
-    #[test]
-    fn times_beyond_all_bounds_are_no_trouble() {
-        let forever = Some(Duration::MAX);
-        let config =
-            Config { ping_interval: forever, pong_timeout: Duration::MAX, ..Config::default() };
-        assert!(Times::of(&config).stall >= NEVER / 2);
     }
 }

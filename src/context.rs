@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::ids::{ConnId, RouteId};
-use crate::peers::Engine;
+use crate::peers::Peers;
 use crate::peers::connection::ReadyState;
-use crate::peers::room::Room;
 use crate::peers::sending::SendStatus;
 use crate::peers::time::{Timer, TimerId};
 use crate::proto::close::code;
@@ -19,14 +18,14 @@ use crate::stats::Stats;
 /// turn ends; connections end then too.
 #[derive(Debug)]
 pub struct Context<'a> {
-    engine: &'a mut Engine,
+    peers: &'a mut Peers,
     id: ConnId,
     route: RouteId,
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(engine: &'a mut Engine, id: ConnId, route: RouteId) -> Context<'a> {
-        Context { engine, id, route }
+    pub(crate) fn new(peers: &'a mut Peers, id: ConnId, route: RouteId) -> Context<'a> {
+        Context { peers, id, route }
     }
 
     /// Names this connection; may be kept, and used after it has gone.
@@ -36,38 +35,38 @@ impl<'a> Context<'a> {
 
     /// The same for another connection, whichever route it is on.
     pub fn to(&mut self, id: ConnId) -> Context<'_> {
-        let opened = self.engine.get(id).filter(|conn| conn.opened);
+        let opened = self.peers.get(id).filter(|conn| conn.is_websocket());
         let route = opened.map_or(self.route, |conn| conn.route);
-        Context::new(self.engine, id, route)
+        Context::new(self.peers, id, route)
     }
 
     /// The same for the route, without a connection: timers set through it outlive this
     /// connection, and are called back without one.
     pub fn of_route(&mut self) -> Context<'_> {
-        Context::new(self.engine, ConnId::NONE, self.route)
+        Context::new(self.peers, ConnId::NONE, self.route)
     }
 
     /// The same for any connection and any route.
     #[cfg(feature = "capi")]
     pub(crate) fn at(&mut self, id: ConnId, route: RouteId) -> Context<'_> {
-        Context::new(self.engine, id, route)
+        Context::new(self.peers, id, route)
     }
 
     /// Whether the connection is there still, be it at its end.
     #[cfg(feature = "capi")]
     pub(crate) fn is_known(&self) -> bool {
-        self.engine.get(self.id).is_some()
+        self.peers.get(self.id).is_some()
     }
 
     /// How many routes there are.
     #[cfg(feature = "capi")]
     pub(crate) fn routes(&self) -> RouteId {
-        self.engine.rooms.len() as RouteId
+        self.peers.routes()
     }
 
     /// What the server counts about itself.
     pub fn stats(&self) -> Stats {
-        self.engine.stats()
+        self.peers.stats()
     }
 
     /// Queues a message for this connection.
@@ -79,34 +78,34 @@ impl<'a> Context<'a> {
     /// [`Config::max_backlog`]: crate::Config::max_backlog
     /// [`Config::on_full`]: crate::Config::on_full
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> SendStatus {
-        self.engine.send(self.id, message.into())
+        self.peers.send(self.id, message.into())
     }
 
     /// Queues a message for another connection, on this route or any other.
     pub fn send_to<'m>(&mut self, id: ConnId, message: impl Into<Message<'m>>) -> SendStatus {
-        self.engine.send(id, message.into())
+        self.peers.send(id, message.into())
     }
 
     /// Queues a message for everyone on this route, this connection included. Connections that
     /// cannot take it are passed over, as [`send`](Context::send) says.
     pub fn broadcast<'m>(&mut self, message: impl Into<Message<'m>>) {
-        self.engine.broadcast(self.route, message.into(), ConnId::NONE);
+        self.peers.broadcast(self.route, message.into(), ConnId::NONE);
     }
 
     /// Queues a message for everyone on this route but this connection.
     pub fn broadcast_to_others<'m>(&mut self, message: impl Into<Message<'m>>) {
-        self.engine.broadcast(self.route, message.into(), self.id);
+        self.peers.broadcast(self.route, message.into(), self.id);
     }
 
     /// The open connections on this route, in no order.
     pub fn members(&self) -> &[ConnId] {
-        self.engine.rooms.get(usize::from(self.route)).map_or(&[], Room::members)
+        self.peers.members(self.route)
     }
 
     /// Queues a ping with up to 125 bytes; what is over is left off. The answer comes to
     /// [`on_pong`](crate::Handler::on_pong). Dropped in the Hixie versions, which have none.
     pub fn ping(&mut self, payload: &[u8]) -> SendStatus {
-        self.engine.ping(self.id, payload)
+        self.peers.ping(self.id, payload)
     }
 
     /// Starts the closing handshake behind what is queued. `reason` is cut to 123 bytes.
@@ -114,79 +113,77 @@ impl<'a> Context<'a> {
     /// False, and nothing happens, if the connection is not open, or if the code is not one that
     /// may be sent: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 section 7.4).
     pub fn close(&mut self, code: u16, reason: &str) -> bool {
-        self.engine.close(self.id, code, reason)
+        self.peers.close(self.id, code, reason)
     }
 
     /// Ends the connection without a closing handshake, and drops what is queued. Of a large message
     /// (16 KiB and more), and of broadcasts that came to over 64 KiB in this turn, the kernel may have
     /// taken something already.
     pub fn terminate(&mut self) {
-        self.engine.drop_now(self.id, code::ABNORMAL, "terminated");
+        self.peers.drop_now(self.id, code::ABNORMAL, "terminated");
     }
 
     /// Stops reading from this connection, until [`resume`](Context::resume): TCP then slows the
     /// peer down. It is neither pinged nor timed out meanwhile, and its end is not noticed unless
     /// something is sent to it.
     pub fn pause(&mut self) {
-        if let Some(conn) = self.engine.get_mut(self.id).filter(|conn| conn.is_open()) {
-            conn.paused = true;
-        }
+        self.peers.pause(self.id);
     }
 
     /// Reads on after [`pause`](Context::pause).
     pub fn resume(&mut self) {
-        self.engine.resume(self.id);
+        self.peers.resume(self.id);
     }
 
     /// Calls [`on_timer`](crate::Handler::on_timer) with `tag` once, not before `after` has passed,
     /// and not if the connection has ended by then.
     pub fn set_timer(&mut self, after: Duration, tag: u64) -> TimerId {
-        let at = self.engine.clock.after(after);
-        self.engine.timers.set(at, Timer { conn: self.id, route: self.route, tag })
+        let at = self.peers.clock.after(after);
+        self.peers.timers.set(at, Timer { conn: self.id, route: self.route, tag })
     }
 
     /// Clears a timer; one that has fired or was cleared is no error.
     pub fn clear_timer(&mut self, timer: TimerId) {
-        self.engine.timers.clear(timer);
+        self.peers.timers.clear(timer);
     }
 
     /// Bytes that are queued for this connection and not yet taken by the kernel.
     pub fn buffered_amount(&self) -> usize {
-        self.engine.get(self.id).map_or(0, |conn| self.engine.backlog(conn))
+        self.peers.get(self.id).map_or(0, |conn| self.peers.backlog(conn))
     }
 
     /// The value that the program keeps with this connection, an index or a key of its own; 0 if it
     /// has set none. Still there in [`on_close`](crate::Handler::on_close).
     pub fn data(&self) -> usize {
-        self.engine.get(self.id).and_then(|conn| conn.rare()).map_or(0, |rare| rare.data)
+        self.peers.get(self.id).and_then(|conn| conn.extras()).map_or(0, |extras| extras.data)
     }
 
     /// Keeps a value with this connection, for [`data`](Context::data). False if it has gone.
     pub fn set_data(&mut self, data: usize) -> bool {
-        let conn = self.engine.get_mut(self.id);
-        conn.map(|conn| conn.rare_mut().data = data).is_some()
+        let conn = self.peers.get_mut(self.id);
+        conn.map(|conn| conn.extras_mut().data = data).is_some()
     }
 
     /// Where the connection stands; [`ReadyState::Closed`] if it has gone.
     pub fn ready_state(&self) -> ReadyState {
-        self.engine.get(self.id).map_or(ReadyState::Closed, |conn| conn.ready_state)
+        self.peers.get(self.id).map_or(ReadyState::Closed, |conn| conn.ready_state())
     }
 
     /// The protocol version; `None` before the handshake is accepted and after the end.
     pub fn version(&self) -> Option<Version> {
         let shaken = |state| state != ReadyState::Connecting;
-        self.engine.get(self.id).filter(|conn| shaken(conn.ready_state)).map(|conn| conn.version)
+        self.peers.get(self.id).filter(|conn| shaken(conn.ready_state())).map(|conn| conn.version)
     }
 
     /// The subprotocol chosen.
     pub fn protocol(&self) -> Option<&str> {
-        self.engine.get(self.id)?.rare()?.protocol.as_deref()
+        self.peers.get(self.id)?.extras()?.protocol.as_deref()
     }
 
     /// The client's address: that of its socket, or what the proxy says if
     /// [`Config::trust_proxy`](crate::Config::trust_proxy) is set (the port is 0 then). `None` on a
     /// Unix socket.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
-        self.engine.get(self.id)?.addr.get()
+        self.peers.get(self.id)?.addr.get()
     }
 }

@@ -1,8 +1,6 @@
-//! What connections, routes and sources are called: in the library, and as the poll's tokens.
+//! What connections, routes and sources are called: in the library, and as tokens of the poll.
 
 use std::fmt;
-
-use mio::Token;
 
 const SLOT_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
 const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
@@ -50,8 +48,8 @@ impl ConnId {
 
     /// Slot and serial side by side, so that an event of this batch for a slot that was reused in
     /// it finds the wrong serial. On 32 bits the serial loses its upper part.
-    pub(crate) fn token(self) -> Token {
-        Token(((self.serial() as usize) << SLOT_BITS) | self.slot())
+    pub(crate) fn token(self) -> usize {
+        ((self.serial() as usize) << SLOT_BITS) | self.slot()
     }
 }
 
@@ -60,8 +58,8 @@ impl ConnId {
 pub struct SourceId(pub(crate) ConnId);
 
 /// Where the connection of a token is, if it is one's.
-pub(crate) fn slot(token: Token) -> usize {
-    token.0 & SLOT_MASK
+pub(crate) fn slot(token: usize) -> usize {
+    token & SLOT_MASK
 }
 
 #[cfg(test)]

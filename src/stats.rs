@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use crate::peers::Engine;
-use crate::proto::Version;
-
 /// Counters since the server began, and gauges of this moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -19,8 +16,8 @@ pub struct Stats {
     pub opened: u64,
     /// WebSockets that have ended.
     pub closed: u64,
-    /// WebSockets open now, by version, oldest first: [`Version::Hixie75`] to
-    /// [`Version::Rfc6455`].
+    /// WebSockets open now, by version, oldest first: [`Version::Hixie75`](crate::Version::Hixie75) to
+    /// [`Version::Rfc6455`](crate::Version::Rfc6455).
     pub open: [u64; 5],
     /// Whole messages received.
     pub messages_in: u64,
@@ -41,23 +38,9 @@ impl Stats {
     /// The server ended a connection of its own accord.
     pub(crate) fn count_cut(&mut self, reason: &'static str) {
         match self.cut.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, count)) => *count += 1,
+            Some((_, count)) => *count = count.saturating_add(1),
             None => self.cut.push((reason, 1)),
         }
-    }
-}
-
-impl Engine {
-    /// The counters, with what is only known by looking. Linear in the number of connections.
-    pub(crate) fn stats(&self) -> Stats {
-        let mut stats = Stats { uptime: self.clock.uptime(), ..self.stats.clone() };
-        for (_, conn) in &self.conns {
-            stats.backlog += self.backlog(conn) as u64;
-            if conn.opened {
-                stats.open[Version::ALL.iter().position(|v| *v == conn.version).unwrap_or(0)] += 1;
-            }
-        }
-        stats
     }
 }
 

@@ -1,8 +1,22 @@
-//! The shape of the source: who may know the sockets, the clock and the loop (DESIGN.md section 1),
-//! and what no file may hold.
+//! The shape of the source: which room may use which, who may know the poll, the sockets and the
+//! clock, and what no file may hold.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+
+/// The rooms of the library, from the ground floor up: each may use those before it. A folder is one
+/// room, and so is each file that lies in `src/` itself.
+const ROOMS: [&str; 13] = [
+    "http", "net", "proto", "ids", "stats", "config", "peers", "context", "handler", "handlers",
+    "dispatch", "server", "capi",
+];
+
+/// What a program sees lies in `src/` itself, and nothing else.
+const MOST_FILES_IN_SRC: usize = 12;
+
+/// A guard against files that hold more than one idea.
+const MOST_LINES: usize = 500;
 
 struct Source {
     /// Below `src/`, without `.rs`: `proto/hybi`.
@@ -11,6 +25,15 @@ struct Source {
 }
 
 impl Source {
+    fn new(name: &str, text: &str) -> Source {
+        Source { name: name.to_string(), text: text.to_string() }
+    }
+
+    /// The folder below `src/`, or the file's own name if it is in none.
+    fn room(&self) -> &str {
+        self.name.split_once('/').map_or(&self.name, |(folder, _)| folder)
+    }
+
     /// The lines up to the unit tests.
     fn program(&self) -> Vec<&str> {
         self.text.lines().take_while(|line| *line != "#[cfg(test)]").collect()
@@ -22,21 +45,47 @@ impl Source {
         self.program().into_iter().filter(code).collect()
     }
 
-    /// The words of the code that name something: `std::net` is one.
+    /// Whether the code holds this path or word.
     fn names(&self, name: &str) -> bool {
         self.code().iter().any(|line| holds(line, name))
     }
+
+    /// What stands behind `crate::`, of groups each item.
+    fn imports(&self) -> Vec<String> {
+        let code = self.code().join("\n");
+        let mut found = Vec::new();
+        for (place, _) in code.match_indices("crate::") {
+            let behind = &code[place + "crate::".len()..];
+            match behind.strip_prefix('{') {
+                Some(group) => {
+                    let group = group.split(';').next().unwrap_or_default();
+                    found.extend(group.split(',').map(|item| first_word(item.trim())));
+                }
+                None => found.push(first_word(behind)),
+            }
+        }
+        found.retain(|word| !word.is_empty());
+        found
+    }
+}
+
+fn is_of_a_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn first_word(text: &str) -> String {
+    text.chars().take_while(|c| is_of_a_name(*c)).collect()
 }
 
 /// Whether a line holds a path or a word as a whole, and not as a part of a longer one.
 fn holds(line: &str, word: &str) -> bool {
-    let of_a_name = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(place, _)| {
-        !line[..place].ends_with(of_a_name) && !line[place + word.len()..].starts_with(of_a_name)
+        !line[..place].ends_with(is_of_a_name)
+            && !line[place + word.len()..].starts_with(is_of_a_name)
     })
 }
 
-/// All files, but those that only hold tests.
+/// All files of the library and the command, but those that only hold tests.
 fn sources() -> Vec<Source> {
     let mut sources = Vec::new();
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut sources);
@@ -58,34 +107,100 @@ fn collect(folder: &Path, prefix: &str, sources: &mut Vec<Source>) {
     }
 }
 
-/// The files that name any of these.
-fn who_names(words: &[&str]) -> Vec<String> {
-    let mut names: Vec<String> = sources()
+/// The library's sources: the command is a program of its own, and `lib.rs` only names what there is.
+fn library() -> Vec<Source> {
+    let outside = |source: &Source| source.room() == "command" || source.name == "lib";
+    sources().into_iter().filter(|source| !outside(source)).collect()
+}
+
+/// Which room the names come from that `lib.rs` makes public.
+fn homes() -> BTreeMap<String, String> {
+    let lib = sources().into_iter().find(|source| source.name == "lib").unwrap();
+    let code = lib.code().join("\n");
+    let mut homes = BTreeMap::new();
+    for item in code.split("pub use ").skip(1) {
+        let path = item.split(';').next().unwrap();
+        let (home, _) = path.split_once("::").unwrap();
+        let names = path.rsplit("::").next().unwrap().trim_matches(['{', '}']);
+        for name in names.split(',') {
+            homes.insert(name.trim().to_string(), home.to_string());
+        }
+    }
+    homes
+}
+
+/// What a source uses that is not below its own room.
+fn arrows_up(source: &Source, homes: &BTreeMap<String, String>) -> Vec<String> {
+    let place = |room: &str| ROOMS.iter().position(|known| *known == room);
+    let own = source.room();
+    let floor = place(own).unwrap_or_else(|| panic!("{own} is no room: see ROOMS"));
+    let mut up = Vec::new();
+    for word in source.imports() {
+        let room = homes.get(&word).unwrap_or(&word);
+        if room != own && place(room).is_none_or(|other| other > floor) {
+            up.push(format!("{} uses {word}, of {room}", source.name));
+        }
+    }
+    up
+}
+
+/// The rooms whose files name any of these.
+fn rooms_that_name(words: &[&str]) -> Vec<String> {
+    let mut rooms: Vec<String> = sources()
         .into_iter()
         .filter(|source| words.iter().any(|word| source.names(word)))
-        .map(|source| source.name)
+        .map(|source| source.room().to_string())
         .collect();
-    names.sort();
-    names
+    rooms.sort();
+    rooms.dedup();
+    rooms
 }
 
 #[test]
-fn few_know_the_poll() {
-    assert_eq!(
-        who_names(&["mio"]),
-        [
-            "ids",
-            "net/listener",
-            "net/stream",
-            "peers/mod",
-            "server/accept",
-            "server/alarm",
-            "server/mod",
-            "server/remote",
-            "server/signals",
-            "server/turn",
-        ]
-    );
+fn each_room_uses_only_those_below_it() {
+    let homes = homes();
+    for source in library() {
+        assert_eq!(arrows_up(&source, &homes), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn an_arrow_up_is_found_however_it_is_written() {
+    let homes = homes();
+    for planted in [
+        "use crate::handler::Handler;",
+        "use crate::{config::Config, handler::Handler};",
+        "use crate::{Config, Handler};",
+        "fn call(it: &mut dyn crate::Handler) {}",
+        "use crate::{\n    Config,\n    Handler,\n};",
+    ] {
+        let source = Source::new("peers/planted", planted);
+        assert_eq!(arrows_up(&source, &homes).len(), 1, "{planted}");
+    }
+    for fine in ["use crate::config::Config;", "use crate::{Config, Version};", "// crate::Handler"]
+    {
+        assert!(arrows_up(&Source::new("peers/planted", fine), &homes).is_empty(), "{fine}");
+    }
+}
+
+/// `peers` names no handler, `dispatch` no poll, `server` no frame.
+#[test]
+fn three_storeys_each_without_what_the_others_are_for() {
+    for (room, words) in [
+        ("peers", &["mio", "Handler", "Context", "Routes"][..]),
+        ("dispatch", &["mio", "Poll", "Registry", "Waker"]),
+        ("server", &["proto", "Decoder", "Framing", "Inbox"]),
+    ] {
+        let files: Vec<Source> =
+            sources().into_iter().filter(|source| source.room() == room).collect();
+        assert!(!files.is_empty(), "{room}");
+        for file in files {
+            for word in words {
+                assert!(!file.names(word), "{} names {word}", file.name);
+            }
+        }
+    }
+    assert_eq!(rooms_that_name(&["mio"]), ["net", "server"]);
 }
 
 #[test]
@@ -106,30 +221,16 @@ fn the_protocols_know_no_socket_no_clock_and_no_log() {
         "Write",
         "TcpStream",
     ];
-    let who = who_names(&of_the_world);
-    assert!(who.contains(&"server/mod".to_string()), "the search finds what there is: {who:?}");
-    assert!(!who.iter().any(|name| name.starts_with("proto/")), "{who:?}");
+    let who = rooms_that_name(&of_the_world);
+    assert!(who.contains(&"server".to_string()), "the search finds what there is: {who:?}");
+    assert!(!who.contains(&"proto".to_string()), "{who:?}");
 }
 
 #[test]
-fn nobody_is_called_from_further_right() {
-    for (left, right) in [
-        // What is sans-I/O knows heads of requests, and nothing else of this crate.
-        ("proto/", ["server", "peers", "context", "handler", "dispatch", "net"]),
-        // No handler can be called while the connections are borrowed.
-        ("peers/", ["server", "dispatch", "handler", "handlers", "context", "capi"]),
-        // The built-in handlers could be anybody's: they have what the crate exports.
-        ("handlers/", ["server", "peers", "net", "dispatch", "proto", "capi"]),
-    ] {
-        let of_left = |source: &Source| source.name.starts_with(left);
-        let files: Vec<Source> = sources().into_iter().filter(of_left).collect();
-        assert!(!files.is_empty(), "{left}");
-        for file in files {
-            for module in right {
-                assert!(!file.names(&format!("crate::{module}")), "{} uses {module}", file.name);
-            }
-        }
-    }
+fn in_src_itself_lies_what_a_program_sees() {
+    let names: Vec<String> =
+        sources().into_iter().map(|s| s.name).filter(|name| !name.contains('/')).collect();
+    assert!(names.len() <= MOST_FILES_IN_SRC, "{names:?}");
 }
 
 #[test]
@@ -153,7 +254,7 @@ fn nothing_is_unsafe_or_unfinished() {
 fn files_are_short() {
     for source in sources() {
         let lines = source.program().len();
-        assert!(lines <= 400, "{}.rs has {lines} lines before its tests", source.name);
+        assert!(lines <= MOST_LINES, "{}.rs has {lines} lines before its tests", source.name);
     }
 }
 

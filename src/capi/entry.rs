@@ -116,7 +116,7 @@ impl wsloop_server {
         // Taken out meanwhile: should the log call C, and C come back here, it finds nothing.
         let Some(mut context) = self.context.take() else {
             return self.with_server(|server| {
-                let answer = body(&mut Context::new(&mut server.engine, ConnId::NONE, 0));
+                let answer = body(&mut server.context_of(ConnId::NONE, 0));
                 server.set_alarm();
                 answer
             });

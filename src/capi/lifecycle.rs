@@ -99,7 +99,7 @@ pub unsafe extern "C" fn wsloop_route(
         }
         this.with_server(|inner| {
             inner.route(path, Callbacks { server, functions, user });
-            let route = inner.routes.named(path);
+            let route = inner.route_named(path);
             route.map(c_int::from).ok_or(Error::Argument("too many routes"))
         })
     };
@@ -227,8 +227,8 @@ pub unsafe extern "C" fn wsloop_feed_stdin(server: *mut wsloop_server, route: c_
 }
 
 fn path_of(server: &Server, number: c_int) -> Outcome<String> {
-    let route = route(number, server.routes.ids().end)?;
-    Ok(server.routes.path(route).to_string())
+    let route = route(number, server.routes())?;
+    Ok(server.route_path(route).to_string())
 }
 
 #[unsafe(no_mangle)]

@@ -154,9 +154,8 @@ fn peer(server: *mut wsloop_server, request: &[u8]) -> TcpStream {
     ours.set_nonblocking(true).unwrap();
     let theirs = Stream::Tcp(mio::net::TcpStream::from_std(theirs));
     // SAFETY: the server is there.
-    let admitted = unsafe { &*server }.with_server(|inner| {
-        Ok(inner.engine.admit(inner.poll.registry(), theirs, None).map(|_| ())?)
-    });
+    let admitted =
+        unsafe { &*server }.with_server(|inner| Ok(inner.adopt_stream(theirs, None, b"")?));
     admitted.unwrap();
     ours.write_all(request).unwrap();
     ours

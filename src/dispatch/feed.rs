@@ -1,64 +1,55 @@
-//! Lines from outside: a sensor, a log, a script that writes to a TCP port or to standard input,
-//! and has its lines handed to the handler of a route.
-
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+//! Lines from outside: a sensor, a log, a script that writes to a TCP port or to standard input; each
+//! line is handed to the handler of a route.
 
 use log::{debug, info, warn};
 
+use super::Dispatcher;
 use crate::context::Context;
 use crate::ids::{ConnId, SourceId};
-use crate::peers::connection::Inbox;
+use crate::peers::inbox::Inbox;
 use crate::proto::lines::{BadLine, Lines, MAX_LINE};
-use crate::server::Server;
 
 /// A source that does not read what it is answered is answered no more, while so much waits.
 const MAX_ANSWERS: usize = 64 * 1024;
 
-impl Server {
+impl Dispatcher {
     /// Hands a source's lines to the handler of its route. The buffer is out of the connection
     /// meanwhile, as with frames.
-    pub(crate) fn take_lines(&mut self, id: ConnId, mut input: &[u8]) {
+    pub(super) fn process_lines(&mut self, id: ConnId, mut input: &[u8]) {
         let Some(mut lines) = self.lend_lines(id) else { return };
         while let Some(line) = lines.next(&mut input) {
-            let outcome = self.hand_over(id, line);
+            let outcome = self.hand_line_over(id, line);
             self.answer(id, lines.count, outcome);
         }
-        self.return_lines(id, lines);
+        self.peers.return_inbox(id, Inbox::Lines(lines));
     }
 
     /// The source has ended: hands over what has come of its last line.
-    pub(crate) fn take_last_line(&mut self, id: ConnId) {
+    pub(super) fn process_last_line(&mut self, id: ConnId) {
         let Some(mut lines) = self.lend_lines(id) else { return };
         if let Some(line) = lines.last() {
-            let outcome = self.hand_over(id, line);
+            let outcome = self.hand_line_over(id, line);
             self.answer(id, lines.count, outcome);
         }
-        self.return_lines(id, lines);
+        self.peers.return_inbox(id, Inbox::Lines(lines));
     }
 
     fn lend_lines(&mut self, id: ConnId) -> Option<Box<Lines>> {
-        let conn = self.engine.get_mut(id).filter(|conn| matches!(conn.inbox, Inbox::Lines(_)))?;
+        let conn = self.peers.get_mut(id).filter(|conn| matches!(conn.inbox, Inbox::Lines(_)))?;
         match std::mem::replace(&mut conn.inbox, Inbox::Lent) {
             Inbox::Lines(lines) => Some(lines),
             _ => None,
         }
     }
 
-    fn return_lines(&mut self, id: ConnId, lines: Box<Lines>) {
-        if let Some(conn) = self.engine.get_mut(id).filter(|c| matches!(c.inbox, Inbox::Lent)) {
-            conn.inbox = Inbox::Lines(lines);
-        }
-    }
-
-    fn hand_over(&mut self, id: ConnId, line: Result<&str, BadLine>) -> Result<(), String> {
+    fn hand_line_over(&mut self, id: ConnId, line: Result<&str, BadLine>) -> Result<(), String> {
         let line = line.map_err(|bad| match bad {
             BadLine::TooLong => format!("over {MAX_LINE} bytes"),
             BadLine::NotUtf8 => "not UTF-8".to_string(),
         })?;
-        let Some(route) = self.engine.get(id).map(|conn| conn.route) else { return Ok(()) };
+        let Some(route) = self.peers.get(id).map(|conn| conn.route) else { return Ok(()) };
         let Some(handler) = self.routes.handler(route) else { return Ok(()) };
-        let mut ws = Context::new(&mut self.engine, ConnId::NONE, route);
+        let mut ws = Context::new(&mut self.peers, ConnId::NONE, route);
         handler.on_line(&mut ws, SourceId(id), line)
     }
 
@@ -66,21 +57,21 @@ impl Server {
     fn answer(&mut self, id: ConnId, number: u64, outcome: Result<(), String>) {
         let Err(why) = outcome else { return };
         debug!("#{} line {number}: {why:?}", id.serial());
-        let Some(conn) = self.engine.get(id) else { return };
-        if !conn.stream.is_writable() {
+        let Some(conn) = self.peers.get(id) else { return };
+        if !conn.stream.takes_answers() {
             warn!("feed {}: line {number}: {why:?}", self.routes.path(conn.route));
-        } else if conn.outbox.len() < MAX_ANSWERS {
+        } else if conn.queued() < MAX_ANSWERS {
             let answer = format!("error: line {number}: {why}\n");
-            self.engine.append(id, |out| out.extend_from_slice(answer.as_bytes()));
+            self.peers.append(id, |out| out.extend_from_slice(answer.as_bytes()));
         }
     }
 
     /// Tells the handler that a source has ended, and the log.
-    pub(crate) fn report_source(&mut self, id: ConnId) {
-        let Some(route) = self.engine.get(id).map(|conn| conn.route) else { return };
+    pub(super) fn source_ended(&mut self, id: ConnId) {
+        let Some(route) = self.peers.get(id).map(|conn| conn.route) else { return };
         info!("#{} source of {} ended", id.serial(), self.routes.path(route));
         if let Some(handler) = self.routes.handler(route) {
-            let mut ws = Context::new(&mut self.engine, ConnId::NONE, route);
+            let mut ws = Context::new(&mut self.peers, ConnId::NONE, route);
             handler.on_source_end(&mut ws, SourceId(id));
         }
     }

@@ -1,56 +1,26 @@
-//! What came in: heads become answers or WebSockets, frames become calls of handlers.
-
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+//! Request heads become answers or WebSockets.
 
 use std::net::{IpAddr, SocketAddr};
 
 use log::{error, info, warn};
 
+use super::Dispatcher;
 use crate::context::Context;
-use crate::handler::{Answer, Handler};
+use crate::handler::Answer;
 use crate::http::origin::admitted;
 use crate::http::request::{self, Request};
 use crate::http::response::Response;
 use crate::ids::{ConnId, RouteId};
-use crate::peers::Engine;
-use crate::peers::connection::{Challenge, Inbox};
+use crate::peers::inbox::{Challenge, Inbox};
 use crate::proto::handshake::{self, Offer};
-use crate::proto::{Decoder, Event, take};
-use crate::server::Server;
+use crate::proto::{Decoder, take};
 
-/// Most bytes inflated from one read: a few that came may be a thousand times as many.
-const INFLATE_BUDGET: usize = 1024 * 1024;
-
-impl Server {
-    /// Takes in bytes that were read; all of them, but where the connection has to wait. There
-    /// may be none, when a message has come whole by another way.
-    pub(crate) fn take_in(&mut self, id: ConnId, input: &mut [u8]) {
-        let mut rest = input;
-        loop {
-            let Some(conn) = self.engine.get_mut(id) else { return };
-            if conn.is_holding() {
-                conn.rare_mut().held.extend_from_slice(rest);
-                return;
-            }
-            rest = match &conn.inbox {
-                Inbox::Head(_) => self.take_head(id, rest),
-                Inbox::Challenge(_) => self.take_challenge(id, rest),
-                Inbox::Frames(_) => self.take_frames(id, rest),
-                Inbox::Lines(_) => return self.take_lines(id, rest),
-                Inbox::Lent | Inbox::Discard => return,
-            };
-            if rest.is_empty() {
-                return;
-            }
-        }
-    }
-
+impl Dispatcher {
     /// Looks for the end of a head. Gives back what lies behind it.
     #[inline(never)]
-    fn take_head<'i>(&mut self, id: ConnId, input: &'i mut [u8]) -> &'i mut [u8] {
-        let max = self.engine.config.max_head;
-        let Some(conn) = self.engine.get_mut(id) else { return &mut [] };
+    pub(super) fn process_head<'i>(&mut self, id: ConnId, input: &'i mut [u8]) -> &'i mut [u8] {
+        let max = self.peers.config.max_head;
+        let Some(conn) = self.peers.get_mut(id) else { return &mut [] };
         let Inbox::Head(kept) = &mut conn.inbox else { return &mut [] };
         let mut kept = std::mem::take(kept);
         let before = kept.len();
@@ -63,39 +33,39 @@ impl Server {
         let head = if before > 0 { &kept[..] } else { fresh };
         match request::head_end(head, before, max) {
             Ok(Some(end)) => {
-                self.take_request(id, head.get(..end).unwrap_or(head));
+                self.process_request(id, head.get(..end).unwrap_or(head));
                 return input.get_mut(end.saturating_sub(before)..).unwrap_or_default();
             }
             Ok(None) => {
                 let kept = if before > 0 { kept } else { input.to_vec() };
                 conn.inbox = Inbox::Head(kept);
             }
-            Err(response) => self.refuse(id, response, request::asks_head_only(head)),
+            Err(response) => self.peers.refuse(id, response, request::asks_head_only(head)),
         }
         &mut []
     }
 
-    fn take_request(&mut self, id: ConnId, head: &[u8]) {
+    fn process_request(&mut self, id: ConnId, head: &[u8]) {
         let head_only = request::asks_head_only(head);
-        let mut slots = vec![httparse::EMPTY_HEADER; self.engine.config.max_headers];
+        let mut slots = vec![httparse::EMPTY_HEADER; self.peers.config.max_headers];
         let request = match request::parse(head, &mut slots) {
             Ok(request) => request,
-            Err(response) => return self.refuse(id, response, head_only),
+            Err(response) => return self.peers.refuse(id, response, head_only),
         };
         self.learn_address(id, &request);
         match handshake::offer(request) {
             Ok(None) => self.serve(id, &request),
             Ok(Some(offer)) => match self.negotiate(id, &request, &offer) {
                 Ok((route, protocol)) => self.upgrade(id, head, &offer, route, protocol),
-                Err(response) => self.refuse(id, response, head_only),
+                Err(response) => self.peers.refuse(id, response, head_only),
             },
-            Err(response) => self.refuse(id, response, head_only),
+            Err(response) => self.peers.refuse(id, response, head_only),
         }
     }
 
     /// A proxy appends the address it was called from to what it was sent, so the last one counts.
     fn learn_address(&mut self, id: ConnId, request: &Request<'_>) {
-        if !self.engine.config.trust_proxy {
+        if !self.peers.config.trust_proxy {
             return;
         }
         let last = request.header_values("X-Forwarded-For").last();
@@ -103,15 +73,15 @@ impl Server {
             .and_then(|list| list.rsplit(|&byte| byte == b',').next())
             .and_then(|address| str::from_utf8(address).ok())
             .and_then(|address| address.trim().parse::<IpAddr>().ok());
-        if let (Some(ip), Some(conn)) = (address, self.engine.get_mut(id)) {
+        if let (Some(ip), Some(conn)) = (address, self.peers.get_mut(id)) {
             conn.addr = Some(SocketAddr::new(ip, 0)).into();
         }
     }
 
     /// Whether the client's connection is TLS: here, or as far as a proxy in front says so.
     fn is_secure(&self, id: ConnId, request: &Request<'_>) -> bool {
-        let config = &self.engine.config;
-        if self.engine.get(id).is_some_and(|conn| conn.stream.is_tls()) {
+        let config = &self.peers.config;
+        if self.peers.get(id).is_some_and(|conn| conn.stream.is_tls()) {
             return true;
         }
         let said = || request.header("X-Forwarded-Proto").is_some_and(|proto| proto == "https");
@@ -122,7 +92,7 @@ impl Server {
     fn serve(&mut self, id: ConnId, request: &Request<'_>) {
         if request.content_length() > 0 {
             let response = Response::text(413, "request bodies are not taken here\n");
-            return self.engine.respond(id, response, request.is_head(), false);
+            return self.peers.respond(id, response, request.is_head(), false);
         }
         let route = self.routes.find(request.path());
         let response = match route.and_then(|route| self.ask(id, route, request)) {
@@ -136,13 +106,13 @@ impl Server {
                 }
             }
         };
-        let keep_alive = request.keeps_alive() && !self.engine.stopping;
-        self.engine.respond(id, response, request.is_head(), keep_alive);
+        let keep_alive = request.keeps_alive() && !self.peers.is_stopping();
+        self.peers.respond(id, response, request.is_head(), keep_alive);
     }
 
     fn ask(&mut self, id: ConnId, route: RouteId, request: &Request<'_>) -> Option<Answer> {
         let handler = self.routes.handler(route)?;
-        Some(handler.on_request(&mut Context::new(&mut self.engine, id, route), request))
+        Some(handler.on_request(&mut Context::new(&mut self.peers, id, route), request))
     }
 
     /// Whether a WebSocket request is accepted: its route and subprotocol, or the refusal.
@@ -152,14 +122,14 @@ impl Server {
         request: &Request<'_>,
         offer: &Offer<'_>,
     ) -> Result<(RouteId, Option<Box<str>>), Response> {
-        if self.engine.stopping {
+        if self.peers.is_stopping() {
             return Err(Response::text(503, "the server is stopping\n"));
         }
         let Some(route) = self.routes.find(request.path()) else {
             return Err(Response::text(404, "no WebSocket is served at this path\n"));
         };
         let (origin, secure) = (offer.origin(), self.is_secure(id, request));
-        if !admitted(&self.engine.config.origins, origin, request.header("Host"), secure) {
+        if !admitted(&self.peers.config.origins, origin, request.header("Host"), secure) {
             let origin = origin.unwrap_or_default().escape_ascii();
             warn!("#{} refused: pages of {origin} may not connect", id.serial());
             return Err(Response::text(403, "pages of this origin may not connect\n"));
@@ -186,13 +156,13 @@ impl Server {
         protocol: Option<Box<str>>,
     ) {
         let secure = self.is_secure(id, &offer.request);
-        let deflate = offer.agree(self.engine.config.deflate);
-        self.engine.append(id, |out| offer.accept(protocol.as_deref(), deflate, secure, out));
-        let Some(conn) = self.engine.get_mut(id).filter(|conn| !conn.is_ending()) else {
+        let deflate = offer.agree(self.peers.config.deflate);
+        self.peers.append(id, |out| offer.accept(protocol.as_deref(), deflate, secure, out));
+        let Some(conn) = self.peers.get_mut(id).filter(|conn| !conn.is_ending()) else {
             return;
         };
         if protocol.is_some() {
-            conn.rare_mut().protocol = protocol;
+            conn.extras_mut().protocol = protocol;
         }
         conn.version = offer.version;
         conn.deflate = deflate;
@@ -209,8 +179,12 @@ impl Server {
 
     /// Takes the eight bytes behind a Hixie-76 head. Gives back what follows them: frames.
     #[inline(never)]
-    fn take_challenge<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
-        let Some(conn) = self.engine.get_mut(id) else { return &mut [] };
+    pub(super) fn process_challenge<'i>(
+        &mut self,
+        id: ConnId,
+        mut input: &'i mut [u8],
+    ) -> &'i mut [u8] {
+        let Some(conn) = self.peers.get_mut(id) else { return &mut [] };
         let Inbox::Challenge(challenge) = &mut conn.inbox else { return &mut [] };
         let missing = 8usize.saturating_sub(challenge.bytes.len());
         challenge.bytes.extend_from_slice(take(&mut input, missing));
@@ -219,8 +193,8 @@ impl Server {
             return input;
         };
         let digest = handshake::digest(challenge.parts, bytes);
-        self.engine.append(id, |out| out.extend_from_slice(&digest));
-        let mut slots = vec![httparse::EMPTY_HEADER; self.engine.config.max_headers];
+        self.peers.append(id, |out| out.extend_from_slice(&digest));
+        let mut slots = vec![httparse::EMPTY_HEADER; self.peers.config.max_headers];
         if let Ok(request) = request::parse(&challenge.head, &mut slots) {
             self.open(id, &request);
         }
@@ -228,79 +202,13 @@ impl Server {
     }
 
     fn open(&mut self, id: ConnId, request: &Request<'_>) {
-        let Some(conn) = self.engine.get_mut(id) else { return };
+        let Some(conn) = self.peers.get_mut(id) else { return };
         conn.inbox = Inbox::Frames(Decoder::new(conn.version, conn.deflate));
         let (version, addr) = (conn.version, conn.addr.get());
         let from = addr.map_or("a Unix socket".to_string(), |addr| addr.to_string());
         info!("#{} open: {version} {} from {from}", id.serial(), request.path());
-        self.engine.open(id);
+        self.peers.open(id);
         self.with_handler(id, |handler, ws| handler.on_open(ws, request));
-    }
-
-    /// Cuts frames out of the input and calls the handler for each message. The decoder is out of
-    /// the connection meanwhile, so that the handler can reach every connection, this one too.
-    /// Gives back what has to wait because the handler paused this one, or because so much was
-    /// inflated that it is the others' turn.
-    fn take_frames<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
-        let limits = self.engine.config.limits();
-        let Some(conn) = self.engine.get_mut(id) else { return &mut [] };
-        let (route, mut open) = (conn.route, conn.is_open());
-        let mut share = conn.deflate.map(|_| INFLATE_BUDGET);
-        let Some(handler) = self.routes.handler(route) else { return &mut [] };
-        let mut inbox = std::mem::replace(&mut conn.inbox, Inbox::Lent);
-        let Inbox::Frames(decoder) = &mut inbox else { return &mut [] };
-        while let Some(event) = decoder.next(&mut input, &limits, &mut self.engine.spares.pool) {
-            if let (Some(share), Event::Message(message)) = (&mut share, &event) {
-                *share = share.saturating_sub(message.as_bytes().len());
-            }
-            // What was sent before the peer saw our close is dropped, as the browser drops it.
-            if open || !matches!(event, Event::Message(_) | Event::Pong(_)) {
-                take_event(handler, &mut self.engine, id, route, event);
-            }
-            match self.engine.get_mut(id) {
-                Some(conn) if conn.paused => break,
-                Some(conn) if matches!(conn.inbox, Inbox::Lent) => {
-                    open = conn.is_open();
-                    conn.sated = share == Some(0);
-                }
-                _ => return &mut [],
-            }
-            if share == Some(0) {
-                break;
-            }
-        }
-        if let Some(conn) = self.engine.get_mut(id).filter(|c| matches!(c.inbox, Inbox::Lent)) {
-            conn.inbox = inbox;
-        }
-        input
-    }
-
-    /// Answers a request that cannot be served, and ends the connection.
-    pub(crate) fn refuse(&mut self, id: ConnId, response: Response, head_only: bool) {
-        if response.status >= 400 {
-            info!("#{} refused: {}", id.serial(), response.status);
-        }
-        self.engine.respond(id, response, head_only, false);
-    }
-}
-
-/// Hands over what a frame, or several, came to.
-fn take_event(
-    handler: &mut dyn Handler,
-    engine: &mut Engine,
-    id: ConnId,
-    route: RouteId,
-    event: Event<'_>,
-) {
-    match event {
-        Event::Message(message) => {
-            engine.stats.messages_in = engine.stats.messages_in.wrapping_add(1);
-            handler.on_message(&mut Context::new(engine, id, route), message);
-        }
-        Event::Pong(payload) => handler.on_pong(&mut Context::new(engine, id, route), payload),
-        Event::Ping(payload) => engine.pong(id, payload),
-        Event::Close(close) => engine.close_received(id, close),
-        Event::Failed(violation) => engine.violated(id, violation),
     }
 }
 

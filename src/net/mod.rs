@@ -5,3 +5,4 @@ pub(crate) mod listener;
 pub(crate) mod stream;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 pub(crate) mod tls;
+pub(crate) mod transfer;

@@ -3,7 +3,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 
-use crate::net::stream::{Got, Taken};
+use super::transfer::{Received, Written};
 
 /// Certificates that nobody can have.
 #[derive(Debug, Clone)]
@@ -36,11 +36,11 @@ impl Session {
         match *self {}
     }
 
-    pub(crate) fn read(&mut self, _: &mut dyn Read, _: &mut [u8]) -> io::Result<Got> {
+    pub(crate) fn read(&mut self, _: &mut dyn Read, _: &mut [u8]) -> io::Result<Received> {
         match *self {}
     }
 
-    pub(crate) fn write(&mut self, _: &mut dyn Write, _: &[IoSlice<'_>]) -> io::Result<Taken> {
+    pub(crate) fn write(&mut self, _: &mut dyn Write, _: &[IoSlice<'_>]) -> io::Result<Written> {
         match *self {}
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use mio::event::Event;
 use mio::net::{TcpStream, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -12,7 +13,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendFlags, SocketType, sockopt};
 use rustix::stdio::stdin;
 
-use crate::net::tls::{Session, Tls};
+use super::tls::{Session, Tls};
+use super::transfer::{Received, Written};
 
 /// Whose addresses a stream socket has.
 pub(crate) enum Family {
@@ -42,6 +44,27 @@ pub(crate) fn inspect(fd: &OwnedFd, listening: bool) -> io::Result<Family> {
     Ok(family)
 }
 
+/// What the kernel announces of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Readiness {
+    /// There is something to read: bytes, the end, or an error.
+    pub(crate) readable: bool,
+    /// The peer sends no more: the end lies behind what is to be read.
+    pub(crate) read_closed: bool,
+    pub(crate) writable: bool,
+}
+
+impl Readiness {
+    pub(crate) fn of(event: &Event) -> Readiness {
+        let read_closed = event.is_read_closed();
+        Readiness {
+            readable: event.is_readable() || read_closed || event.is_error(),
+            read_closed,
+            writable: event.is_writable(),
+        }
+    }
+}
+
 /// One client's socket, or the program's standard input.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -50,25 +73,6 @@ pub(crate) enum Stream {
     /// What is read and written goes through the session; the socket carries what that makes of it.
     Tls(TcpStream, Session),
     Stdin,
-}
-
-/// What a read brought.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Got {
-    /// None is the end of the stream.
-    pub(crate) bytes: usize,
-    /// There may be more.
-    pub(crate) more: bool,
-}
-
-/// What became of bytes that were offered.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Taken {
-    pub(crate) bytes: usize,
-    /// The kernel takes no more; it will say when it does.
-    pub(crate) blocked: bool,
-    /// It took something, be it of what a session made of earlier bytes.
-    pub(crate) progress: bool,
 }
 
 impl Stream {
@@ -93,7 +97,8 @@ impl Stream {
         }
     }
 
-    /// Has bytes that somebody else read from the socket be read again, if it is TLS they are.
+    /// Puts back bytes that somebody else read from the socket, if they are TLS: the next read has
+    /// them. False if they are not.
     pub(crate) fn unread(&mut self, bytes: &[u8]) -> bool {
         match self {
             Stream::Tls(_, session) => session.unread(bytes),
@@ -111,13 +116,11 @@ impl Stream {
         matches!(self, Stream::Tls(_, session) if session.is_handshaking())
     }
 
-    /// Reads what has come. `Interrupted` if there was something, but nothing to be had of it yet;
-    /// `Unsupported` if a client speaks HTTP where TLS is spoken: the stream is a plain one from
-    /// then on, so that it can be told.
-    pub(crate) fn read(&mut self, buf: &mut [u8]) -> io::Result<Got> {
-        // What fills the buffer may not be all; what does not has emptied the socket.
+    /// Reads what has come. `Unsupported` if a client speaks HTTP where TLS is spoken: the stream is
+    /// a plain one from then on, so that it can be told.
+    pub(crate) fn read(&mut self, buf: &mut [u8]) -> io::Result<Received> {
         let room = buf.len();
-        let got = |bytes| Got { bytes, more: bytes == room };
+        let got = |count| Received::of(count, room);
         match self {
             Stream::Tcp(stream) => stream.read(buf).map(got),
             Stream::Unix(stream) => stream.read(buf).map(got),
@@ -140,30 +143,32 @@ impl Stream {
     }
 
     /// Reads behind what a buffer holds, as much as it has room for. Not for TLS.
-    pub(crate) fn read_onto(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        Ok(rustix::io::read(self.as_fd(), rustix::buffer::spare_capacity(buffer))?)
+    pub(crate) fn read_onto(&self, buffer: &mut Vec<u8>) -> io::Result<Received> {
+        let room = buffer.capacity().saturating_sub(buffer.len());
+        let count = rustix::io::read(self.as_fd(), rustix::buffer::spare_capacity(buffer))?;
+        Ok(Received::of(count, room))
     }
 
     /// Writes what is taken of these parts. Those that are not taken must be offered again as they
     /// are: a session may have made something of them already.
-    pub(crate) fn write(&mut self, parts: &[IoSlice<'_>]) -> io::Result<Taken> {
+    pub(crate) fn write(&mut self, parts: &[IoSlice<'_>]) -> io::Result<Written> {
         if let Stream::Tls(socket, session) = self {
             return session.write(&mut Socket(socket.as_fd()), parts);
         }
         let offered = parts.iter().map(|part| part.len()).sum();
-        Socket(self.as_fd()).write_vectored(parts).map(|bytes| taken(bytes, offered))
+        Socket(self.as_fd()).write_vectored(parts).map(|bytes| Written::of(bytes, offered))
     }
 
     /// Writes what a session has to say of itself.
-    pub(crate) fn flush(&mut self) -> io::Result<Taken> {
+    pub(crate) fn flush(&mut self) -> io::Result<Written> {
         match self {
             Stream::Tls(..) => self.write(&[]),
-            _ => Ok(taken(0, 0)),
+            _ => Ok(Written::of(0, 0)),
         }
     }
 
     /// Says that nothing comes any more, where there is a way to say so before the socket ends.
-    pub(crate) fn close(&mut self) -> io::Result<Taken> {
+    pub(crate) fn close(&mut self) -> io::Result<Written> {
         if let Stream::Tls(_, session) = self {
             session.close();
         }
@@ -180,12 +185,12 @@ impl Stream {
     }
 
     /// Whether the other side can be answered.
-    pub(crate) fn is_writable(&self) -> bool {
+    pub(crate) fn takes_answers(&self) -> bool {
         !matches!(self, Stream::Stdin)
     }
 
-    /// Has both directions announced. Registered once; edge-triggered, that is all the kernel ever
-    /// needs to be told.
+    /// Asks the kernel to announce both directions. Edge-triggered, this is all that it ever needs to
+    /// be told.
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         match self {
@@ -211,16 +216,6 @@ fn read_stdin(buf: &mut [u8]) -> io::Result<usize> {
         return Err(io::ErrorKind::WouldBlock.into());
     }
     Ok(rustix::io::read(stdin(), buf)?)
-}
-
-impl Taken {
-    /// The kernel has no room.
-    pub(crate) const NOTHING: Taken = Taken { bytes: 0, blocked: true, progress: false };
-}
-
-/// Of so many bytes that were offered to the kernel.
-fn taken(bytes: usize, offered: usize) -> Taken {
-    Taken { bytes, blocked: bytes < offered, progress: bytes > 0 }
 }
 
 /// Writes to a socket by sendmsg, since writev(2) would end a program that leaves SIGPIPE at its

@@ -13,7 +13,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
 
-use crate::net::stream::{Got, Taken};
+use super::transfer::{Received, Written};
 
 /// Most bytes of its own that a session keeps for a client that does not read; the messages wait
 /// in the backlog, whose limit holds as ever.
@@ -148,25 +148,26 @@ impl Session {
     /// [`Stream::read`](crate::net::stream::Stream::read) names, and `InvalidData` for what is not
     /// TLS as it should be; an alert is to be written then. The end of the socket counts as
     /// the end of the stream, since frames and requests tell by themselves whether they are whole.
-    pub(crate) fn read(&mut self, socket: &mut dyn Read, buf: &mut [u8]) -> io::Result<Got> {
+    pub(crate) fn read(&mut self, socket: &mut dyn Read, buf: &mut [u8]) -> io::Result<Received> {
         let inner = &mut *self.0;
         match inner.conn.reader().read(buf) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            left => return left.map(|bytes| Got { bytes, more: bytes > 0 }),
+            Ok(0) => return Ok(Received::End),
+            left => return left.map(|count| Received::Bytes { count, more: true }),
         }
         let (came, may_follow) = inner.read_socket(socket, buf)?;
         if came == 0 {
-            return Ok(Got { bytes: 0, more: false });
+            return Ok(Received::End);
         }
         if !std::mem::replace(&mut inner.begun, true) && buf[0].is_ascii_uppercase() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let (bytes, left) = inner.decrypt(buf, came)?;
-        match (bytes, may_follow || left) {
-            (0, true) => Err(io::ErrorKind::Interrupted.into()),
-            (0, false) => Err(io::ErrorKind::WouldBlock.into()),
-            (bytes, more) => Ok(Got { bytes, more }),
-        }
+        let more = may_follow || left;
+        Ok(match bytes {
+            0 => Received::Nothing { more },
+            count => Received::Bytes { count, more },
+        })
     }
 
     /// Encrypts of these parts what it has room for, and writes. They count as taken once nothing
@@ -175,7 +176,7 @@ impl Session {
         &mut self,
         socket: &mut dyn Write,
         parts: &[IoSlice<'_>],
-    ) -> io::Result<Taken> {
+    ) -> io::Result<Written> {
         let inner = &mut *self.0;
         let mut progress = inner.write_socket(socket)?;
         let idle = inner.owed == 0 && !inner.conn.wants_write() && !inner.conn.is_handshaking();
@@ -184,10 +185,10 @@ impl Session {
             progress |= inner.write_socket(socket)?;
         }
         if inner.conn.wants_write() {
-            return Ok(Taken { bytes: 0, blocked: true, progress });
+            return Ok(Written { bytes: 0, blocked: true, progress });
         }
         let bytes = std::mem::take(&mut inner.owed);
-        Ok(Taken { bytes, blocked: bytes == 0 && !parts.is_empty(), progress })
+        Ok(Written { bytes, blocked: bytes == 0 && !parts.is_empty(), progress })
     }
 
     /// Says with the next write that no more will come.

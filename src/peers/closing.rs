@@ -1,20 +1,63 @@
-//! How connections end: by close frames, by broken rules, by the end of the stream, at once, and by
-//! the last response of plain HTTP. Whichever way it is, [`Engine::finish`] is where it ends.
+//! Every way to end. Whichever it is, [`Peers::finish`] or [`Peers::drop_now`] is where it ends.
+//!
+//! | who | calls | close frame | what is queued | the socket |
+//! |---|---|---|---|---|
+//! | a handler: `Context::close` | `close` | ours | written | goes once the peer's close has come |
+//! | the same on a Hixie connection | `close` | `FF 00` in 76 | written | goes with the peer's end |
+//! | the peer: its close frame | `close_received` | answered | written | goes |
+//! | the peer: a broken rule | `violated`, `fail` | ours | written | waits for the peer's end |
+//! | a full backlog | `fail` | ours | written | waits for the peer's end |
+//! | the peer: the end of its stream | `read_ended` | none | written | goes |
+//! | the last HTTP response | `end` | none | written | waits for the peer's end |
+//! | a deadline | `cut` | none | dropped | goes at once |
+//! | an error of the socket, `Context::terminate` | `drop_now` | none | dropped | goes at once |
+//! | the server stops | `stop` | as where it stands asks for | written | as above |
 
 use log::warn;
 
-use crate::http::response::{Body, Response};
+use super::connection::{Connection, Ending, Exit, ReadyState, Role};
+use super::inbox::Inbox;
+use super::{Peers, find};
 use crate::ids::ConnId;
-use crate::peers::connection::{Ending, Inbox, ReadyState};
-use crate::peers::{Engine, find};
 use crate::proto::close::{self, code, truncate_reason};
 use crate::proto::{self, Violation};
 
-impl Engine {
+impl Connection {
+    /// Whether nothing is queued any more behind what is.
+    pub(super) fn has_last_words(&self) -> bool {
+        self.exit != Exit::None
+    }
+
+    /// Keeps how it ended: the first that is known counts.
+    fn note_ending(&mut self, code: u16, reason: &str) {
+        let ending = &mut self.extras_mut().ending;
+        if ending.is_none() {
+            *ending = Some(Ending { code, reason: reason.to_string() });
+        }
+    }
+}
+
+/// How a connection ended, for its handler and the log.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// What its handler is owed, once.
+    pub(crate) role: Role,
+    pub(crate) ending: Option<Ending>,
+    /// To be removed.
+    pub(crate) gone: bool,
+}
+
+impl Peers {
+    /// What there is to report of a connection that ended. Its role is told once.
+    pub(crate) fn take_report(&mut self, id: ConnId) -> Option<Report> {
+        let conn = self.get_mut(id)?;
+        let role = std::mem::replace(&mut conn.role, Role::Reported);
+        Some(Report { role, ending: conn.extras_mut().ending.take(), gone: conn.is_gone() })
+    }
+
     /// Starts the closing handshake (RFC 6455 section 7.1.2). False if there is nothing to close,
     /// or the code may not be sent.
     pub(crate) fn close(&mut self, id: ConnId, code: u16, reason: &str) -> bool {
-        self.catch_up(id);
         let Some(version) = self.get(id).filter(|c| c.is_open()).map(|c| c.version) else {
             return false;
         };
@@ -22,57 +65,50 @@ impl Engine {
             warn!("#{}: close code {code} may not be sent (RFC 6455 section 7.4.2)", id.serial());
             return false;
         }
-        self.start_closing(id, Some((code, truncate_reason(reason))));
+        if !self.start_closing(id, Some((code, truncate_reason(reason)))) {
+            return false;
+        }
         // The Hixie clients of 2010 answer no close; they wait for the end of the stream. Whatever
         // they still send is read on, to see their end.
         if version.is_hixie()
             && let Some(conn) = self.get_mut(id)
         {
-            conn.last_words = true;
-            conn.linger = true;
+            conn.exit = Exit::LastWords { linger: true };
         }
         true
     }
 
-    fn start_closing(&mut self, id: ConnId, close: Option<(u16, &str)>) {
+    /// Queues our close frame behind all that was sent, and reads on for the peer's. False if the
+    /// connection is not open.
+    fn start_closing(&mut self, id: ConnId, close: Option<(u16, &str)>) -> bool {
+        // What was broadcast before is still for it; it may not fit, which ends the connection too.
+        self.write_this_turn(id);
         let now = self.clock.now();
-        let Some(conn) = self.get_mut(id) else { return };
+        let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open()) else { return false };
         conn.ready_state = ReadyState::Closing;
         conn.close_sent = true;
         conn.since = now;
-        conn.paused = false;
+        conn.reading.resume();
         let version = conn.version;
-        self.leave_route(id);
+        self.leave_room(id);
         self.append(id, |out| proto::encode_close(version, close, out));
-        self.mark_dirty(id);
-        self.wake_reader(id);
+        self.read_next_turn(id);
         self.arm(id);
+        true
     }
 
     /// The peer's close frame has come: answer it, if ours did not go first (section 5.5.1).
     pub(crate) fn close_received(&mut self, id: ConnId, close: Option<(u16, &str)>) {
-        self.catch_up(id);
-        if self.is_open(id) {
-            self.start_closing(id, close.map(|(code, _)| (code, "")));
-        }
+        self.start_closing(id, close.map(|(code, _)| (code, "")));
         let (code, reason) = close.unwrap_or((code::NO_STATUS, ""));
-        self.end(id, code, reason);
-        if let Some(conn) = self.get_mut(id) {
-            conn.linger = false;
-        }
+        self.end(id, code, reason, false);
     }
 
     /// The peer broke a rule or a limit: say so and read no more of it (section 7.1.7).
     pub(crate) fn fail(&mut self, id: ConnId, code: u16, reason: &'static str) {
-        self.catch_up(id);
         self.stats.count_cut(reason);
-        if self.is_open(id) {
-            self.start_closing(id, Some((code, reason)));
-        }
-        self.end(id, code, reason);
-        if let Some(conn) = self.get_mut(id) {
-            conn.linger = true;
-        }
+        self.start_closing(id, Some((code, reason)));
+        self.end(id, code, reason, true);
     }
 
     pub(crate) fn violated(&mut self, id: ConnId, violation: Violation) {
@@ -81,39 +117,38 @@ impl Engine {
 
     /// The peer's stream has ended. What it asked for before is still answered.
     pub(crate) fn read_ended(&mut self, id: ConnId) {
-        self.catch_up(id);
+        self.write_this_turn(id);
         let now = self.clock.now();
         let Some(conn) = self.get_mut(id) else { return };
-        conn.read_ended = true;
         if conn.ready_state != ReadyState::Closed {
             conn.since = now;
         }
         let ours_went_first = conn.close_sent && conn.version.is_hixie();
         if conn.is_open() {
             conn.ready_state = ReadyState::Closing;
-            self.leave_route(id);
+            self.leave_room(id);
         }
         let code = if ours_went_first { code::NO_STATUS } else { code::ABNORMAL };
-        self.end(id, code, "");
+        self.end(id, code, "", false);
         self.arm(id);
     }
 
     /// It is known how the connection ends, and nothing more is read or queued; it ends once what
-    /// is queued has been written.
-    pub(crate) fn end(&mut self, id: ConnId, code: u16, reason: &str) {
-        let Some(conn) = self.get_mut(id) else { return };
-        if !conn.is_ending() {
-            conn.rare_mut().ending = Some(Ending { code, reason: reason.to_string() });
-        }
+    /// is queued has been written. With `linger`, its socket then waits for the peer's end.
+    pub(super) fn end(&mut self, id: ConnId, code: u16, reason: &str, linger: bool) {
+        let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else { return };
+        conn.note_ending(code, reason);
         conn.inbox = Inbox::Discard;
-        conn.rare_mut().held = Vec::new();
-        conn.paused = false;
-        conn.last_words = true;
-        self.mark_dirty(id);
+        conn.extras_mut().unread = Vec::new();
+        conn.reading.resume();
+        if conn.exit != Exit::Lingering || !linger {
+            conn.exit = Exit::LastWords { linger };
+        }
+        conn.list_to_write(&mut self.to_write);
     }
 
     /// Ends a connection that missed a deadline.
-    pub(crate) fn cut(&mut self, id: ConnId, reason: &'static str) {
+    pub(super) fn cut(&mut self, id: ConnId, reason: &'static str) {
         if self.get(id).is_some_and(|conn| conn.ready_state != ReadyState::Closed) {
             self.stats.count_cut(reason);
         }
@@ -122,101 +157,86 @@ impl Engine {
 
     /// Ends a connection now: nothing is written, nothing waited for.
     pub(crate) fn drop_now(&mut self, id: ConnId, code: u16, reason: &str) {
-        self.leave_route(id);
-        self.end(id, code, reason);
-        let Some(conn) = self.get_mut(id) else { return };
-        conn.outbox.clear();
-        conn.linger = false;
-        self.finish(id);
+        self.leave_room(id);
+        let Some(conn) = find(&mut self.conns, id) else { return };
+        conn.note_ending(code, reason);
+        conn.inbox = Inbox::Discard;
+        conn.writing.outbox.clear();
+        conn.ready_state = ReadyState::Closed;
+        conn.exit = Exit::Gone;
+        self.ended.push(id);
     }
 
-    /// Everything was written and nothing will be: end the stream, and report how it ended. Then
-    /// either the socket goes too, or it lingers for the peer's end.
-    pub(crate) fn finish(&mut self, id: ConnId) {
+    /// All is written of a connection that is not open: a response, a goodbye, a part of TLS's
+    /// handshake.
+    #[inline(never)]
+    pub(super) fn written_all(&mut self, id: ConnId) {
         let now = self.clock.now();
         let Some(conn) = self.get_mut(id) else { return };
-        if conn.linger && !conn.read_ended {
+        if conn.has_last_words() {
+            return self.finish(id);
+        }
+        if conn.ready_state == ReadyState::Connecting {
+            if conn.role == (Role::Http { served: true }) {
+                conn.since = now;
+                self.read_next_turn(id);
+            }
+            self.arm(id);
+        }
+    }
+
+    /// Everything was written and nothing will be: ends the stream, and reports how it ended. Then
+    /// either the socket goes too, or it waits for the peer's end.
+    fn finish(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        let Some(conn) = find(&mut self.conns, id) else { return };
+        let lingers = matches!(conn.exit, Exit::LastWords { linger: true } | Exit::Lingering)
+            && !conn.reading.has_ended();
+        if lingers && conn.exit != Exit::Lingering {
             // An error here is the peer's end, which the next read tells as well.
             let _ = conn.stream.shutdown_write();
         }
-        if !conn.is_ending() {
+        conn.exit = if lingers { Exit::Lingering } else { Exit::Gone };
+        // A Hixie connection whose close is ours ends with the peer's.
+        if lingers && !conn.is_ending() {
             return;
         }
         if conn.ready_state != ReadyState::Closed {
             conn.ready_state = ReadyState::Closed;
             conn.since = now;
         }
-        conn.gone = !conn.linger || conn.read_ended;
         self.ended.push(id);
-        self.wake_reader(id);
+        self.read_next_turn(id);
         self.arm(id);
     }
 
     /// The server stops: WebSockets are told, responses under way are finished, the rest goes.
-    pub(crate) fn stop(&mut self, id: ConnId) {
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+        for id in self.ids() {
+            self.stop_one(id);
+        }
+    }
+
+    fn stop_one(&mut self, id: ConnId) {
+        const WHY: &str = "the server stops";
         let now = self.clock.now();
         let Some(conn) = self.get_mut(id) else { return };
         match conn.ready_state {
-            ReadyState::Open if conn.source => {
-                self.drop_now(id, code::GOING_AWAY, "the server stops");
+            ReadyState::Open if conn.role == Role::Lines => {
+                self.drop_now(id, code::GOING_AWAY, WHY);
             }
             ReadyState::Open => {
-                self.close(id, code::GOING_AWAY, "the server stops");
+                self.close(id, code::GOING_AWAY, WHY);
             }
-            ReadyState::Connecting if !conn.outbox.is_empty() => {
+            ReadyState::Connecting if !conn.writing.outbox.is_empty() => {
                 conn.ready_state = ReadyState::Closing;
                 conn.since = now;
-                conn.linger = true;
-                self.end(id, code::GOING_AWAY, "the server stops");
+                self.end(id, code::GOING_AWAY, WHY, true);
                 self.arm(id);
             }
-            ReadyState::Connecting => self.drop_now(id, code::GOING_AWAY, "the server stops"),
+            ReadyState::Connecting => self.drop_now(id, code::GOING_AWAY, WHY),
             ReadyState::Closing | ReadyState::Closed => {}
         }
-    }
-
-    // Plain HTTP.
-
-    /// Queues a response, and its body unless the request was a HEAD or the status has none.
-    pub(crate) fn respond(
-        &mut self,
-        id: ConnId,
-        response: Response,
-        head_only: bool,
-        keep_alive: bool,
-    ) {
-        self.stats.refused += u64::from(response.status >= 400);
-        self.append(id, |out| response.write_head(keep_alive, out));
-        let head_only = head_only || response.is_bodiless();
-        match response.body {
-            _ if head_only => {}
-            Body::Bytes(bytes) => self.append(id, |out| out.extend_from_slice(&bytes)),
-            Body::File { file, offset, len } => {
-                if let Some(conn) = find(&mut self.conns, id) {
-                    conn.outbox.append_file(&mut self.spares, file, offset, len);
-                }
-            }
-        }
-        if let Some(conn) = self.get_mut(id) {
-            conn.served = true;
-            conn.linger |= !keep_alive;
-        }
-        if !keep_alive {
-            self.end(id, code::NORMAL, "");
-        }
-    }
-
-    /// Queues a response and ends the connection behind it.
-    pub(crate) fn respond_last(&mut self, id: ConnId, response: Response) {
-        self.respond(id, response, false, false);
-    }
-
-    /// Whether a request is awaited or under way, so that its absence deserves an answer.
-    pub(crate) fn owes_request(&self, id: ConnId) -> bool {
-        let shaken = self.get(id).filter(|conn| !conn.stream.is_handshaking());
-        shaken.is_some_and(|conn| match &conn.inbox {
-            Inbox::Head(kept) => !conn.served || !kept.is_empty(),
-            _ => false,
-        })
     }
 }

@@ -1,94 +1,103 @@
-//! What handlers can reach through a [`Context`](crate::Context): the connections, who is on which
-//! route, what is dirty, what is at its end. No poll and no handler is known here, so nothing in
-//! this file can call one; the server does, when all borrows have ended.
+//! Everybody who is connected, and the lists of what is to be done for them: the state of a server
+//! but for its poll and its handlers. No handler is known in this folder, so nothing in it can call
+//! one: what handlers are to be told is put on a list, which `dispatch` goes through once all borrows
+//! have ended.
+//!
+//! This file has the list of peers and how they come, open and go. What is done with a peer is in the
+//! files beside it, by subject: `sending`, `closing`, `deadlines`.
 
 pub(crate) mod addr;
-mod closing;
+pub(crate) mod closing;
 pub(crate) mod connection;
+mod deadlines;
+pub(crate) mod inbox;
 pub(crate) mod room;
 pub(crate) mod sending;
 pub(crate) mod time;
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
+use std::io;
 use std::net::SocketAddr;
 
-use log::warn;
-use mio::Registry;
-use mio::event::Event;
 use slab::Slab;
 
-use crate::config::{Config, Times};
+use crate::config::Config;
 use crate::ids::{self, ConnId, RouteId};
-use crate::net::stream::Stream;
-use crate::peers::connection::{Connection, Inbox, Overdue, ReadyState};
-use crate::peers::room::Room;
-use crate::peers::sending::SendStatus;
-use crate::peers::sending::outbox::{Flushed, Spares};
-use crate::peers::time::{Clock, Deadlines, Millis, Timers};
-use crate::proto::close::code;
+use crate::net::stream::{Readiness, Stream};
+use crate::net::transfer::Received;
+use crate::proto::Version;
+use crate::proto::lines::Lines;
 use crate::proto::pool::Pool;
 use crate::stats::Stats;
+use connection::{Connection, ReadyState, Role};
+use deadlines::Times;
+use inbox::Inbox;
+use room::{Membership, Room};
+use sending::outbox::Spares;
+use time::{Clock, Deadlines, Timers};
 
-/// What is left to do once a connection's backlog was written, as far as it went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owed {
-    Nothing,
-    /// The handler was told of backpressure, and is to hear that there is none any more.
-    Drain,
-    /// The kernel would take more, but it is the others' turn.
-    Rest,
-}
-
-/// The state of a server but for its poll and its handlers.
+/// All peers. Handlers reach them through a [`Context`](crate::Context).
 #[derive(Debug)]
-pub(crate) struct Engine {
+pub(crate) struct Peers {
     pub(crate) config: Config,
-    times: Times,
     pub(crate) clock: Clock,
-    pub(crate) conns: Slab<Connection>,
-    /// One for each route.
-    pub(crate) rooms: Vec<Room>,
-    /// The routes in whose rooms something waits, or did in this turn; some may be named twice.
-    pub(crate) waiting: Vec<RouteId>,
-    pub(crate) deadlines: Deadlines,
+    /// What handlers set.
     pub(crate) timers: Timers,
-    /// Connections with something to write, or to finish.
-    pub(crate) dirty: VecDeque<ConnId>,
-    /// Connections to read on, since their last read was cut short by the budget.
-    pub(crate) ready: Vec<ConnId>,
-    /// Connections that became Closed or gone, for the server to report and remove.
-    pub(crate) ended: Vec<ConnId>,
-    pub(crate) stopping: bool,
-    pub(crate) spares: Spares,
     pub(crate) stats: Stats,
+    times: Times,
+    conns: Slab<Connection>,
+    /// One for each route.
+    rooms: Vec<Room>,
+    deadlines: Deadlines,
+    spares: Spares,
+    /// How many were taken in so far; it wraps.
     serial: u32,
+    stopping: bool,
+
+    /// Connections to read on, since their last read was cut short by the budget.
+    to_read: Vec<ConnId>,
+    /// The routes in whose rooms something waits, or did in this turn; some may be named twice.
+    to_deliver: Vec<RouteId>,
+    /// Connections with something to write, or to finish.
+    to_write: VecDeque<ConnId>,
+    /// Connections whose budget for writing is spent; they go on next turn.
+    unfinished: Vec<ConnId>,
+    /// Connections whose handler is to hear that nothing waits any more.
+    drained: Vec<ConnId>,
+    /// Connections that became Closed or gone, to be reported and removed.
+    ended: Vec<ConnId>,
 }
 
-/// The connection of this name, if it is still there. For where the rest of the engine is in use.
-pub(crate) fn find(conns: &mut Slab<Connection>, id: ConnId) -> Option<&mut Connection> {
+/// The connection of this name, if it is still there. For where the rest of the peers is in use.
+fn find(conns: &mut Slab<Connection>, id: ConnId) -> Option<&mut Connection> {
     conns.get_mut(id.slot()).filter(|conn| conn.id == id)
 }
 
-impl Engine {
-    pub(crate) fn new(config: Config) -> Engine {
-        Engine {
+impl Peers {
+    pub(crate) fn new(config: Config) -> Peers {
+        Peers {
             times: Times::of(&config),
             spares: Spares::new(Pool::new(config.deflate)),
             config,
             clock: Clock::new(),
+            timers: Timers::default(),
+            stats: Stats::default(),
             conns: Slab::new(),
             rooms: Vec::new(),
-            waiting: Vec::new(),
             deadlines: Deadlines::default(),
-            timers: Timers::default(),
-            dirty: VecDeque::new(),
-            ready: Vec::new(),
-            ended: Vec::new(),
-            stopping: false,
-            stats: Stats::default(),
             serial: 0,
+            stopping: false,
+            to_read: Vec::new(),
+            to_deliver: Vec::new(),
+            to_write: VecDeque::new(),
+            unfinished: Vec::new(),
+            drained: Vec::new(),
+            ended: Vec::new(),
         }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.conns.len()
     }
 
     pub(crate) fn get(&self, id: ConnId) -> Option<&Connection> {
@@ -103,43 +112,118 @@ impl Engine {
         self.get(id).is_some_and(Connection::is_open)
     }
 
-    /// Takes a client in. Both directions are registered once; edge-triggered, that is all the
-    /// kernel ever needs to be told.
-    pub(crate) fn admit(
-        &mut self,
-        registry: &Registry,
-        mut stream: Stream,
-        addr: Option<SocketAddr>,
-    ) -> std::io::Result<ConnId> {
-        self.serial = self.serial.wrapping_add(1);
-        self.stats.accepted += 1;
-        let entry = self.conns.vacant_entry();
-        let id = ConnId::new(entry.key() as u32, self.serial);
-        stream.register(registry, id.token())?;
-        entry.insert(Connection::new(id, stream, addr, self.clock.now()));
-        self.arm(id);
-        Ok(id)
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
-    /// Takes in a source of lines for a route.
+    /// The names of all, as they lie.
+    pub(crate) fn ids(&self) -> Vec<ConnId> {
+        self.conns.iter().map(|(_, conn)| conn.id).collect()
+    }
+
+    /// One room more, for a route that was added.
+    pub(crate) fn add_room(&mut self) {
+        self.rooms.push(Room::default());
+    }
+
+    /// How many routes there are.
+    #[cfg(feature = "capi")]
+    pub(crate) fn routes(&self) -> RouteId {
+        self.rooms.len() as RouteId
+    }
+
+    /// The open connections on a route, in no order.
+    pub(crate) fn members(&self, route: RouteId) -> &[ConnId] {
+        self.rooms.get(usize::from(route)).map_or(&[], Room::members)
+    }
+
+    /// The counters, with what is only known by looking. Linear in the number of connections.
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats { uptime: self.clock.uptime(), ..self.stats.clone() };
+        stats.bytes_out = self.spares.written;
+        for (_, conn) in &self.conns {
+            stats.backlog = stats.backlog.saturating_add(self.backlog(conn) as u64);
+            let version = Version::ALL.iter().position(|version| *version == conn.version);
+            if let Some(open) = version.and_then(|place| stats.open.get_mut(place))
+                && conn.is_websocket()
+            {
+                *open = open.saturating_add(1);
+            }
+        }
+        stats
+    }
+
+    // Coming and going.
+
+    /// What the next to be taken in will be called.
+    pub(crate) fn next_id(&self) -> ConnId {
+        ConnId::new(self.conns.vacant_key() as u32, self.serial.wrapping_add(1))
+    }
+
+    /// Takes a client in, as [`next_id`](Peers::next_id) said, whose stream is in the poll by that name.
+    pub(crate) fn admit(&mut self, stream: Stream, addr: Option<SocketAddr>) -> ConnId {
+        let id = self.next_id();
+        self.serial = id.serial();
+        self.stats.accepted = self.stats.accepted.wrapping_add(1);
+        self.conns.insert(Connection::new(id, stream, addr, self.clock.now()));
+        self.arm(id);
+        id
+    }
+
+    /// The same for a source of lines for a route.
     pub(crate) fn admit_source(
         &mut self,
-        registry: &Registry,
         stream: Stream,
         addr: Option<SocketAddr>,
         route: RouteId,
-    ) -> std::io::Result<ConnId> {
-        let id = self.admit(registry, stream, addr)?;
+    ) -> ConnId {
+        let id = self.admit(stream, addr);
         if let Some(conn) = self.get_mut(id) {
-            conn.source = true;
+            conn.role = Role::Lines;
             conn.route = route;
             conn.ready_state = ReadyState::Open;
-            conn.inbox = Inbox::Lines(Box::default());
+            conn.inbox = Inbox::Lines(Box::<Lines>::default());
             // A file is never announced; a pipe with nothing in it costs one look.
-            conn.readable = true;
+            conn.reading.announced(false);
         }
-        self.wake_reader(id);
-        Ok(id)
+        self.read_next_turn(id);
+        id
+    }
+
+    /// The handshake is done: the connection is one of its route's.
+    pub(crate) fn open(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        let Some(conn) = find(&mut self.conns, id) else { return };
+        conn.ready_state = ReadyState::Open;
+        conn.role = Role::WebSocket { awaiting_pong: false };
+        conn.since = now;
+        conn.heard = now;
+        if let Some(room) = self.rooms.get_mut(usize::from(conn.route)) {
+            conn.membership = room.join(id, conn.framing());
+        }
+        self.stats.opened = self.stats.opened.wrapping_add(1);
+        self.arm(id);
+    }
+
+    /// The connection is none of its route's any more. What waits in the room is not sent to it: it
+    /// has caught up before, or is not to have it.
+    fn leave_room(&mut self, id: ConnId) {
+        let Some(conn) = self.get(id).filter(|conn| conn.is_websocket()) else { return };
+        let (route, framing) = (usize::from(conn.route), conn.framing());
+        let Membership { place, .. } = conn.membership;
+        let Some(room) = self.rooms.get_mut(route).filter(|room| room.has_member(id, place)) else {
+            return;
+        };
+        if let Some(moved) = room.leave(place, framing)
+            && let Some(conn) = self.get_mut(moved)
+        {
+            conn.membership.place = place;
+        }
+    }
+
+    /// Those that ended since this was last asked, some perhaps twice.
+    pub(crate) fn take_ended(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Removes a connection; its socket closes, which also takes it out of the poll.
@@ -150,237 +234,155 @@ impl Engine {
         }
     }
 
-    pub(crate) fn mark_dirty(&mut self, id: ConnId) {
-        if let Some(conn) = find(&mut self.conns, id) {
-            conn.mark_dirty(&mut self.dirty);
-        }
-    }
-
-    /// The connection is none of its route's any more. What waits in the room is not sent to it: that
-    /// is for [`catch_up`](Engine::catch_up) before.
-    pub(crate) fn leave_route(&mut self, id: ConnId) {
-        let Some(conn) = self.get(id).filter(|conn| conn.opened) else { return };
-        let (route, member, framing) = (usize::from(conn.route), conn.member, conn.framing());
-        let Some(room) = self.rooms.get_mut(route).filter(|room| room.has_member(id, member))
-        else {
-            return;
-        };
-        if let Some(moved) = room.leave(member, framing)
-            && let Some(conn) = self.get_mut(moved)
-        {
-            conn.member = member;
-        }
-    }
-
-    /// The handshake is done: the connection is one of its route's.
-    pub(crate) fn open(&mut self, id: ConnId) {
-        let now = self.clock.now();
-        let Some(conn) = find(&mut self.conns, id) else { return };
-        conn.ready_state = ReadyState::Open;
-        conn.opened = true;
-        self.stats.opened += 1;
-        conn.since = now;
-        conn.heard = now;
-        if let Some(room) = self.rooms.get_mut(usize::from(conn.route)) {
-            conn.member = room.join(id, conn.framing());
-            // That was posted before it came.
-            conn.had = room.posted();
-        }
-        self.arm(id);
-    }
-
-    /// What the kernel says of a connection. The connection, if it is to be read now.
-    pub(crate) fn announced(&mut self, event: &Event) -> Option<ConnId> {
-        let conn = self.conns.get_mut(ids::slot(event.token()))?;
-        // It was for one that had this slot before.
-        if conn.id.token() != event.token() {
-            return None;
-        }
-        if event.is_writable() && std::mem::take(&mut conn.blocked) {
-            conn.mark_dirty(&mut self.dirty);
-        }
-        if !(event.is_readable() || event.is_read_closed() || event.is_error()) {
-            return None;
-        }
-        conn.readable = true;
-        conn.read_closed |= event.is_read_closed();
-        // What was left over by the last turn is read anyway, and not twice.
-        (!conn.ready).then_some(conn.id)
+    /// Spare buffers.
+    pub(crate) fn pool(&mut self) -> &mut Pool {
+        &mut self.spares.pool
     }
 
     // Reading.
 
-    /// Has the connection read on in the next turn, if there may be anything to read.
-    pub(crate) fn wake_reader(&mut self, id: ConnId) {
-        if let Some(conn) = find(&mut self.conns, id) {
-            conn.mark_ready(&mut self.ready);
+    /// What the kernel announces of a connection. Its name, if it is to be read now.
+    pub(crate) fn announced(&mut self, token: usize, what: Readiness) -> Option<ConnId> {
+        let conn = self.conns.get_mut(ids::slot(token))?;
+        // It was for one that had this slot before.
+        if conn.id.token() != token {
+            return None;
+        }
+        if what.writable && std::mem::take(&mut conn.writing.blocked) {
+            conn.list_to_write(&mut self.to_write);
+        }
+        if !what.readable {
+            return None;
+        }
+        conn.reading.announced(what.read_closed);
+        // What was left over by the last turn is read anyway, and not twice.
+        (!conn.reading.is_listed()).then_some(conn.id)
+    }
+
+    /// Those to read on in this turn.
+    pub(crate) fn take_to_read(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.to_read)
+    }
+
+    /// A connection that was to be read on is read now.
+    pub(crate) fn delist(&mut self, id: ConnId) {
+        if let Some(conn) = self.get_mut(id) {
+            conn.reading.delist();
         }
     }
 
-    pub(crate) fn resume(&mut self, id: ConnId) {
+    /// Schedules another read next turn, if there may be anything to read.
+    fn read_next_turn(&mut self, id: ConnId) {
+        if let Some(conn) = find(&mut self.conns, id) {
+            conn.list_to_read(&mut self.to_read);
+        }
+    }
+
+    /// Reads from a connection once, if there may be anything to read. `more` says that the next read
+    /// may bring something, be it the end.
+    pub(crate) fn read(&mut self, id: ConnId, receive: &mut [u8]) -> Option<io::Result<Received>> {
         let now = self.clock.now();
-        if let Some(conn) = self.get_mut(id)
-            && std::mem::replace(&mut conn.paused, false)
-        {
-            conn.heard = now;
-            conn.awaiting_pong = false;
-            self.wake_reader(id);
+        let conn = find(&mut self.conns, id).filter(|conn| conn.may_read())?;
+        let received = match conn.read(receive) {
+            Ok(received) => received,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::Interrupted {
+                    conn.reading.would_block();
+                }
+                return Some(Err(error));
+            }
+        };
+        let (count, more) = match received {
+            Received::Bytes { count, more } => (count, more),
+            Received::Nothing { more } => (0, more),
+            Received::End => {
+                conn.reading.ended();
+                return Some(Ok(received));
+            }
+        };
+        if !more {
+            conn.reading.emptied();
+        }
+        let more = conn.reading.may_have_more();
+        if count == 0 {
+            return Some(Ok(Received::Nothing { more }));
+        }
+        self.stats.bytes_in = self.stats.bytes_in.wrapping_add(count as u64);
+        conn.heard = now;
+        if conn.stop_awaiting_pong() {
+            // What is due next may be due sooner than the pong was.
             self.arm(id);
         }
+        Some(Ok(Received::Bytes { count, more }))
     }
 
-    /// Has bytes that were read by somebody else looked at in the next turn.
-    pub(crate) fn hold(&mut self, id: ConnId, bytes: &[u8]) {
-        if let Some(conn) = self.get_mut(id) {
-            if conn.stream.unread(bytes) {
-                conn.readable = true;
-            } else {
-                conn.rare_mut().held = bytes.to_vec();
-            }
-        }
-        self.wake_reader(id);
+    /// What came with the end of a message that was read past the receive buffer, and lies behind it.
+    pub(crate) fn behind_message(&mut self, id: ConnId, count: usize) -> Option<Vec<u8>> {
+        self.get_mut(id)?.behind_message(count)
     }
 
     /// Reading ends for this turn: what is left waits for the next, and what TLS has to say by itself
     /// is written at this one's end.
     pub(crate) fn end_reading(&mut self, id: ConnId) {
         let Some(conn) = find(&mut self.conns, id) else { return };
-        conn.sated = false;
+        conn.reading.hunger();
         if conn.stream.is_tls() {
-            conn.mark_dirty(&mut self.dirty);
+            conn.list_to_write(&mut self.to_write);
         }
-        conn.mark_ready(&mut self.ready);
+        conn.list_to_read(&mut self.to_read);
     }
 
-    // Writing.
-
-    pub(crate) fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty() || !self.waiting.is_empty()
+    /// Gives back what was lent for a handler's call, unless the connection came to its end in it.
+    pub(crate) fn return_inbox(&mut self, id: ConnId, inbox: Inbox) {
+        if let Some(conn) = self.get_mut(id).filter(|conn| matches!(conn.inbox, Inbox::Lent)) {
+            conn.inbox = inbox;
+        }
     }
 
-    pub(crate) fn next_dirty(&mut self) -> Option<ConnId> {
-        let id = self.dirty.pop_front()?;
+    /// Enough was inflated for the connection in this turn; the rest waits for the next.
+    pub(crate) fn sate(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id) {
-            conn.dirty = false;
-        }
-        Some(id)
-    }
-
-    /// Writes what waits, as far as the kernel takes it. What is left to do then.
-    pub(crate) fn flush(&mut self, id: ConnId, scratch: &mut [u8]) -> Owed {
-        let now = self.clock.now();
-        let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
-            return Owed::Nothing;
-        };
-        let counter = &mut self.stats.bytes_out;
-        let owed = match conn.flush(scratch, &mut self.spares, counter) {
-            Ok(Flushed::All) => {
-                conn.blocked = false;
-                if !conn.is_open() {
-                    self.flushed_last(id);
-                } else if std::mem::take(&mut conn.pressed) {
-                    return Owed::Drain;
-                }
-                return Owed::Nothing;
-            }
-            Ok(Flushed::Budget) => {
-                conn.taken = now;
-                conn.blocked = false;
-                Owed::Rest
-            }
-            Ok(Flushed::Blocked { progress }) => {
-                if progress || !conn.blocked {
-                    conn.taken = now;
-                }
-                conn.blocked = true;
-                Owed::Nothing
-            }
-            Err(error) => {
-                self.write_failed(id, &error);
-                Owed::Nothing
-            }
-        };
-        self.arm(id);
-        owed
-    }
-
-    #[cold]
-    fn write_failed(&mut self, id: ConnId, error: &std::io::Error) {
-        // The peer's going is no news; a file that shrank is.
-        if error.kind() == ErrorKind::UnexpectedEof {
-            warn!("#{} cut short: {error}", id.serial());
-        }
-        self.drop_now(id, code::ABNORMAL, &error.to_string());
-    }
-
-    /// All is written of a connection that is not open: a response, a goodbye, a part of TLS's handshake.
-    #[inline(never)]
-    fn flushed_last(&mut self, id: ConnId) {
-        let now = self.clock.now();
-        let Some(conn) = self.get_mut(id) else { return };
-        if conn.last_words {
-            return self.finish(id);
-        }
-        if conn.ready_state == ReadyState::Connecting {
-            if conn.served {
-                conn.since = now;
-                self.wake_reader(id);
-            }
-            self.arm(id);
+            conn.reading.sate();
         }
     }
 
-    // Deadlines.
-
-    /// Whether the peer has taken nothing for too long.
-    pub(crate) fn is_stalled(&self, id: ConnId) -> bool {
-        let deadline = self.get(id).filter(|c| !c.gone).map(|conn| conn.deadline(&self.times));
-        deadline.is_some_and(|(at, kind)| kind == Overdue::Stall && at <= self.clock.now())
+    /// Bytes that were put aside and may be looked at now.
+    pub(crate) fn take_unread(&mut self, id: ConnId) -> Option<Vec<u8>> {
+        self.get_mut(id)?.take_unread()
     }
 
-    /// Sees to it that the connection is looked at when its next deadline falls due.
-    pub(crate) fn arm(&mut self, id: ConnId) {
-        let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else { return };
-        let (at, _) = conn.deadline(&self.times);
-        if at < conn.armed {
-            conn.armed = at;
-            self.deadlines.push(at, id);
-        }
-    }
-
-    /// The next connection that missed a deadline; those whose deadline moved are put back.
-    pub(crate) fn next_overdue(&mut self) -> Option<(ConnId, Overdue)> {
-        let now = self.clock.now();
-        while let Some((at, id)) = self.deadlines.pop_due(now) {
-            let Some(conn) = find(&mut self.conns, id).filter(|c| !c.gone) else {
-                continue;
-            };
-            if conn.armed != at {
-                continue;
-            }
-            conn.armed = Millis::MAX;
-            let (at, overdue) = conn.deadline(&self.times);
-            if at <= now {
-                return Some((id, overdue));
-            }
-            self.arm(id);
-        }
-        None
-    }
-
-    /// Asks a silent peer for a sign of life.
-    pub(crate) fn ping_silent(&mut self, id: ConnId) {
-        let now = self.clock.now();
-        let asked = self.ping(id, b"") != SendStatus::Dropped;
+    pub(crate) fn pause(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open()) {
-            if asked {
-                conn.awaiting_pong = true;
-                conn.since = now;
+            conn.reading.pause();
+        }
+    }
+
+    pub(crate) fn resume(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        if let Some(conn) = self.get_mut(id)
+            && conn.reading.resume()
+        {
+            conn.heard = now;
+            conn.stop_awaiting_pong();
+            self.read_next_turn(id);
+            self.arm(id);
+        }
+    }
+
+    /// Puts back bytes that somebody else read, to be looked at next turn.
+    pub(crate) fn unread(&mut self, id: ConnId, bytes: &[u8]) {
+        if let Some(conn) = self.get_mut(id) {
+            if conn.stream.unread(bytes) {
+                conn.reading.announced(false);
             } else {
-                // Too much waits for it to be asked; whether it takes that is watched otherwise.
-                conn.heard = now;
+                conn.put_aside(bytes);
             }
         }
-        self.arm(id);
+        self.read_next_turn(id);
+    }
+
+    /// Whether there is work that no event will announce.
+    pub(crate) fn has_left_over(&self) -> bool {
+        !self.to_read.is_empty() || !self.to_write.is_empty() || !self.to_deliver.is_empty()
     }
 }

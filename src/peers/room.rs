@@ -1,5 +1,5 @@
 //! Who is open on a route, and what was broadcast to them in this turn: framed once for each way to
-//! frame it, and delivered to everybody when the turn ends. So each member is gone to once a turn,
+//! frame it, and delivered to everybody when the turn ends. So each member is visited once a turn,
 //! however many messages there are.
 
 use std::rc::Rc;
@@ -10,11 +10,20 @@ use crate::proto::{Framing, Message};
 
 /// Once so many bytes were posted, they are delivered without waiting for the end of the turn.
 const FULL: usize = 64 * 1024;
-/// So many marks are kept when nothing waits.
+/// Marks that are kept when nothing waits.
 const SPARE_MARKS: usize = 1024;
 
+/// A member's part in its room.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Membership {
+    /// Which of the members it is.
+    pub(super) place: u32,
+    /// How many of the messages that wait in the room it has had, or is not to have.
+    pub(super) had: u16,
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct Room {
+pub(super) struct Room {
     members: Vec<ConnId>,
     /// How many messages wait to be delivered.
     posted: u16,
@@ -24,7 +33,7 @@ pub(crate) struct Room {
 
 /// Messages side by side, in one framing.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(super) struct Wire {
     framing: Framing,
     members: usize,
     bytes: Rc<Vec<u8>>,
@@ -40,31 +49,31 @@ struct Mark {
 }
 
 impl Room {
-    pub(crate) fn members(&self) -> &[ConnId] {
+    pub(super) fn members(&self) -> &[ConnId] {
         &self.members
     }
 
     /// How many messages wait to be delivered.
-    pub(crate) fn posted(&self) -> u16 {
+    pub(super) fn posted(&self) -> u16 {
         self.posted
     }
 
-    /// Takes a member in, and says at which place. What waits is not for it.
-    pub(crate) fn join(&mut self, id: ConnId, framing: Framing) -> u32 {
+    /// Takes a member in. What waits was posted before it came, and is not for it.
+    pub(super) fn join(&mut self, id: ConnId, framing: Framing) -> Membership {
         match self.wires.iter_mut().find(|wire| wire.framing == framing) {
             Some(wire) => wire.members += 1,
             None => self.wires.push(Wire::new(framing, self.posted)),
         }
         self.members.push(id);
-        self.members.len() as u32 - 1
+        Membership { place: (self.members.len() - 1) as u32, had: self.posted }
     }
 
-    pub(crate) fn has_member(&self, id: ConnId, place: u32) -> bool {
+    pub(super) fn has_member(&self, id: ConnId, place: u32) -> bool {
         self.members.get(place as usize) == Some(&id)
     }
 
     /// Lets a member go. The one that has its place now.
-    pub(crate) fn leave(&mut self, place: u32, framing: Framing) -> Option<ConnId> {
+    pub(super) fn leave(&mut self, place: u32, framing: Framing) -> Option<ConnId> {
         self.members.swap_remove(place as usize);
         if let Some(wire) = self.wires.iter_mut().find(|wire| wire.framing == framing) {
             wire.members -= 1;
@@ -77,7 +86,7 @@ impl Room {
     }
 
     /// Frames a message for everybody. True if no more should wait.
-    pub(crate) fn post(&mut self, message: Message<'_>, pool: &mut Pool) -> bool {
+    pub(super) fn post(&mut self, message: Message<'_>, pool: &mut Pool) -> bool {
         self.posted += 1;
         for wire in &mut self.wires {
             wire.append(message, pool);
@@ -86,19 +95,19 @@ impl Room {
     }
 
     /// What waits, in a member's framing.
-    pub(crate) fn wire(&self, framing: Framing) -> Option<&Wire> {
+    pub(super) fn wire(&self, framing: Framing) -> Option<&Wire> {
         self.wires.iter().find(|wire| wire.framing == framing)
     }
 
     /// All is delivered.
-    pub(crate) fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.posted = 0;
         self.wires.iter_mut().for_each(Wire::clear);
     }
 }
 
 impl Wire {
-    /// For a first member, who comes behind so many messages.
+    /// For the first member of its framing, who comes after so many messages.
     fn new(framing: Framing, posted: u16) -> Wire {
         let marks = vec![Mark::default(); usize::from(posted) + 1];
         Wire { framing, members: 1, bytes: Rc::default(), marks }
@@ -123,19 +132,19 @@ impl Wire {
     }
 
     /// All the bytes, to be shared.
-    pub(crate) fn bytes(&self) -> &Rc<Vec<u8>> {
+    pub(super) fn bytes(&self) -> &Rc<Vec<u8>> {
         &self.bytes
     }
 
     /// The bytes from a message on, and how many messages they are.
-    pub(crate) fn since(&self, from: u16) -> (&[u8], u64) {
+    pub(super) fn since(&self, from: u16) -> (&[u8], u64) {
         let from = self.marks.get(usize::from(from)).copied().unwrap_or(self.end());
         let bytes = self.bytes.get(from.bytes..).unwrap_or_default();
         (bytes, self.end().messages - from.messages)
     }
 
     /// The bytes of each message from one on.
-    pub(crate) fn each_since(&self, from: u16) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn each_since(&self, from: u16) -> impl Iterator<Item = &[u8]> {
         let marks = self.marks.get(usize::from(from)..).unwrap_or_default();
         let carried = marks.windows(2).filter(|pair| pair[0].messages < pair[1].messages);
         carried.filter_map(|pair| self.bytes.get(pair[0].bytes..pair[1].bytes))
@@ -153,7 +162,7 @@ mod tests {
     fn room(framings: &[Framing]) -> (Room, Pool) {
         let mut room = Room::default();
         for (place, &framing) in framings.iter().enumerate() {
-            assert_eq!(room.join(ConnId::NONE, framing), place as u32);
+            assert_eq!(room.join(ConnId::NONE, framing).place, place as u32);
         }
         (room, Pool::default())
     }
@@ -227,8 +236,8 @@ mod tests {
         let (mut room, mut pool) = room(&[Framing::Hybi]);
         room.post(Message::Text("a"), &mut pool);
         for framing in [Framing::Hybi, Framing::Hixie] {
-            room.join(ConnId::NONE, framing);
-            assert_eq!(room.wire(framing).unwrap().since(room.posted()), (&b""[..], 0));
+            let had = room.join(ConnId::NONE, framing).had;
+            assert_eq!(room.wire(framing).unwrap().since(had), (&b""[..], 0));
         }
         room.post(Message::Text("b"), &mut pool);
         assert_eq!(room.wire(Framing::Hybi).unwrap().since(1), (&b"\x81\x01b"[..], 1));

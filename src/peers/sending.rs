@@ -1,22 +1,29 @@
-//! Queueing: messages for one connection or for all of a route, and the bytes between them.
+//! Queueing and writing: messages for one connection or for all of a route, control frames, HTTP
+//! responses.
+//!
+//! Every byte that is queued passes [`Peers::outgoing`], which first gives the connection what its
+//! room owes it. The outbox can be filled in this file alone.
 
 pub(crate) mod outbox;
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::io::{self, ErrorKind, IoSlice};
 
-use log::debug;
+use log::{debug, info, warn};
 
+use super::connection::{Connection, Role};
+use super::room::{Room, Wire};
+use super::{Peers, find};
 use crate::config::OnFull;
+use crate::http::response::{Body, Response};
 use crate::ids::{ConnId, RouteId};
-use crate::peers::connection::Connection;
-use crate::peers::room::{Room, Wire};
-use crate::peers::{Engine, find};
 use crate::proto::close::code;
 use crate::proto::{self, Message};
+use crate::stats::Stats;
+use outbox::{Left, Spares};
 
-/// What became of a message. It is written by the end of the turn, of a large one a part at once:
-/// so never `Sent`.
+/// What became of a message. It is written when the turn ends, and a part of a large one at once; so
+/// there is no `Sent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendStatus {
     /// Queued, to be written when this turn ends.
@@ -29,62 +36,165 @@ pub enum SendStatus {
     Dropped,
 }
 
-/// So much waiting counts as backpressure.
+/// Waiting bytes that count as backpressure.
 const PRESSURE: usize = 64 * 1024;
-/// A payload from this size on is offered to the kernel before it is copied: it takes most of it.
+/// A payload of at least this size is offered to the kernel before it is copied: it takes most of it.
 const OFFER_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
-/// What was broadcast in a turn is shared from this size on, and left to the flush. Less is offered to
-/// the kernel, and what it does not take is copied.
+/// Broadcasts of a turn that have at least this size together are shared, and left to the flush. Less
+/// is offered to the kernel, and what it does not take is copied.
 const SHARE_FROM: usize = 4 * 1024;
+/// The longest control frame.
+const CONTROL: usize = 127;
 
-impl Engine {
+/// A connection to queue for, and what queueing takes.
+struct Outgoing<'a> {
+    conn: &'a mut Connection,
+    spares: &'a mut Spares,
+    stats: &'a mut Stats,
+    to_write: &'a mut VecDeque<ConnId>,
+}
+
+impl Outgoing<'_> {
+    /// Whether something is queued for it, or is to be, so that nothing may be written past that.
+    fn is_listed(&self) -> bool {
+        self.conn.writing.is_listed()
+    }
+
+    /// Queues what `write` appends: about `len` bytes.
+    fn append(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.conn.writing.outbox.append(self.spares, len, write);
+    }
+
+    /// Writes these parts now, unless something is queued; returns how many bytes the kernel took.
+    fn offer(&mut self, parts: &[IoSlice<'_>]) -> usize {
+        let writing = &self.conn.writing;
+        if !writing.outbox.is_empty() || writing.blocked || self.conn.stream.is_tls() {
+            return 0;
+        }
+        // An error is none yet: the parts are queued, and the flush meets it again.
+        let written = self.conn.stream.write(parts).map_or(0, |written| written.bytes);
+        self.spares.count_written(written);
+        written
+    }
+
+    /// Something was queued: it is written when the turn ends.
+    fn queued(&mut self) -> SendStatus {
+        self.conn.list_to_write(self.to_write);
+        if self.conn.queued() > PRESSURE {
+            self.conn.writing.pressed = true;
+            SendStatus::Backpressure
+        } else {
+            SendStatus::Queued
+        }
+    }
+
+    /// A message was queued.
+    fn message_queued(&mut self) -> SendStatus {
+        self.stats.messages_out = self.stats.messages_out.wrapping_add(1);
+        self.queued()
+    }
+}
+
+impl Peers {
+    /// The connection, for something to be queued behind all that was broadcast to it before.
+    #[inline]
+    fn outgoing(&mut self, id: ConnId) -> Option<Outgoing<'_>> {
+        if !self.to_deliver.is_empty() {
+            self.catch_up(id);
+        }
+        self.to_queue(id)
+    }
+
+    /// The same without what its room owes it: for that itself.
+    #[inline]
+    fn to_queue(&mut self, id: ConnId) -> Option<Outgoing<'_>> {
+        let conn = find(&mut self.conns, id)?;
+        let (spares, stats, to_write) = (&mut self.spares, &mut self.stats, &mut self.to_write);
+        Some(Outgoing { conn, spares, stats, to_write })
+    }
+
     pub(crate) fn send(&mut self, id: ConnId, message: Message<'_>) -> SendStatus {
-        self.catch_up(id);
-        let Some(conn) = find(&mut self.conns, id).filter(|c| c.is_open()) else {
+        let max_backlog = self.config.max_backlog;
+        let Some(mut out) = self.outgoing(id).filter(|out| out.conn.is_open()) else {
             return SendStatus::Dropped;
         };
-        let framing = conn.framing();
-        let deflated = framing.deflate(message, &mut self.spares.pool);
-        let Some(wrapping) = framing.wrap(message, deflated.as_deref()) else {
-            debug!("#{} cannot carry binary messages ({})", id.serial(), conn.version);
+        let framing = out.conn.framing();
+        let deflated = framing.deflate(message, &mut out.spares.pool);
+        let Some(envelope) = framing.envelope(message, deflated.as_deref()) else {
+            debug!("#{} cannot carry binary messages ({})", id.serial(), out.conn.version);
             return SendStatus::Dropped;
         };
         let payload = deflated.as_deref().unwrap_or(message.as_bytes());
-        let len = wrapping.len() + payload.len();
-        if conn.outbox.len() + len > self.config.max_backlog {
+        let len = envelope.len().saturating_add(payload.len());
+        if out.conn.queued().saturating_add(len) > max_backlog {
             return self.full(id);
         }
         // Once a turn: what follows waits for the flush, and its budget.
-        if payload.len() >= OFFER_FROM && !conn.dirty {
-            let head = wrapping.head();
-            let parts = [head.as_slice(), payload, wrapping.tail()];
-            let taken = conn.offer(&parts.map(IoSlice::new));
-            self.stats.bytes_out += taken as u64;
-            conn.outbox
-                .append(&mut self.spares, len - taken, |out| proto::put_rest(&parts, taken, out));
+        if payload.len() >= OFFER_FROM && !out.is_listed() {
+            let head = envelope.head();
+            let parts = [head.as_slice(), payload, envelope.tail()];
+            let written = out.offer(&parts.map(IoSlice::new));
+            out.append(len.saturating_sub(written), |out| proto::put_rest(&parts, written, out));
         } else {
-            conn.outbox.append(&mut self.spares, len, |out| wrapping.put(payload, out));
+            out.append(len, |out| envelope.put(payload, out));
         }
-        self.spares.pool.give(deflated.unwrap_or_default());
-        self.stats.messages_out += 1;
-        queued(conn, &mut self.dirty)
+        out.spares.pool.give(deflated.unwrap_or_default());
+        out.message_queued()
     }
+
+    /// Queues bytes that are no message: heads, control frames.
+    pub(crate) fn append(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(mut out) = self.outgoing(id) {
+            out.append(0, write);
+            out.conn.list_to_write(out.to_write);
+        }
+    }
+
+    /// Schedules a visit at the end of the turn, with all that was broadcast to the connection queued.
+    pub(super) fn write_this_turn(&mut self, id: ConnId) {
+        if let Some(out) = self.outgoing(id) {
+            out.conn.list_to_write(out.to_write);
+        }
+    }
+
+    /// Bytes that wait for a connection to take them.
+    pub(crate) fn backlog(&self, conn: &Connection) -> usize {
+        let room = self.rooms.get(usize::from(conn.route));
+        let room = room.filter(|room| room.has_member(conn.id, conn.membership.place));
+        let wire = room.and_then(|room| room.wire(conn.framing()));
+        let owed = wire.map_or(0, |wire| wire.since(conn.membership.had).0.len());
+        conn.queued().saturating_add(owed)
+    }
+
+    fn full(&mut self, id: ConnId) -> SendStatus {
+        debug!("#{} does not keep up: its backlog is full", id.serial());
+        match (self.config.on_full, self.get_mut(id)) {
+            (OnFull::Close, _) => self.fail(id, code::POLICY, "backlog full"),
+            (OnFull::Drop, Some(conn)) => conn.writing.pressed = true,
+            (OnFull::Drop, None) => {}
+        }
+        SendStatus::Dropped
+    }
+
+    // To everyone on a route.
 
     /// Sends to everyone on the route but `except`, once the turn ends.
     pub(crate) fn broadcast(&mut self, route: RouteId, message: Message<'_>, except: ConnId) {
-        self.catch_up(except);
+        if !self.to_deliver.is_empty() {
+            self.catch_up(except);
+        }
         let Some(room) = self.rooms.get_mut(usize::from(route)) else { return };
         if room.members().is_empty() {
             return;
         }
         if room.posted() == 0 {
-            self.waiting.push(route);
+            self.to_deliver.push(route);
         }
         let full = room.post(message, &mut self.spares.pool);
         if let Some(conn) = find(&mut self.conns, except)
-            && room.has_member(except, conn.member)
+            && room.has_member(except, conn.membership.place)
         {
-            conn.had = room.posted();
+            conn.membership.had = room.posted();
         }
         if full {
             self.deliver(route);
@@ -93,7 +203,7 @@ impl Engine {
 
     /// Sends everyone what was broadcast in this turn.
     pub(crate) fn deliver_all(&mut self) {
-        while let Some(route) = self.waiting.pop() {
+        while let Some(route) = self.to_deliver.pop() {
             self.deliver(route);
         }
     }
@@ -105,7 +215,7 @@ impl Engine {
             return;
         };
         let mut room = std::mem::take(place);
-        // They may leave the room, so not before all have been gone through.
+        // They may leave the room, so not before all have been visited.
         let mut full = Vec::new();
         for &id in room.members() {
             if !self.deliver_to(id, &room, 0) {
@@ -113,31 +223,31 @@ impl Engine {
             }
         }
         room.clear();
-        self.rooms[usize::from(route)] = room;
+        self.put_back(route, room);
         for id in full {
             self.full(id);
         }
     }
 
-    /// Sends one what was broadcast in this turn, before it is sent something else.
-    #[inline]
-    pub(crate) fn catch_up(&mut self, id: ConnId) {
-        if !self.waiting.is_empty() {
-            self.catch_up_now(id);
+    fn put_back(&mut self, route: RouteId, room: Room) {
+        if let Some(place) = self.rooms.get_mut(usize::from(route)) {
+            *place = room;
         }
     }
 
+    /// Queues for one member what was broadcast in this turn, before it is sent something else.
     #[cold]
-    fn catch_up_now(&mut self, id: ConnId) {
+    fn catch_up(&mut self, id: ConnId) {
         let Some(conn) = find(&mut self.conns, id) else { return };
-        let (route, member) = (usize::from(conn.route), conn.member);
-        let behind = |room: &&mut Room| room.has_member(id, member) && conn.had < room.posted();
-        let Some(room) = self.rooms.get_mut(route).filter(behind) else { return };
+        let (route, member) = (conn.route, conn.membership);
+        let behind =
+            |room: &&mut Room| room.has_member(id, member.place) && member.had < room.posted();
+        let Some(room) = self.rooms.get_mut(usize::from(route)).filter(behind) else { return };
         // Not to be written at once: something comes behind it.
-        conn.mark_dirty(&mut self.dirty);
+        conn.list_to_write(&mut self.to_write);
         let room = std::mem::take(room);
         let all = self.deliver_to(id, &room, room.posted());
-        self.rooms[route] = room;
+        self.put_back(route, room);
         if !all {
             self.full(id);
         }
@@ -146,78 +256,52 @@ impl Engine {
     /// Sends a member what was posted in its room and it has not had, and notes what it `had` then.
     /// False if not all of it fits into its backlog.
     fn deliver_to(&mut self, id: ConnId, room: &Room, had: u16) -> bool {
-        let Some(conn) = find(&mut self.conns, id) else { return true };
-        let from = std::mem::replace(&mut conn.had, had);
-        let Some(wire) = room.wire(conn.framing()) else { return true };
+        let max_backlog = self.config.max_backlog;
+        let Some(mut out) = self.to_queue(id) else { return true };
+        let from = std::mem::replace(&mut out.conn.membership.had, had);
+        let Some(wire) = room.wire(out.conn.framing()) else { return true };
         let (bytes, messages) = wire.since(from);
         if messages == 0 {
             return true;
         }
-        if conn.outbox.len() + bytes.len() > self.config.max_backlog {
+        if out.conn.queued().saturating_add(bytes.len()) > max_backlog {
             self.deliver_what_fits(id, wire, from);
             return false;
         }
-        self.stats.messages_out += messages;
+        out.stats.messages_out = out.stats.messages_out.wrapping_add(messages);
         if bytes.len() >= SHARE_FROM {
-            let from = wire.bytes().len() - bytes.len();
-            conn.outbox.append_shared(&mut self.spares, wire.bytes(), from);
+            let from = wire.bytes().len().saturating_sub(bytes.len());
+            out.conn.writing.outbox.append_shared(out.spares, wire.bytes(), from);
         } else {
             // At once, since that spares queueing it; but whoever is owed `on_drain` waits for a flush.
-            let taken =
-                if conn.dirty || conn.pressed { 0 } else { conn.offer(&[IoSlice::new(bytes)]) };
-            self.stats.bytes_out += taken as u64;
-            let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) else {
+            let later = out.is_listed() || out.conn.writing.pressed;
+            let written = if later { 0 } else { out.offer(&[IoSlice::new(bytes)]) };
+            let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) else {
                 return true;
             };
-            conn.outbox.append(&mut self.spares, rest.len(), |out| out.extend_from_slice(rest));
+            out.append(rest.len(), |out| out.extend_from_slice(rest));
         }
-        queued(conn, &mut self.dirty);
+        out.queued();
         true
     }
 
     /// Those messages that fit. Where the first that does not ends the connection, nothing follows.
     fn deliver_what_fits(&mut self, id: ConnId, wire: &Wire, from: u16) {
-        let Some(conn) = find(&mut self.conns, id) else { return };
+        let (max_backlog, on_full) = (self.config.max_backlog, self.config.on_full);
+        let Some(mut out) = self.to_queue(id) else { return };
         for bytes in wire.each_since(from) {
-            if conn.outbox.len() + bytes.len() <= self.config.max_backlog {
-                let spares = &mut self.spares;
-                conn.outbox.append(spares, bytes.len(), |out| out.extend_from_slice(bytes));
-                self.stats.messages_out += 1;
-                queued(conn, &mut self.dirty);
-            } else if self.config.on_full == OnFull::Close {
+            if out.conn.queued().saturating_add(bytes.len()) <= max_backlog {
+                out.append(bytes.len(), |out| out.extend_from_slice(bytes));
+                out.message_queued();
+            } else if on_full == OnFull::Close {
                 return;
             }
         }
     }
 
-    /// Bytes that wait for a connection to take them.
-    pub(crate) fn backlog(&self, conn: &Connection) -> usize {
-        let room = self.rooms.get(usize::from(conn.route));
-        let room = room.filter(|room| room.has_member(conn.id, conn.member));
-        let wire = room.and_then(|room| room.wire(conn.framing()));
-        conn.outbox.len() + wire.map_or(0, |wire| wire.since(conn.had).0.len())
-    }
-
-    /// Queues bytes that are no message: heads, control frames.
-    pub(crate) fn append(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(conn) = find(&mut self.conns, id) {
-            conn.outbox.append(&mut self.spares, 0, write);
-            self.mark_dirty(id);
-        }
-    }
-
-    fn full(&mut self, id: ConnId) -> SendStatus {
-        debug!("#{} does not keep up: its backlog is full", id.serial());
-        match (self.config.on_full, self.get_mut(id)) {
-            (OnFull::Close, _) => self.fail(id, code::POLICY, "backlog full"),
-            (OnFull::Drop, Some(conn)) => conn.pressed = true,
-            (OnFull::Drop, None) => {}
-        }
-        SendStatus::Dropped
-    }
+    // Control frames.
 
     pub(crate) fn ping(&mut self, id: ConnId, payload: &[u8]) -> SendStatus {
-        self.catch_up(id);
         let Some(conn) = self.get(id).filter(|conn| conn.is_open() && !conn.version.is_hixie())
         else {
             return SendStatus::Dropped;
@@ -229,29 +313,168 @@ impl Engine {
     }
 
     pub(crate) fn pong(&mut self, id: ConnId, payload: &[u8]) {
-        self.catch_up(id);
-        if self.is_open(id) {
-            self.append_control(id, |out| proto::encode_pong(payload, out));
-        }
+        self.append_control(id, |out| proto::encode_pong(payload, out));
     }
 
     /// Control frames count too: a peer that never reads its pongs has a backlog like any other.
     fn append_control(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) -> SendStatus {
-        if self.get(id).is_some_and(|conn| conn.outbox.len() + 127 > self.config.max_backlog) {
+        let max_backlog = self.config.max_backlog;
+        // Catching up may have filled the backlog, and ended the connection.
+        let Some(mut out) = self.outgoing(id).filter(|out| out.conn.is_open()) else {
+            return SendStatus::Dropped;
+        };
+        if out.conn.queued().saturating_add(CONTROL) > max_backlog {
             return self.full(id);
         }
-        self.append(id, write);
+        out.append(0, write);
+        out.conn.list_to_write(out.to_write);
         SendStatus::Queued
+    }
+
+    // Plain HTTP.
+
+    /// Queues a response, and its body unless the request was a HEAD or the status has none.
+    pub(crate) fn respond(
+        &mut self,
+        id: ConnId,
+        response: Response,
+        head_only: bool,
+        keep_alive: bool,
+    ) {
+        let Some(mut out) = self.outgoing(id) else { return };
+        let refused = u64::from(response.status >= 400);
+        out.stats.refused = out.stats.refused.wrapping_add(refused);
+        out.append(0, |out| response.write_head(keep_alive, out));
+        let head_only = head_only || response.is_bodiless();
+        match response.body {
+            _ if head_only => {}
+            Body::Bytes(bytes) => out.append(0, |out| out.extend_from_slice(&bytes)),
+            Body::File { file, offset, len } => {
+                out.conn.writing.outbox.append_file(out.spares, file, offset, len);
+            }
+        }
+        if let Role::Http { served } = &mut out.conn.role {
+            *served = true;
+        }
+        out.conn.list_to_write(out.to_write);
+        if !keep_alive {
+            self.end(id, code::NORMAL, "", true);
+        }
+    }
+
+    /// Answers a request that cannot be served, and ends the connection behind the answer.
+    pub(crate) fn refuse(&mut self, id: ConnId, response: Response, head_only: bool) {
+        if response.status >= 400 {
+            info!("#{} refused: {}", id.serial(), response.status);
+        }
+        self.respond(id, response, head_only, false);
+    }
+
+    // Writing.
+
+    /// The next connection that has something to be written.
+    pub(crate) fn next_to_write(&mut self) -> Option<ConnId> {
+        let id = self.to_write.pop_front()?;
+        if let Some(conn) = self.get_mut(id) {
+            conn.writing.delist();
+        }
+        Some(id)
+    }
+
+    /// Writes what waits, as far as the kernel takes it, and puts the connection on the list of what
+    /// is left to do then.
+    pub(crate) fn flush(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else { return };
+        match flush(conn, &mut self.spares) {
+            Ok(Left::Nothing) => {
+                conn.writing.blocked = false;
+                if !conn.is_open() {
+                    self.written_all(id);
+                } else if std::mem::take(&mut conn.writing.pressed) {
+                    self.drained.push(id);
+                }
+                return;
+            }
+            Ok(Left::Budget) => {
+                conn.written = now;
+                conn.writing.blocked = false;
+                self.unfinished.push(id);
+            }
+            Ok(Left::Blocked { progress }) => {
+                if progress || !conn.writing.blocked {
+                    conn.written = now;
+                }
+                conn.writing.blocked = true;
+            }
+            Err(error) => return self.write_failed(id, &error),
+        }
+        self.arm(id);
+    }
+
+    #[cold]
+    fn write_failed(&mut self, id: ConnId, error: &io::Error) {
+        // The peer's going is no news; a file that shrank is.
+        if error.kind() == ErrorKind::UnexpectedEof {
+            warn!("#{} cut short: {error}", id.serial());
+        }
+        self.drop_now(id, code::ABNORMAL, &error.to_string());
+    }
+
+    /// Schedules those for next turn whose budget is spent.
+    pub(crate) fn write_on_next_turn(&mut self) {
+        for id in std::mem::take(&mut self.unfinished) {
+            if let Some(conn) = find(&mut self.conns, id) {
+                conn.list_to_write(&mut self.to_write);
+            }
+        }
+    }
+
+    /// Those whose handlers are to hear that nothing waits any more.
+    pub(crate) fn take_drained(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.drained)
     }
 }
 
-/// A message was queued: it is written when the turn ends.
-fn queued(conn: &mut Connection, dirty: &mut VecDeque<ConnId>) -> SendStatus {
-    conn.mark_dirty(dirty);
-    if conn.outbox.len() > PRESSURE {
-        conn.pressed = true;
-        SendStatus::Backpressure
-    } else {
-        SendStatus::Queued
+/// Writes what the kernel takes of what waits, within the budget.
+fn flush(conn: &mut Connection, spares: &mut Spares) -> io::Result<Left> {
+    let left = conn.writing.outbox.flush(&mut conn.stream, spares)?;
+    if left != Left::Nothing {
+        return Ok(left);
+    }
+    let last = conn.has_last_words();
+    let written = if last { conn.stream.close()? } else { conn.stream.flush()? };
+    Ok(if written.blocked { Left::Blocked { progress: written.progress } } else { left })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::net::stream::Stream;
+
+    #[test]
+    fn who_takes_much_just_before_being_cut_as_stalled_is_given_the_rest() {
+        let mut peers = Peers::new(Config::default());
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        let id = peers.admit(Stream::from_fd(ours.into()).unwrap().0, None);
+        // More parts than one call takes, and more than the budget that tests have.
+        let bytes = Rc::new(vec![b'x'; 5_000]);
+        let out = peers.outgoing(id).unwrap();
+        for _ in 0..20 {
+            out.conn.writing.outbox.append_shared(out.spares, &bytes, 0);
+        }
+        // As if the kernel had taken nothing for long, and had never said that it would again.
+        out.conn.writing.blocked = true;
+        peers.stalled(id);
+        peers.write_on_next_turn();
+        assert!(peers.has_left_over());
+        assert_eq!(peers.next_to_write(), Some(id));
+        peers.flush(id);
+        peer.read_exact(&mut [0; 100_000]).unwrap();
     }
 }

@@ -5,7 +5,7 @@ use super::bytes::Short;
 use super::close::{self, Violation};
 use super::deflate::Agreed;
 use super::mask::unmask;
-use super::{Message, Version, Wrapping};
+use super::{Envelope, Message, Version};
 
 pub(super) const CONTINUATION: u8 = 0x0;
 pub(super) const TEXT: u8 = 0x1;
@@ -135,18 +135,18 @@ pub(super) fn head(first: u8, len: usize) -> Short<MAX_SERVER_HEAD> {
     }
 }
 
-pub(super) fn wrap(message: Message<'_>, deflated: Option<&[u8]>) -> Wrapping {
+pub(super) fn envelope(message: Message<'_>, deflated: Option<&[u8]>) -> Envelope {
     let opcode = if matches!(message, Message::Text(_)) { TEXT } else { BINARY };
     match deflated {
-        None => Wrapping::Frame(FIN | opcode, message.as_bytes().len()),
-        Some(payload) => Wrapping::Frame(FIN | RSV1 | opcode, payload.len()),
+        None => Envelope::Frame(FIN | opcode, message.as_bytes().len()),
+        Some(payload) => Envelope::Frame(FIN | RSV1 | opcode, payload.len()),
     }
 }
 
 /// Appends a control frame; what is over 125 bytes of payload is left off.
 pub(super) fn encode_control(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
     let payload = payload.get(..MAX_CONTROL).unwrap_or(payload);
-    Wrapping::Frame(FIN | opcode, payload.len()).put(payload, out);
+    Envelope::Frame(FIN | opcode, payload.len()).put(payload, out);
 }
 
 pub(super) fn encode_close(close: Option<(u16, &str)>, out: &mut Vec<u8>) {
@@ -177,7 +177,7 @@ mod tests {
             let mut out = b"before".to_vec();
             Framing::Hybi.encode(Message::Binary(&payload), &mut Pool::default(), &mut out);
             assert!(out == [b"before", head, &payload].concat(), "{len} bytes");
-            assert_eq!(wrap(Message::Binary(&payload), None).len(), head.len());
+            assert_eq!(envelope(Message::Binary(&payload), None).len(), head.len());
         }
         let mut out = Vec::new();
         Framing::Hybi.encode(Message::Text("\u{e9}"), &mut Pool::default(), &mut out);

@@ -218,10 +218,14 @@ impl Framing {
     }
 
     /// What goes round a message; `None` where it has no wire form: binary in the Hixie versions.
-    pub(crate) fn wrap(self, message: Message<'_>, deflated: Option<&[u8]>) -> Option<Wrapping> {
+    pub(crate) fn envelope(
+        self,
+        message: Message<'_>,
+        deflated: Option<&[u8]>,
+    ) -> Option<Envelope> {
         match (self, message) {
-            (Framing::Hybi | Framing::Deflate(_), _) => Some(frame::wrap(message, deflated)),
-            (Framing::Hixie, Message::Text(_)) => Some(Wrapping::Hixie),
+            (Framing::Hybi | Framing::Deflate(_), _) => Some(frame::envelope(message, deflated)),
+            (Framing::Hixie, Message::Text(_)) => Some(Envelope::Hixie),
             (Framing::Hixie, Message::Binary(_)) => None,
         }
     }
@@ -230,10 +234,10 @@ impl Framing {
     /// form.
     pub(crate) fn encode(self, message: Message<'_>, pool: &mut Pool, out: &mut Vec<u8>) -> bool {
         let deflated = self.deflate(message, pool);
-        let Some(wrapping) = self.wrap(message, deflated.as_deref()) else { return false };
+        let Some(envelope) = self.envelope(message, deflated.as_deref()) else { return false };
         let payload = deflated.as_deref().unwrap_or(message.as_bytes());
-        out.reserve(wrapping.len().saturating_add(payload.len()));
-        wrapping.put(payload, out);
+        out.reserve(envelope.len().saturating_add(payload.len()));
+        envelope.put(payload, out);
         pool.give(deflated.unwrap_or_default());
         true
     }
@@ -242,25 +246,25 @@ impl Framing {
 /// What goes round a payload on the wire: a head before it, and in the Hixie versions an end
 /// behind it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Wrapping {
+pub(crate) enum Envelope {
     /// The head of a frame with this first byte, for a payload of this length.
     Frame(u8, usize),
     /// A byte on either side.
     Hixie,
 }
 
-impl Wrapping {
+impl Envelope {
     pub(crate) fn head(self) -> Short<{ frame::MAX_SERVER_HEAD }> {
         match self {
-            Wrapping::Frame(first, len) => frame::head(first, len),
-            Wrapping::Hixie => Short::of([hixie::TEXT]),
+            Envelope::Frame(first, len) => frame::head(first, len),
+            Envelope::Hixie => Short::of([hixie::TEXT]),
         }
     }
 
     pub(crate) fn tail(self) -> &'static [u8] {
         match self {
-            Wrapping::Frame(..) => &[],
-            Wrapping::Hixie => &[hixie::END],
+            Envelope::Frame(..) => &[],
+            Envelope::Hixie => &[hixie::END],
         }
     }
 
@@ -268,7 +272,7 @@ impl Wrapping {
     #[inline(always)]
     pub(crate) fn put(self, payload: &[u8], out: &mut Vec<u8>) {
         // Nearly all are short, and a head of a fixed size is copied without a call.
-        if let Wrapping::Frame(first, len @ ..=frame::MAX_SHORT) = self {
+        if let Envelope::Frame(first, len @ ..=frame::MAX_SHORT) = self {
             out.extend_from_slice(&[first, len as u8]);
             out.extend_from_slice(payload);
             return;

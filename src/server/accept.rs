@@ -11,7 +11,7 @@ use crate::http::response::Response;
 use crate::ids::{MAX_SLOTS, RouteId};
 use crate::net::listener::{ListenAddr, Listener};
 use crate::net::stream::Stream;
-use crate::peers::Engine;
+use crate::peers::Peers;
 use crate::peers::time::Millis;
 
 /// Most clients taken from one listener in a turn.
@@ -25,14 +25,14 @@ const RETRY: Millis = 1000;
 
 /// Who connects to a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub(super) enum Purpose {
     /// Clients, by HTTP.
     Clients,
     /// Sources of lines for a route.
     Feed(RouteId),
 }
 
-struct Port {
+struct Listening {
     listener: Listener,
     purpose: Purpose,
     /// Somebody may be waiting; edge-triggered, the kernel will not say so again.
@@ -41,8 +41,8 @@ struct Port {
 
 /// What holds accepting back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hold {
-    Nothing,
+enum Pause {
+    None,
     /// As many connections as there may be; one must go first.
     Full,
     /// No descriptor to be had; one may be at this time, or when a connection goes.
@@ -52,31 +52,31 @@ enum Hold {
 }
 
 /// The listeners.
-pub(crate) struct Acceptor {
-    ports: Vec<Port>,
+pub(super) struct Acceptor {
+    listening: Vec<Listening>,
     max_connections: usize,
-    hold: Hold,
+    pause: Pause,
     /// Said in the log that there are no descriptors, and clients wait since.
     complained: bool,
 }
 
 impl Acceptor {
-    pub(crate) fn new(config: &Config) -> Acceptor {
+    pub(super) fn new(config: &Config) -> Acceptor {
         let max_connections =
             config.max_connections.unwrap_or_else(|| descriptors().saturating_sub(RESERVE));
         Acceptor {
-            ports: Vec::new(),
+            listening: Vec::new(),
             max_connections: max_connections.clamp(1, MAX_SLOTS - REFUSALS),
-            hold: Hold::Nothing,
+            pause: Pause::None,
             complained: false,
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.ports.len()
+    pub(super) fn len(&self) -> usize {
+        self.listening.len()
     }
 
-    pub(crate) fn add(
+    pub(super) fn add(
         &mut self,
         mut listener: Listener,
         purpose: Purpose,
@@ -85,85 +85,85 @@ impl Acceptor {
     ) -> io::Result<ListenAddr> {
         registry.register(listener.source(), token, Interest::READABLE)?;
         let addr = listener.local_addr()?;
-        self.ports.push(Port { listener, purpose, waiting: true });
+        self.listening.push(Listening { listener, purpose, waiting: true });
         Ok(addr)
     }
 
-    pub(crate) fn local_addr(&self) -> io::Result<ListenAddr> {
-        match self.ports.iter().find(|port| port.purpose == Purpose::Clients) {
-            Some(port) => port.listener.local_addr(),
+    pub(super) fn local_addr(&self) -> io::Result<ListenAddr> {
+        match self.listening.iter().find(|listening| listening.purpose == Purpose::Clients) {
+            Some(listening) => listening.listener.local_addr(),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
-    pub(crate) fn close(&mut self) {
-        self.ports.clear();
+    pub(super) fn close(&mut self) {
+        self.listening.clear();
     }
 
     /// An event said that clients wait.
-    pub(crate) fn announce(&mut self, place: usize) {
-        if let Some(source) = self.ports.get_mut(place) {
-            source.waiting = true;
+    pub(super) fn announce(&mut self, place: usize) {
+        if let Some(listening) = self.listening.get_mut(place) {
+            listening.waiting = true;
         }
     }
 
     /// A connection has gone: there is room, and a descriptor.
-    pub(crate) fn resume(&mut self) {
-        self.hold = Hold::Nothing;
+    pub(super) fn resume(&mut self) {
+        self.pause = Pause::None;
     }
 
     /// When to accept again without being told to: at once, later, or not before something goes.
-    pub(crate) fn due(&self) -> Option<Millis> {
-        if !self.ports.iter().any(|port| port.waiting) {
+    pub(super) fn due(&self) -> Option<Millis> {
+        if !self.listening.iter().any(|listening| listening.waiting) {
             return None;
         }
-        match self.hold {
-            Hold::Nothing => Some(0),
-            Hold::Full => None,
-            Hold::NoDescriptors { retry } => Some(retry),
+        match self.pause {
+            Pause::None => Some(0),
+            Pause::Full => None,
+            Pause::NoDescriptors { retry } => Some(retry),
         }
     }
 
     /// Takes in who waits, within the budget and the limits.
-    pub(crate) fn accept(&mut self, registry: &Registry, engine: &mut Engine) {
-        if self.due().is_none_or(|at| at > engine.clock.now()) {
+    pub(super) fn accept(&mut self, registry: &Registry, peers: &mut Peers) {
+        if self.due().is_none_or(|at| at > peers.clock.now()) {
             return;
         }
-        self.hold = Hold::Nothing;
-        for place in 0..self.ports.len() {
+        self.pause = Pause::None;
+        for place in 0..self.listening.len() {
             for _ in 0..ACCEPTS_PER_TURN {
-                if self.hold != Hold::Nothing || !self.ports[place].waiting {
+                if self.pause != Pause::None || !self.listening[place].waiting {
                     break;
                 }
-                self.accept_one(place, registry, engine);
+                self.accept_one(place, registry, peers);
             }
         }
     }
 
     #[inline(never)]
-    fn accept_one(&mut self, place: usize, registry: &Registry, engine: &mut Engine) {
-        if engine.conns.len() >= self.max_connections + REFUSALS {
-            self.hold = Hold::Full;
+    fn accept_one(&mut self, place: usize, registry: &Registry, peers: &mut Peers) {
+        if peers.len() >= self.max_connections + REFUSALS {
+            self.pause = Pause::Full;
             return;
         }
-        let port = &mut self.ports[place];
-        match port.listener.accept() {
+        let listening = &mut self.listening[place];
+        match listening.listener.accept() {
             Ok((stream, addr)) => {
-                let (purpose, secure) = (port.purpose, port.listener.is_secure());
+                let (purpose, secure) = (listening.purpose, listening.listener.is_secure());
                 let admitted = stream
-                    .with_tls(engine.config.tls.as_ref().filter(|_| secure))
-                    .and_then(|stream| self.admit(purpose, stream, addr, registry, engine));
+                    .with_tls(peers.config.tls.as_ref().filter(|_| secure))
+                    .and_then(|stream| self.admit(purpose, stream, addr, registry, peers));
                 if let Err(error) = admitted {
                     warn!("a client cannot be watched: {error}");
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                port.waiting = false;
+                listening.waiting = false;
                 self.recover();
             }
             // The client's trouble, not ours: it was gone before it was taken in.
             Err(error) if is_passing(&error) => debug!("accept: {error}"),
-            Err(error) => self.exhausted(&error, engine.clock.now()),
+            Err(error) => self.exhausted(&error, peers.clock.now()),
         }
     }
 
@@ -173,44 +173,46 @@ impl Acceptor {
         stream: Stream,
         addr: Option<SocketAddr>,
         registry: &Registry,
-        engine: &mut Engine,
+        peers: &mut Peers,
     ) -> io::Result<()> {
-        let crowded = engine.conns.len() >= self.max_connections;
+        let crowded = peers.len() >= self.max_connections;
         match purpose {
             // Its socket is dropped: a source can only be told in its own language, and has none.
             Purpose::Feed(_) if crowded => debug!("a source refused: too many connections"),
             Purpose::Feed(route) => {
-                let id = engine.admit_source(registry, stream, addr, route)?;
+                let stream = watch(registry, peers, stream)?;
+                let id = peers.admit_source(stream, addr, route);
                 let from = addr.map_or("a Unix socket".to_string(), |addr| addr.to_string());
                 info!("#{} source from {from}", id.serial());
             }
-            Purpose::Clients => self.adopt(stream, addr, b"", registry, engine)?,
+            Purpose::Clients => self.adopt(stream, addr, b"", registry, peers)?,
         }
         Ok(())
     }
 
     /// Takes in a client. Of what it sent, `read` was read already.
-    pub(crate) fn adopt(
+    pub(super) fn adopt(
         &self,
         stream: Stream,
         addr: Option<SocketAddr>,
         read: &[u8],
         registry: &Registry,
-        engine: &mut Engine,
+        peers: &mut Peers,
     ) -> io::Result<()> {
-        let crowded = engine.conns.len() >= self.max_connections;
-        let id = engine.admit(registry, stream, addr)?;
+        let crowded = peers.len() >= self.max_connections;
+        let stream = watch(registry, peers, stream)?;
+        let id = peers.admit(stream, addr);
         if crowded {
             debug!("#{} refused: {} connections", id.serial(), self.max_connections);
-            engine.respond_last(id, Response::text(503, "too many connections\n"));
+            peers.respond(id, Response::text(503, "too many connections\n"), false, false);
         } else if !read.is_empty() {
-            engine.hold(id, read);
+            peers.unread(id, read);
         }
         Ok(())
     }
 
     fn exhausted(&mut self, cause: &io::Error, now: Millis) {
-        self.hold = Hold::NoDescriptors { retry: now + RETRY };
+        self.pause = Pause::NoDescriptors { retry: now + RETRY };
         if !std::mem::replace(&mut self.complained, true) {
             let hint = if is_exhaustion(cause) {
                 ": raise the limit of open files (ulimit -n)"
@@ -221,14 +223,20 @@ impl Acceptor {
         }
     }
 
-    /// Nobody waits at one of the ports. Said once nobody does at any of them: while the queue is
-    /// long, each client that goes makes room for one, and that is no news.
+    /// One queue is empty. Logged only once all are: while a queue is long, each client that goes
+    /// makes room for one, and that is no news.
     fn recover(&mut self) {
-        let nobody_waits = !self.ports.iter().any(|port| port.waiting);
+        let nobody_waits = !self.listening.iter().any(|listening| listening.waiting);
         if nobody_waits && std::mem::take(&mut self.complained) {
             info!("clients are accepted again");
         }
     }
+}
+
+/// Puts a stream into the poll, by the name that the peers will give it.
+pub(super) fn watch(registry: &Registry, peers: &Peers, mut stream: Stream) -> io::Result<Stream> {
+    stream.register(registry, Token(peers.next_id().token()))?;
+    Ok(stream)
 }
 
 /// Whether the next client may fare better.

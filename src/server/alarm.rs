@@ -8,7 +8,7 @@ use crate::peers::time::{Clock, Millis, NEVER};
 
 /// Goes off when the next turn must come.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) struct Alarm {
+pub(super) struct Alarm {
     timer: std::os::fd::OwnedFd,
     /// When it will go off: [`NEVER`] if it will not.
     at: Millis,
@@ -16,7 +16,7 @@ pub(crate) struct Alarm {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 impl Alarm {
-    pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Alarm> {
+    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Alarm> {
         use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
         use std::os::fd::AsRawFd;
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
@@ -26,9 +26,9 @@ impl Alarm {
         Ok(Alarm { timer, at: NEVER })
     }
 
-    /// Has it go off at this time or before. One that is set for earlier is left alone: it leads to
+    /// Sets it to go off at this time or before. One that is set for earlier is left alone: it leads to
     /// one idle turn, where moving it would take a system call for each.
-    pub(crate) fn set(&mut self, at: Millis, clock: &Clock) {
+    pub(super) fn set(&mut self, at: Millis, clock: &Clock) {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
         if at >= self.at {
             return;
@@ -45,26 +45,26 @@ impl Alarm {
     }
 
     /// It went off. Not read: setting it again resets it, and edge-triggered that is enough.
-    pub(crate) fn went_off(&mut self) {
+    pub(super) fn went_off(&mut self) {
         self.at = NEVER;
     }
 }
 
 /// Elsewhere there is none.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) enum Alarm {}
+pub(super) enum Alarm {}
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 impl Alarm {
-    pub(crate) fn new(_: &Registry, _: Token) -> io::Result<Alarm> {
+    pub(super) fn new(_: &Registry, _: Token) -> io::Result<Alarm> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(crate) fn set(&mut self, _: Millis, _: &Clock) {
+    pub(super) fn set(&mut self, _: Millis, _: &Clock) {
         match *self {}
     }
 
-    pub(crate) fn went_off(&mut self) {
+    pub(super) fn went_off(&mut self) {
         match *self {}
     }
 }

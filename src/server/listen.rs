@@ -1,13 +1,14 @@
 //! Where a server listens, for clients and for sources of lines, and the sockets it takes over.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use super::accept::{Purpose, watch};
+use super::{MAX_LISTENERS, Server, listener_token};
 use crate::ids::RouteId;
 use crate::net::listener::{ListenAddr, Listener};
 use crate::net::stream::Stream;
-use crate::server::accept::Purpose;
-use crate::server::{MAX_LISTENERS, Server, listener_token};
 
 impl Server {
     /// Listens on one more address: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` (the first
@@ -23,7 +24,7 @@ impl Server {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for `wss://` without a certificate, and
     /// whatever else the system says.
     pub fn listen(&mut self, addr: &str) -> io::Result<ListenAddr> {
-        let certified = self.engine.config.tls.is_some();
+        let certified = self.dispatcher.peers.config.tls.is_some();
         let (addr, secure) = match (addr.strip_prefix("ws://"), addr.strip_prefix("wss://")) {
             (Some(plain), _) => (plain, false),
             (_, Some(secure)) => (secure, true),
@@ -37,7 +38,7 @@ impl Server {
         if secure {
             listener.secure();
         }
-        self.add_port(listener, Purpose::Clients)
+        self.add_listener(listener, Purpose::Clients)
     }
 
     /// Listens on one more address for sources of lines: whatever connects there, such as `nc` or a
@@ -50,7 +51,7 @@ impl Server {
     /// route.
     pub fn feed(&mut self, addr: &str, path: &str) -> io::Result<ListenAddr> {
         let route = self.named_route(path)?;
-        self.add_port(Listener::bind(addr)?, Purpose::Feed(route))
+        self.add_listener(Listener::bind(addr)?, Purpose::Feed(route))
     }
 
     /// Hands the lines of standard input to the handler of a route. Where it ends, the server goes
@@ -61,8 +62,9 @@ impl Server {
     /// if standard input cannot be watched.
     pub fn feed_stdin(&mut self, path: &str) -> io::Result<()> {
         let route = self.named_route(path)?;
-        let stdin = Stream::Stdin;
-        self.engine.admit_source(self.poll.registry(), stdin, None, route)?;
+        let peers = &mut self.dispatcher.peers;
+        let stdin = watch(self.poll.registry(), peers, Stream::Stdin)?;
+        peers.admit_source(stdin, None, route);
         self.set_alarm();
         Ok(())
     }
@@ -76,10 +78,10 @@ impl Server {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is no such socket.
     pub fn listen_fd(&mut self, fd: OwnedFd) -> io::Result<ListenAddr> {
         let mut listener = Listener::from_fd(fd)?;
-        if self.engine.config.tls.is_some() {
+        if self.dispatcher.peers.config.tls.is_some() {
             listener.secure();
         }
-        self.add_port(listener, Purpose::Clients)
+        self.add_listener(listener, Purpose::Clients)
     }
 
     /// Takes over a socket that is connected to a client: TCP or Unix, a stream. `read` is what
@@ -90,12 +92,23 @@ impl Server {
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is no such socket.
     pub fn adopt(&mut self, fd: OwnedFd, read: &[u8]) -> io::Result<()> {
-        if self.engine.stopping {
+        if self.dispatcher.peers.is_stopping() {
             return Err(io::Error::other("the server is stopping"));
         }
         let (stream, addr) = Stream::from_fd(fd)?;
-        let stream = stream.with_tls(self.engine.config.tls.as_ref())?;
-        self.acceptor.adopt(stream, addr, read, self.poll.registry(), &mut self.engine)?;
+        let stream = stream.with_tls(self.dispatcher.peers.config.tls.as_ref())?;
+        self.adopt_stream(stream, addr, read)
+    }
+
+    /// Takes in a client's stream. Of what it sent, `read` was read already.
+    pub(crate) fn adopt_stream(
+        &mut self,
+        stream: Stream,
+        addr: Option<SocketAddr>,
+        read: &[u8],
+    ) -> io::Result<()> {
+        let (registry, peers) = (self.poll.registry(), &mut self.dispatcher.peers);
+        self.acceptor.adopt(stream, addr, read, registry, peers)?;
         self.set_alarm();
         Ok(())
     }
@@ -108,8 +121,8 @@ impl Server {
         self.acceptor.local_addr()
     }
 
-    fn add_port(&mut self, listener: Listener, purpose: Purpose) -> io::Result<ListenAddr> {
-        if self.engine.stopping {
+    fn add_listener(&mut self, listener: Listener, purpose: Purpose) -> io::Result<ListenAddr> {
+        if self.dispatcher.peers.is_stopping() {
             return Err(io::Error::other("the server is stopping"));
         }
         if self.acceptor.len() >= MAX_LISTENERS {
@@ -123,6 +136,6 @@ impl Server {
 
     fn named_route(&self, path: &str) -> io::Result<RouteId> {
         let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no route {path}"));
-        self.routes.named(path).ok_or_else(missing)
+        self.dispatcher.routes.named(path).ok_or_else(missing)
     }
 }

@@ -1,6 +1,7 @@
-//! The loop: one poll, and the turn.
+//! What knows the poll: the server that a program sets up and runs. Its turn is in `turn.rs`; what a
+//! turn does with a connection is in `dispatch`.
 
-pub(crate) mod accept;
+mod accept;
 mod alarm;
 mod listen;
 pub(crate) mod remote;
@@ -16,39 +17,39 @@ use std::time::Duration;
 use log::info;
 use mio::{Events, Poll, Token, Waker};
 
+use crate::code;
 use crate::config::Config;
 use crate::context::Context;
-use crate::dispatch::routes::Routes;
+use crate::dispatch::Dispatcher;
 use crate::handler::Handler;
 use crate::http::files::Site;
 use crate::ids::ConnId;
+#[cfg(feature = "capi")]
+use crate::ids::RouteId;
 #[cfg(any(feature = "cli", feature = "tls"))]
 use crate::net::tls::Tls;
-use crate::peers::Engine;
-use crate::peers::room::Room;
-use crate::proto::close::code;
-use crate::server::accept::Acceptor;
-use crate::server::alarm::Alarm;
-use crate::server::remote::{Inlet, Remote, remote};
-#[cfg(feature = "cli")]
-use crate::server::signals::Signals;
 use crate::stats::Stats;
-
-pub(crate) const WAKER: Token = Token(usize::MAX);
+use accept::Acceptor;
+use alarm::Alarm;
+use remote::{Inlet, Remote, remote};
 #[cfg(feature = "cli")]
-pub(crate) const SIGNALS: Token = Token(usize::MAX - 1);
-pub(crate) const ALARM: Token = Token(usize::MAX - 2);
+use signals::Signals;
+
+const WAKER: Token = Token(usize::MAX);
+#[cfg(feature = "cli")]
+const SIGNALS: Token = Token(usize::MAX - 1);
+const ALARM: Token = Token(usize::MAX - 2);
 /// The first listener's token; the others' lie below it.
-pub(crate) const LISTENERS: Token = Token(usize::MAX - 3);
+const LISTENERS: Token = Token(usize::MAX - 3);
 /// How many listeners there may be: as many as have tokens above those of the connections.
-pub(crate) const MAX_LISTENERS: usize = 256;
+const MAX_LISTENERS: usize = 256;
 
 /// The token of a listener, by its number.
-pub(crate) fn listener_token(number: usize) -> Token {
+fn listener_token(number: usize) -> Token {
     Token(LISTENERS.0 - number)
 }
 
-/// The receive buffer, shared by all connections; also what files are read through.
+/// The size of the receive buffer, which all connections share.
 const RECEIVE: usize = 64 * 1024;
 
 /// A WebSocket server: listeners, connections and handlers, on one thread.
@@ -74,21 +75,20 @@ const RECEIVE: usize = 64 * 1024;
 /// and a loop that ignores the timeout would leave it lying for good. On Linux,
 /// [`Config::fd_only`] has the descriptor announce that work too; then it alone is enough.
 pub struct Server {
-    pub(crate) poll: Poll,
-    pub(crate) events: Events,
-    pub(crate) acceptor: Acceptor,
-    pub(crate) engine: Engine,
-    pub(crate) routes: Routes,
-    pub(crate) site: Site,
-    pub(crate) receive: Box<[u8]>,
+    poll: Poll,
+    events: Events,
+    acceptor: Acceptor,
+    dispatcher: Dispatcher,
+    /// The receive buffer, shared by all connections.
+    receive: Box<[u8]>,
     /// With [`Config::fd_only`], and in [`run`](Server::run).
-    pub(crate) alarm: Option<Alarm>,
+    alarm: Option<Alarm>,
     remote: Remote,
-    pub(crate) inlet: Inlet,
+    inlet: Inlet,
     /// Other threads' messages that the budget left for the next turn.
-    pub(crate) inlet_waits: bool,
+    inlet_waits: bool,
     #[cfg(feature = "cli")]
-    pub(crate) signals: Option<Signals>,
+    signals: Option<Signals>,
 }
 
 impl Server {
@@ -115,9 +115,7 @@ impl Server {
             poll,
             events: Events::with_capacity(config.max_events.max(1)),
             acceptor: Acceptor::new(&config),
-            engine: Engine::new(config),
-            routes: Routes::default(),
-            site: Site::None,
+            dispatcher: Dispatcher::new(config),
             receive: vec![0; RECEIVE].into(),
             alarm,
             remote,
@@ -128,13 +126,11 @@ impl Server {
         })
     }
 
-    /// Has `handler` serve a path: WebSockets, and plain HTTP requests that it answers. Paths are
+    /// Serves a path by `handler`: WebSockets, and plain HTTP requests that it answers. Paths are
     /// compared as they were sent, without the query; `*` stands for all that no other route
     /// names. A path that was added before gets the new handler.
     pub fn route(&mut self, path: &str, handler: impl Handler + 'static) {
-        if self.routes.add(path, Box::new(handler)) {
-            self.engine.rooms.push(Room::default());
-        }
+        self.dispatcher.route(path, Box::new(handler));
     }
 
     /// Serves the files of a folder to plain GET and HEAD requests that no handler answers.
@@ -142,20 +138,20 @@ impl Server {
     /// # Errors
     /// If there is no such folder.
     pub fn serve_folder(&mut self, root: impl AsRef<Path>) -> io::Result<()> {
-        self.site = Site::folder(root.as_ref())?;
+        self.dispatcher.site = Site::folder(root.as_ref())?;
         Ok(())
     }
 
     /// Serves files that are part of the program: paths such as `/index.html`, and their content.
     pub fn serve_embedded(&mut self, files: &'static [(&'static str, &'static [u8])]) {
-        self.site = Site::Embedded(files);
+        self.dispatcher.site = Site::Embedded(files);
     }
 
-    /// Has clients that connect from now on be shown another certificate; those who are connected
-    /// notice nothing. For a server that had none, the addresses it listens on stay plain.
+    /// Shows another certificate to clients that connect from now on; those who are connected notice
+    /// nothing. For a server that had none, the addresses it listens on stay plain.
     #[cfg(feature = "tls")]
     pub fn set_tls(&mut self, tls: Tls) {
-        self.engine.config.tls = Some(tls);
+        self.dispatcher.peers.config.tls = Some(tls);
     }
 
     /// The same with the certificate's own files, read anew: they may have been renewed.
@@ -165,8 +161,8 @@ impl Server {
     /// [`Unsupported`](io::ErrorKind::Unsupported) if the server has none, or it came from no file.
     pub fn reload_tls(&mut self) -> io::Result<()> {
         let none = || io::Error::new(io::ErrorKind::Unsupported, "there is no certificate");
-        let tls = self.engine.config.tls.as_ref().ok_or_else(none)?.reloaded()?;
-        self.engine.config.tls = Some(tls);
+        let tls = self.dispatcher.peers.config.tls.as_ref().ok_or_else(none)?.reloaded()?;
+        self.dispatcher.peers.config.tls = Some(tls);
         Ok(())
     }
 
@@ -177,7 +173,7 @@ impl Server {
     /// If the system refuses the signal handlers.
     #[cfg(feature = "cli")]
     pub fn stop_on_signals(&mut self) -> io::Result<()> {
-        let hangup = self.engine.config.tls.as_ref().is_some_and(Tls::is_from_files);
+        let hangup = self.dispatcher.peers.config.tls.as_ref().is_some_and(Tls::is_from_files);
         self.signals = Some(Signals::register(self.poll.registry(), SIGNALS, hangup)?);
         Ok(())
     }
@@ -187,20 +183,44 @@ impl Server {
         self.remote.clone()
     }
 
+    /// A context of any connection and route, for the C API.
+    #[cfg(feature = "capi")]
+    pub(crate) fn context_of(&mut self, id: ConnId, route: RouteId) -> Context<'_> {
+        self.dispatcher.context(id, route)
+    }
+
+    /// The number of a route, named as it was added.
+    #[cfg(feature = "capi")]
+    pub(crate) fn route_named(&self, path: &str) -> Option<RouteId> {
+        self.dispatcher.routes.named(path)
+    }
+
+    /// The path of a route.
+    #[cfg(feature = "capi")]
+    pub(crate) fn route_path(&self, route: RouteId) -> &str {
+        self.dispatcher.routes.path(route)
+    }
+
+    /// How many routes there are.
+    #[cfg(feature = "capi")]
+    pub(crate) fn routes(&self) -> RouteId {
+        self.dispatcher.peers.routes()
+    }
+
     /// For use between turns: a context that belongs to no connection, but to a route, named as it
     /// was added. What is sent through it is written in the next turn.
     pub fn context(&mut self, path: &str) -> Option<Context<'_>> {
-        let route = self.routes.named(path)?;
+        let route = self.dispatcher.routes.named(path)?;
         // Whatever will be done through it is done before anybody asks again.
         if let Some(alarm) = &mut self.alarm {
-            alarm.set(0, &self.engine.clock);
+            alarm.set(0, &self.dispatcher.peers.clock);
         }
-        Some(Context::new(&mut self.engine, ConnId::NONE, route))
+        Some(self.dispatcher.context(ConnId::NONE, route))
     }
 
     /// What the server counts about itself. Linear in the number of connections.
     pub fn stats(&self) -> Stats {
-        self.engine.stats()
+        self.dispatcher.peers.stats()
     }
 
     /// Turns until the server is stopped and all connections have ended.
@@ -232,13 +252,13 @@ impl Server {
             Some(_) if !self.has_left_over() => None,
             _ => self.poll_timeout(),
         };
-        self.take_turn(timeout.into_iter().chain(due).min())
+        self.turn_within(timeout.into_iter().chain(due).min())
     }
 
     /// How long the next turn may wait: zero if there is work that no event will announce, `None`
     /// if nothing is due at any time.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.due().map(|at| self.engine.clock.until(at))
+        self.due().map(|at| self.dispatcher.peers.clock.until(at))
     }
 
     /// The poll's descriptor, for a loop of another kind; see [Inside another
@@ -252,21 +272,19 @@ impl Server {
     /// then is cut after [`Config::close_timeout`]. [`run`](Server::run) returns when all have
     /// ended; a program that turns the loop itself goes on until [`is_stopped`](Server::is_stopped).
     pub fn stop(&mut self) {
-        if std::mem::replace(&mut self.engine.stopping, true) {
+        let peers = &mut self.dispatcher.peers;
+        if peers.is_stopping() {
             return;
         }
-        info!("stopping: {} connections", self.engine.conns.len());
+        info!("stopping: {} connections", peers.len());
         self.acceptor.close();
-        let ids: Vec<ConnId> = self.engine.conns.iter().map(|(_, conn)| conn.id).collect();
-        for id in ids {
-            self.engine.stop(id);
-        }
+        peers.stop();
         self.set_alarm();
     }
 
     /// Whether the server was stopped and all its connections have ended.
     pub fn is_stopped(&self) -> bool {
-        self.engine.stopping && self.engine.conns.is_empty()
+        self.dispatcher.peers.is_stopping() && self.dispatcher.peers.len() == 0
     }
 }
 
@@ -283,10 +301,10 @@ impl Drop for Server {
         if std::thread::panicking() {
             return;
         }
-        let ids: Vec<ConnId> = self.engine.conns.iter().map(|(_, conn)| conn.id).collect();
-        for id in ids {
-            self.engine.drop_now(id, code::ABNORMAL, "the server is gone");
+        let peers = &mut self.dispatcher.peers;
+        for id in peers.ids() {
+            peers.drop_now(id, code::ABNORMAL, "the server is gone");
         }
-        self.settle();
+        self.dispatcher.settle();
     }
 }

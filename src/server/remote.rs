@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use mio::Waker;
 
+use crate::Message;
 use crate::ids::{ConnId, RouteId};
-use crate::proto::Message;
 
 /// Most messages waiting for the loop at a time.
 const CAPACITY: usize = 1024;
@@ -108,7 +108,7 @@ pub(crate) fn remote(waker: Waker) -> (Remote, Inlet) {
 }
 
 impl Remote {
-    /// Has the loop send a message to one connection. What becomes of it is not told.
+    /// Asks the loop to send a message to one connection. What becomes of it is not told.
     ///
     /// # Errors
     /// The message, if 1,024 are waiting already or the server is gone.
@@ -116,7 +116,7 @@ impl Remote {
         self.command(Command::Send(id, message.into()))
     }
 
-    /// Has the loop send a message to everyone on a route, named as it was added.
+    /// Asks the loop to send a message to everyone on a route, named as it was added.
     ///
     /// # Errors
     /// The message, if 1,024 are waiting already or the server is gone.
@@ -124,14 +124,14 @@ impl Remote {
         self.command(Command::Broadcast(path.to_string(), message.into()))
     }
 
-    /// Has the loop call [`on_wake`](crate::Handler::on_wake) of every handler. Calls that come
+    /// Asks the loop to call [`on_wake`](crate::Handler::on_wake) of every handler. Calls that come
     /// before the loop gets to it count as one.
     pub fn wake(&self) {
         self.shared.wake.store(true, Ordering::Release);
         self.rouse();
     }
 
-    /// Has the loop stop, as [`Server::stop`](crate::Server::stop) does.
+    /// Asks the loop to stop, as [`Server::stop`](crate::Server::stop) does.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
         self.rouse();

@@ -10,13 +10,13 @@ use signal_hook::flag;
 
 /// What signals ask for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Asked {
-    pub(crate) reload: bool,
-    pub(crate) stop: bool,
+pub(super) struct SignalRequest {
+    pub(super) reload: bool,
+    pub(super) stop: bool,
 }
 
 /// Registered signal handlers.
-pub(crate) struct Signals {
+pub(super) struct Signals {
     source: signal_hook_mio::v1_0::Signals,
 }
 
@@ -24,7 +24,7 @@ impl Signals {
     /// From here on the first signal is an event, and the second ends the process, with the exit
     /// status that shells give to a process that a signal ended. SIGHUP is left as it was unless
     /// `hangup` asks for it.
-    pub(crate) fn register(registry: &Registry, token: Token, hangup: bool) -> io::Result<Signals> {
+    pub(super) fn register(registry: &Registry, token: Token, hangup: bool) -> io::Result<Signals> {
         let second = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
             // In this order: the first signal finds the flag unset, and then sets it.
@@ -40,12 +40,12 @@ impl Signals {
     }
 
     /// What the signals that have come ask for.
-    pub(crate) fn arrived(&mut self) -> Asked {
-        let mut asked = Asked::default();
+    pub(super) fn arrived(&mut self) -> SignalRequest {
+        let mut request = SignalRequest::default();
         for signal in self.source.pending() {
-            asked.reload |= signal == SIGHUP;
-            asked.stop |= signal != SIGHUP;
+            request.reload |= signal == SIGHUP;
+            request.stop |= signal != SIGHUP;
         }
-        asked
+        request
     }
 }

@@ -6,7 +6,8 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-use crate::net::stream::{Stream, Taken};
+use crate::net::stream::Stream;
+use crate::net::transfer::Written;
 use crate::proto::pool::{Pool, SMALL};
 
 /// Most slices in one system call.
@@ -41,11 +42,11 @@ impl Chunk {
     }
 }
 
-/// How far a flush came.
+/// What a flush left.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Flushed {
+pub(super) enum Left {
     /// All is written.
-    All,
+    Nothing,
     /// The kernel takes no more until it says so. Whether it took anything.
     Blocked { progress: bool },
     /// The budget is spent; the kernel would take more.
@@ -71,22 +72,22 @@ struct Queue {
 
 impl Outbox {
     /// Bytes that wait in memory.
-    pub(crate) fn len(&self) -> usize {
+    pub(in crate::peers) fn len(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len)
     }
 
     /// Whether nothing waits, neither in memory nor in a file.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(in crate::peers) fn is_empty(&self) -> bool {
         self.queue.is_none()
     }
 
     /// Whether so much waits that answers to further requests should not be put behind it.
-    pub(crate) fn is_busy(&self) -> bool {
+    pub(in crate::peers) fn is_busy(&self) -> bool {
         self.queue.as_ref().is_some_and(|queue| queue.len >= BUSY || queue.ends_in_file())
     }
 
     /// Queues what `write` appends: about `len` bytes.
-    pub(crate) fn append(
+    pub(super) fn append(
         &mut self,
         spares: &mut Spares,
         len: usize,
@@ -96,22 +97,23 @@ impl Outbox {
         queue.make_room(len, &mut spares.pool);
         let before = queue.tail.len();
         write(&mut queue.tail);
-        queue.len += queue.tail.len() - before;
+        let more = queue.tail.len().saturating_sub(before);
+        queue.len = queue.len.saturating_add(more);
         if queue.is_empty() {
             self.give_back(spares);
         }
     }
 
     /// Queues bytes that other connections are sent too, from one on.
-    pub(crate) fn append_shared(&mut self, spares: &mut Spares, bytes: &Rc<Vec<u8>>, from: usize) {
+    pub(super) fn append_shared(&mut self, spares: &mut Spares, bytes: &Rc<Vec<u8>>, from: usize) {
         let queue = self.queue.get_or_insert_with(|| spares.take_queue());
         queue.end_tail();
-        queue.len += bytes.len().saturating_sub(from);
+        queue.len = queue.len.saturating_add(bytes.len().saturating_sub(from));
         queue.chunks.push_back(Chunk::Shared(Rc::clone(bytes), from));
     }
 
     /// Queues `left` bytes of a file, to be read as the peer takes them.
-    pub(crate) fn append_file(&mut self, spares: &mut Spares, file: File, offset: u64, left: u64) {
+    pub(super) fn append_file(&mut self, spares: &mut Spares, file: File, offset: u64, left: u64) {
         if left > 0 {
             let queue = self.queue.get_or_insert_with(|| spares.take_queue());
             queue.end_tail();
@@ -120,25 +122,18 @@ impl Outbox {
     }
 
     /// Forgets everything, and gives the memory back.
-    pub(crate) fn clear(&mut self) {
+    pub(in crate::peers) fn clear(&mut self) {
         self.queue = None;
     }
 
-    /// Writes what the kernel takes, within the budget, and counts it. `scratch` is where files
-    /// are read to.
-    pub(crate) fn flush(
-        &mut self,
-        stream: &mut Stream,
-        scratch: &mut [u8],
-        spares: &mut Spares,
-        counter: &mut u64,
-    ) -> io::Result<Flushed> {
-        let Some(queue) = &mut self.queue else { return Ok(Flushed::All) };
-        let flushed = queue.flush(stream, scratch, spares, counter);
-        if matches!(flushed, Ok(Flushed::All)) {
+    /// Writes what the kernel takes, within the budget.
+    pub(super) fn flush(&mut self, stream: &mut Stream, spares: &mut Spares) -> io::Result<Left> {
+        let Some(queue) = &mut self.queue else { return Ok(Left::Nothing) };
+        let left = queue.flush(stream, spares);
+        if matches!(left, Ok(Left::Nothing)) {
             self.give_back(spares);
         }
-        flushed
+        left
     }
 
     fn give_back(&mut self, spares: &mut Spares) {
@@ -151,7 +146,8 @@ impl Outbox {
 impl Queue {
     /// Bytes of memory that it takes while nothing waits in it.
     fn memory(&self) -> usize {
-        size_of::<Queue>() + self.chunks.capacity() * size_of::<Chunk>() + self.tail.capacity()
+        let chunks = self.chunks.capacity().saturating_mul(size_of::<Chunk>());
+        size_of::<Queue>().saturating_add(chunks).saturating_add(self.tail.capacity())
     }
 
     fn is_empty(&self) -> bool {
@@ -162,10 +158,10 @@ impl Queue {
         self.tail.is_empty() && matches!(self.chunks.back(), Some(Chunk::File { .. }))
     }
 
-    /// Has the tail hold so many bytes more.
+    /// Makes room in the tail for so many bytes more.
     #[inline]
     fn make_room(&mut self, len: usize, pool: &mut Pool) {
-        if self.tail.len() >= CHUNK || self.tail.capacity() - self.tail.len() < len {
+        if self.tail.len() >= CHUNK || self.tail.capacity().saturating_sub(self.tail.len()) < len {
             self.grow(len, pool);
         }
     }
@@ -189,39 +185,33 @@ impl Queue {
         }
     }
 
-    fn flush(
-        &mut self,
-        stream: &mut Stream,
-        scratch: &mut [u8],
-        spares: &mut Spares,
-        counter: &mut u64,
-    ) -> io::Result<Flushed> {
+    fn flush(&mut self, stream: &mut Stream, spares: &mut Spares) -> io::Result<Left> {
         let mut total = 0;
         while !self.is_empty() {
             if total >= WRITE_BUDGET {
-                return Ok(Flushed::Budget);
+                return Ok(Left::Budget);
             }
-            let taken = match self.write_some(stream, scratch) {
-                Ok(taken) => taken,
+            let written = match self.write_some(stream, spares) {
+                Ok(written) => written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Taken::NOTHING,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Written::NOTHING,
                 Err(error) => return Err(error),
             };
-            self.advance(taken.bytes, &mut spares.pool);
-            total += taken.bytes;
-            *counter += taken.bytes as u64;
+            self.advance(written.bytes, &mut spares.pool);
+            spares.count_written(written.bytes);
+            total = total.saturating_add(written.bytes);
             // A short write is as good as WouldBlock: the kernel will say when there is room.
-            if taken.blocked {
-                return Ok(Flushed::Blocked { progress: taken.progress || total > 0 });
+            if written.blocked {
+                return Ok(Left::Blocked { progress: written.progress || total > 0 });
             }
         }
-        Ok(Flushed::All)
+        Ok(Left::Nothing)
     }
 
     /// Offers as much as one call takes.
-    fn write_some(&self, stream: &mut Stream, scratch: &mut [u8]) -> io::Result<Taken> {
+    fn write_some(&self, stream: &mut Stream, spares: &mut Spares) -> io::Result<Written> {
         if !self.chunks.is_empty() {
-            return self.write_chunks(stream, scratch);
+            return self.write_chunks(stream, spares);
         }
         let bytes = self.tail.get(self.written..).unwrap_or_default();
         stream.write(&[IoSlice::new(bytes)])
@@ -229,36 +219,39 @@ impl Queue {
 
     /// Apart, so that the tail alone, which is the rule, makes no room for so many slices.
     #[inline(never)]
-    fn write_chunks(&self, stream: &mut Stream, scratch: &mut [u8]) -> io::Result<Taken> {
+    fn write_chunks(&self, stream: &mut Stream, spares: &mut Spares) -> io::Result<Written> {
         if let Some(Chunk::File { file, offset, left }) = self.chunks.front() {
+            let scratch = spares.scratch();
             let want = scratch.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-            let read = file.read_at(&mut scratch[..want], *offset)?;
+            let piece = scratch.get_mut(..want).unwrap_or_default();
+            let read = file.read_at(piece, *offset)?;
             if read == 0 {
                 let message = "the file ended before the length that was announced";
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
             }
-            return stream.write(&[IoSlice::new(&scratch[..read])]);
+            return stream.write(&[IoSlice::new(piece.get(..read).unwrap_or_default())]);
         }
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let (mut count, mut skip) = (0, self.written);
+        let (mut count, mut skip) = (0_usize, self.written);
         // The tail too, unless a file comes before it.
         let tail =
-            self.chunks.iter().all(|chunk| chunk.bytes().is_some()).then_some(&self.tail[..]);
+            self.chunks.iter().all(|chunk| chunk.bytes().is_some()).then_some(self.tail.as_slice());
         let bytes = self.chunks.iter().map_while(Chunk::bytes).chain(tail);
         for (slice, bytes) in slices.iter_mut().zip(bytes) {
             let bytes = bytes.get(skip..).unwrap_or_default();
             *slice = IoSlice::new(bytes);
-            count += 1;
+            count = count.saturating_add(1);
             skip = 0;
         }
-        stream.write(&slices[..count])
+        stream.write(slices.get(..count).unwrap_or_default())
     }
 
     /// Drops what was written from the front.
-    fn advance(&mut self, taken: usize, pool: &mut Pool) {
-        let taken = if self.chunks.is_empty() { taken } else { self.advance_chunks(taken, pool) };
-        self.len -= taken;
-        self.written += taken;
+    fn advance(&mut self, written: usize, pool: &mut Pool) {
+        let written =
+            if self.chunks.is_empty() { written } else { self.advance_chunks(written, pool) };
+        self.len = self.len.saturating_sub(written);
+        self.written = self.written.saturating_add(written);
         if self.chunks.is_empty() && self.written == self.tail.len() {
             self.written = 0;
             self.tail.clear();
@@ -267,26 +260,27 @@ impl Queue {
 
     /// The same for the chunks. How much of it was behind them.
     #[inline(never)]
-    fn advance_chunks(&mut self, mut taken: usize, pool: &mut Pool) -> usize {
+    fn advance_chunks(&mut self, mut written: usize, pool: &mut Pool) -> usize {
         while let Some(chunk) = self.chunks.front_mut()
-            && taken > 0
+            && written > 0
         {
-            let left = match chunk {
-                Chunk::Own(bytes) => bytes.len() - self.written,
-                Chunk::Shared(bytes, from) => bytes.len() - *from - self.written,
+            let begun = match chunk {
+                Chunk::Own(bytes) => bytes.len(),
+                Chunk::Shared(bytes, from) => bytes.len().saturating_sub(*from),
                 Chunk::File { offset, left, .. } => {
-                    *offset += taken as u64;
-                    *left -= taken as u64;
+                    *offset = offset.saturating_add(written as u64);
+                    *left = left.saturating_sub(written as u64);
                     if *left == 0 {
                         self.chunks.pop_front();
                     }
                     return 0;
                 }
             };
-            let gone = left.min(taken);
-            taken -= gone;
-            self.len -= gone;
-            self.written += gone;
+            let left = begun.saturating_sub(self.written);
+            let gone = left.min(written);
+            written = written.saturating_sub(gone);
+            self.len = self.len.saturating_sub(gone);
+            self.written = self.written.saturating_add(gone);
             if gone == left {
                 self.written = 0;
                 if let Some(Chunk::Own(buffer)) = self.chunks.pop_front() {
@@ -294,11 +288,11 @@ impl Queue {
                 }
             }
         }
-        taken
+        written
     }
 }
 
-/// Empty queues, and the buffers for what is queued.
+/// What all outboxes share: empty queues, buffers for what is queued, and a count.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "a queue moves as a pointer, between here and a connection")]
 pub(crate) struct Spares {
@@ -306,14 +300,29 @@ pub(crate) struct Spares {
     queues: Vec<Box<Queue>>,
     /// Bytes of memory that those hold, no more than 1 MiB.
     in_queues: usize,
+    /// Where files are read to on their way; made when the first is.
+    scratch: Vec<u8>,
+    /// Bytes that kernels have taken of all that was queued or offered.
+    pub(crate) written: u64,
 }
 
+/// How much of a file is read at a time.
+const SCRATCH: usize = 64 * 1024;
 /// Enough for a few messages to each of a thousand, all in one turn.
 const MOST_IN_QUEUES: usize = 1024 * 1024;
 
 impl Spares {
     pub(crate) fn new(pool: Pool) -> Spares {
         Spares { pool, ..Spares::default() }
+    }
+
+    pub(super) fn count_written(&mut self, bytes: usize) {
+        self.written = self.written.wrapping_add(bytes as u64);
+    }
+
+    fn scratch(&mut self) -> &mut [u8] {
+        self.scratch.resize(SCRATCH, 0);
+        &mut self.scratch
     }
 
     /// An empty queue.
@@ -347,8 +356,8 @@ mod tests {
         (Stream::from_fd(ours.into()).unwrap().0, theirs)
     }
 
-    fn flush(outbox: &mut Outbox, stream: &mut Stream) -> Flushed {
-        outbox.flush(stream, &mut [0; 1000], &mut Spares::default(), &mut 0).unwrap()
+    fn flush(outbox: &mut Outbox, stream: &mut Stream) -> Left {
+        outbox.flush(stream, &mut Spares::default()).unwrap()
     }
 
     #[test]
@@ -359,7 +368,7 @@ mod tests {
         outbox.append(&mut spares, 0, |_| {});
         assert_eq!(outbox.queue.as_ref().map(|queue| (queue.tail.len(), queue.len)), Some((4, 4)));
         let (mut stream, mut peer) = pair();
-        assert_eq!(flush(&mut outbox, &mut stream), Flushed::All);
+        assert_eq!(flush(&mut outbox, &mut stream), Left::Nothing);
         assert!(outbox.is_empty());
         let mut got = [0; 4];
         peer.read_exact(&mut got).unwrap();
@@ -383,8 +392,8 @@ mod tests {
         assert_eq!(outbox.len(), 400_008);
 
         let (mut stream, mut peer) = pair();
-        assert!(matches!(flush(&mut outbox, &mut stream), Flushed::Blocked { progress: true }));
-        assert_eq!(flush(&mut outbox, &mut stream), Flushed::Blocked { progress: false });
+        assert!(matches!(flush(&mut outbox, &mut stream), Left::Blocked { progress: true }));
+        assert_eq!(flush(&mut outbox, &mut stream), Left::Blocked { progress: false });
         let mut got = Vec::new();
         let mut piece = vec![0; 7000];
         while !outbox.is_empty() {
@@ -403,8 +412,7 @@ mod tests {
     fn a_file_that_shrinks_is_an_error() {
         let (mut outbox, (mut stream, _peer)) = (Outbox::default(), pair());
         outbox.append_file(&mut Spares::default(), File::open("/dev/null").unwrap(), 0, 1);
-        let error =
-            outbox.flush(&mut stream, &mut [0; 10], &mut Spares::default(), &mut 0).unwrap_err();
+        let error = outbox.flush(&mut stream, &mut Spares::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 

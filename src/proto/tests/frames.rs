@@ -181,8 +181,8 @@ fn encode_message(version: Version, message: Message<'_>) -> Vec<u8> {
     let encoded = framing.encode(message, &mut Pool::default(), &mut out);
     assert_eq!(encoded, !out.is_empty());
     if encoded {
-        let wrapping = framing.wrap(message, None).unwrap();
-        assert_eq!(out.len(), message.as_bytes().len() + wrapping.len());
+        let envelope = framing.envelope(message, None).unwrap();
+        assert_eq!(out.len(), message.as_bytes().len() + envelope.len());
     }
     out
 }

@@ -1,0 +1,177 @@
+//! What comes in from one peer: what its bytes are, whether there are any, and why they may have to
+//! wait.
+
+use crate::proto::Decoder;
+use crate::proto::lines::Lines;
+
+/// What the bytes that come in are.
+#[derive(Debug)]
+pub(crate) enum Inbox {
+    /// A request head, as far as it has come.
+    Head(Vec<u8>),
+    /// The eight bytes behind a Hixie-76 head.
+    Challenge(Box<Challenge>),
+    /// Frames.
+    Frames(Decoder),
+    /// Lines: this is no client, but a source that feeds a route.
+    Lines(Box<Lines>),
+    /// In use further up the stack, while a handler runs.
+    Lent,
+    /// Nobody's business: the connection is at its end.
+    Discard,
+}
+
+/// A Hixie-76 handshake that waits for its last bytes.
+#[derive(Debug)]
+pub(crate) struct Challenge {
+    /// The request head, for `on_open`.
+    pub(crate) head: Vec<u8>,
+    pub(crate) parts: [u32; 2],
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What the kernel may hold for us. It announces each change once (edge-triggered), so this is kept
+/// until a read shows otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Incoming {
+    /// All was read. The kernel announces what comes next.
+    Nothing,
+    /// There may be something to read.
+    Bytes,
+    /// The same, and the end of the peer's stream was announced: it lies behind them.
+    BytesAndEnd,
+    /// The end was read.
+    Ended,
+}
+
+/// What is to be read from one peer, and what keeps it from being read.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    incoming: Incoming,
+    /// On the list of connections to read on next turn.
+    listed: bool,
+    /// The handler wants nothing read.
+    paused: bool,
+    /// So much was inflated in this turn that the rest waits for the next.
+    sated: bool,
+    /// The last read went into a large message, past the receive buffer.
+    landed: bool,
+}
+
+impl Reading {
+    pub(super) fn new() -> Reading {
+        Reading {
+            incoming: Incoming::Nothing,
+            listed: false,
+            paused: false,
+            sated: false,
+            landed: false,
+        }
+    }
+
+    /// The kernel announced bytes, or the end of the stream.
+    pub(super) fn announced(&mut self, end: bool) {
+        self.incoming = match self.incoming {
+            Incoming::Ended => Incoming::Ended,
+            Incoming::BytesAndEnd => Incoming::BytesAndEnd,
+            Incoming::Nothing | Incoming::Bytes if end => Incoming::BytesAndEnd,
+            Incoming::Nothing | Incoming::Bytes => Incoming::Bytes,
+        };
+    }
+
+    /// A read brought less than it had room for, so the socket is empty; unless its end was
+    /// announced, which is announced once: then that is still to be read.
+    pub(super) fn emptied(&mut self) {
+        if self.incoming == Incoming::Bytes {
+            self.incoming = Incoming::Nothing;
+        }
+    }
+
+    /// The kernel says that it holds nothing.
+    pub(super) fn would_block(&mut self) {
+        self.incoming = Incoming::Nothing;
+    }
+
+    /// The end of the stream was read, or an error that is as good as the end.
+    pub(super) fn ended(&mut self) {
+        self.incoming = Incoming::Ended;
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.incoming == Incoming::Ended
+    }
+
+    /// Whether the kernel may hold something.
+    pub(super) fn may_have_more(&self) -> bool {
+        matches!(self.incoming, Incoming::Bytes | Incoming::BytesAndEnd)
+    }
+
+    pub(super) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// True if it was paused.
+    pub(super) fn resume(&mut self) -> bool {
+        std::mem::replace(&mut self.paused, false)
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Enough was inflated for this turn.
+    pub(super) fn sate(&mut self) {
+        self.sated = true;
+    }
+
+    /// The turn's reading is over.
+    pub(super) fn hunger(&mut self) {
+        self.sated = false;
+    }
+
+    /// Whether what has come has to wait.
+    pub(super) fn has_to_wait(&self) -> bool {
+        self.paused || self.sated
+    }
+
+    /// True if it was not on the list yet.
+    pub(super) fn enlist(&mut self) -> bool {
+        !std::mem::replace(&mut self.listed, true)
+    }
+
+    pub(super) fn delist(&mut self) {
+        self.listed = false;
+    }
+
+    pub(super) fn is_listed(&self) -> bool {
+        self.listed
+    }
+
+    pub(super) fn note_landing(&mut self, landed: bool) {
+        self.landed = landed;
+    }
+
+    pub(super) fn has_landed(&self) -> bool {
+        self.landed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_was_announced_is_read_however_little_comes_before_it() {
+        let mut reading = Reading::new();
+        reading.announced(false);
+        reading.emptied();
+        assert!(!reading.may_have_more());
+        reading.announced(true);
+        reading.announced(false);
+        reading.emptied();
+        assert!(reading.may_have_more());
+        reading.ended();
+        reading.announced(true);
+        assert!(reading.has_ended() && !reading.may_have_more());
+    }
+}
