@@ -6,23 +6,24 @@ use std::time::Duration;
 
 use wsloop::{Config, Context, Handler, Message, OriginRule, Request, Server};
 
-/// One value serves all connections. Where each of them stands is in its timer's tag.
-struct Hello {
-    words: Vec<&'static str>,
-    pause: Duration,
-}
+/// One value serves all connections, and this one has nothing to keep: how far each connection is,
+/// is in its timer's tag.
+pub struct Hello;
+
+const WORDS: [&str; 2] = ["hello", "world"];
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl Handler for Hello {
     fn on_open(&mut self, ws: &mut Context<'_>, _: &Request<'_>) {
-        ws.set_timer(self.pause, 0);
+        ws.set_timer(PAUSE, 0);
     }
 
     /// Says the word that the tag counts to, and sets the timer for the next. Nothing waits here:
     /// the loop serves everybody else meanwhile. A connection's timers end with it.
     fn on_timer(&mut self, ws: &mut Context<'_>, tag: u64) {
-        if let Some(&word) = self.words.get(tag as usize) {
+        if let Some(&word) = WORDS.get(tag as usize) {
             ws.send(word);
-            ws.set_timer(self.pause, tag + 1);
+            ws.set_timer(PAUSE, tag + 1);
         }
     }
 
@@ -36,7 +37,7 @@ fn main() -> std::io::Result<()> {
     config.origins = vec![OriginRule::Any];
 
     let mut server = Server::new(config)?;
-    server.route("/", Hello { words: vec!["hello", "world"], pause: Duration::from_secs(1) });
+    server.route("/", Hello);
     println!("listening on {}/", server.listen(&addr)?);
     server.run()
 }

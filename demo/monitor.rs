@@ -3,10 +3,42 @@
 //! something to see, send messages to any other path, from a browser's console:
 //!     ws = new WebSocket("ws://localhost:8080/"); setInterval(() => ws.send("busy"), 10)
 //!
-//! The handler is in `src/handlers/monitor.rs`; what it reads is `Context::stats`.
+//! What it tells is what `Context::stats` counts, and the memory of the process, as JSON.
 
-use wsloop::handlers::{Mirror, Monitor};
-use wsloop::{Config, OriginRule, Server};
+use std::fmt::Write;
+use std::time::Duration;
+
+use wsloop::handlers::Mirror;
+use wsloop::{Config, Context, Handler, Message, OriginRule, Request, Server, Stats, Version};
+
+/// Nothing is counted or sent while nobody watches: the timer is set for the first who comes, and
+/// not again when nobody is left.
+#[derive(Default)]
+pub struct Monitor {
+    ticking: bool,
+}
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+impl Handler for Monitor {
+    fn on_open(&mut self, ws: &mut Context<'_>, _: &Request<'_>) {
+        ws.send(&report(&ws.stats()));
+        if !std::mem::replace(&mut self.ticking, true) {
+            // Of the route: it outlives the connection that happens to be the first.
+            ws.of_route().set_timer(PERIOD, 0);
+        }
+    }
+
+    fn on_timer(&mut self, ws: &mut Context<'_>, _tag: u64) {
+        self.ticking = !ws.members().is_empty();
+        if self.ticking {
+            ws.broadcast(&report(&ws.stats()));
+            ws.set_timer(PERIOD, 0);
+        }
+    }
+
+    fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
+}
 
 /// The page is a part of the program, with what it needs.
 const PAGE: &[(&str, &[u8])] = &[
@@ -28,4 +60,64 @@ fn main() -> std::io::Result<()> {
     server.serve_embedded(PAGE);
     println!("listening on {}/stats", server.listen(&addr)?);
     server.run()
+}
+
+fn report(stats: &Stats) -> String {
+    let mut json = format!(r#"{{"uptime":{:.3},"open":["#, stats.uptime.as_secs_f64());
+    // Writing to a string cannot fail. No name here has anything to escape.
+    for (version, count) in Version::ALL.iter().zip(stats.open) {
+        let _ = write!(json, r#"["{version}",{count}],"#);
+    }
+    json.pop();
+    json.push_str("],");
+    for (name, count) in [
+        ("accepted", stats.accepted),
+        ("refused", stats.refused),
+        ("opened", stats.opened),
+        ("closed", stats.closed),
+        ("messages_in", stats.messages_in),
+        ("messages_out", stats.messages_out),
+        ("bytes_in", stats.bytes_in),
+        ("bytes_out", stats.bytes_out),
+        ("backlog", stats.backlog),
+    ] {
+        let _ = write!(json, r#""{name}":{count},"#);
+    }
+    if let Some(memory) = resident_memory() {
+        let _ = write!(json, r#""memory":{memory},"#);
+    }
+    let cut: Vec<String> = stats.cut.iter().map(|(why, n)| format!("[{why:?},{n}]")).collect();
+    let _ = write!(json, r#""cut":[{}]}}"#, cut.join(","));
+    json
+}
+
+/// What the process holds in memory, in bytes, where the system tells (Linux).
+fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_json() {
+        let mut stats = Stats::default();
+        stats.uptime = Duration::from_millis(1500);
+        stats.open = [0, 1, 0, 0, 3];
+        stats.bytes_out = u64::MAX;
+        stats.cut = vec![("backlog full", 2), ("idle", 1)];
+        let json: serde_json::Value = serde_json::from_str(&report(&stats)).unwrap();
+        assert_eq!(json["uptime"], 1.5);
+        assert_eq!(json["open"][1], serde_json::json!(["Hixie-76", 1]));
+        assert_eq!(json["open"][4], serde_json::json!(["RFC 6455", 3]));
+        assert_eq!(json["bytes_out"], u64::MAX);
+        assert_eq!(json["cut"], serde_json::json!([["backlog full", 2], ["idle", 1]]));
+        if cfg!(target_os = "linux") {
+            assert!(json["memory"].as_u64().unwrap() > 100_000);
+        }
+    }
 }

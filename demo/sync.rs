@@ -4,10 +4,60 @@
 //!     ws = new WebSocket("ws://localhost:8080/sync"); ws.onmessage = e => console.log(e.data)
 //!     ws.send("play")
 //!
-//! All changes and the rule for who wins are in `src/handlers/sync.rs`.
+//! A client asks for a change with `play`, `pause`, `position 12.5` (seconds, 0 to 64) or
+//! `volume 30` (0 to 100). Each change makes a new state, which everyone is told, its sender too:
+//!
+//! ```text
+//! {"version":7,"playing":true,"position":12.5,"volume":30,"length":64,"you":2,"by":1}
+//! ```
+//!
+//! There is one order of changes, the one in which they arrive here, and `version` counts it: two
+//! people who drag one slider see different things until they let go, and then the same. `by` is
+//! whoever made the change, `you` the number of the one who is told. Who comes later is told the
+//! present state; while it plays, the position goes on by this server's clock, and begins again at
+//! the end.
+//!
+//! Anything else ends the connection with 1008.
 
-use wsloop::handlers::Sync;
-use wsloop::{Config, OriginRule, Server};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use wsloop::{Config, ConnId, Context, Handler, Message, OriginRule, Request, Server, code};
+
+/// Keeps pages in step: one tune, played, paused, moved and made louder from any of them.
+pub struct Sync {
+    state: State,
+    /// When the state's position was right.
+    since: Instant,
+    numbers: BTreeMap<ConnId, u64>,
+    count: u64,
+}
+
+impl Handler for Sync {
+    fn on_open(&mut self, ws: &mut Context<'_>, _: &Request<'_>) {
+        self.count += 1;
+        self.numbers.insert(ws.id(), self.count);
+        self.advance();
+        ws.send(&self.state.describe(self.count));
+    }
+
+    fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>) {
+        let Some(change) = Change::parse(message) else {
+            ws.close(code::POLICY, "not play, pause, position 0-64 or volume 0-100");
+            return;
+        };
+        self.advance();
+        let by = self.numbers.get(&ws.id()).copied().unwrap_or_default();
+        self.state.apply(change, by);
+        for (id, number) in &self.numbers {
+            ws.send_to(*id, &self.state.describe(*number));
+        }
+    }
+
+    fn on_close(&mut self, ws: &mut Context<'_>, _code: u16, _reason: &str) {
+        self.numbers.remove(&ws.id());
+    }
+}
 
 fn main() -> std::io::Result<()> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_string());
@@ -21,4 +71,164 @@ fn main() -> std::io::Result<()> {
     server.serve_folder(concat!(env!("CARGO_MANIFEST_DIR"), "/demo/web"))?;
     println!("listening on {}/sync", server.listen(&addr)?);
     server.run()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct State {
+    version: u64,
+    playing: bool,
+    position: f64,
+    volume: f64,
+    by: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Change {
+    Play,
+    Pause,
+    Position(f64),
+    Volume(f64),
+}
+
+/// Of the tune, in seconds.
+const LENGTH: f64 = 64.0;
+const LOUDEST: f64 = 100.0;
+const MAX_MESSAGE: usize = 64;
+
+impl Default for Sync {
+    /// Paused, at the beginning.
+    fn default() -> Sync {
+        let state = State { version: 0, playing: false, position: 0.0, volume: 40.0, by: 0 };
+        Sync { state, since: Instant::now(), numbers: BTreeMap::new(), count: 0 }
+    }
+}
+
+impl Sync {
+    /// Brings the position up to this moment.
+    fn advance(&mut self) {
+        let now = Instant::now();
+        let passed = now.saturating_duration_since(self.since).as_secs_f64();
+        self.since = now;
+        self.state.pass(passed);
+    }
+}
+
+impl State {
+    fn pass(&mut self, seconds: f64) {
+        if self.playing {
+            self.position = (self.position + seconds) % LENGTH;
+        }
+    }
+
+    fn apply(&mut self, change: Change, by: u64) {
+        match change {
+            Change::Play => self.playing = true,
+            Change::Pause => self.playing = false,
+            Change::Position(position) => self.position = position,
+            Change::Volume(volume) => self.volume = volume,
+        }
+        self.version += 1;
+        self.by = by;
+    }
+
+    fn describe(&self, you: u64) -> String {
+        let State { version, playing, position, volume, by } = self;
+        format!(
+            "{{\"version\":{version},\"playing\":{playing},\"position\":{position:.3},\
+             \"volume\":{volume:.1},\"length\":{LENGTH},\"you\":{you},\"by\":{by}}}"
+        )
+    }
+}
+
+impl Change {
+    fn parse(message: Message<'_>) -> Option<Change> {
+        let Message::Text(text) = message else { return None };
+        if text.len() > MAX_MESSAGE {
+            return None;
+        }
+        match text.split_once(' ') {
+            None if text == "play" => Some(Change::Play),
+            None if text == "pause" => Some(Change::Pause),
+            Some(("position", value)) => number(value, LENGTH).map(Change::Position),
+            Some(("volume", value)) => number(value, LOUDEST).map(Change::Volume),
+            _ => None,
+        }
+    }
+}
+
+/// Digits and a point, from 0 to `most`.
+fn number(text: &str, most: f64) -> Option<f64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|number| plain && (0.0..=most).contains(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_read_strictly() {
+        let parse = |text| Change::parse(Message::Text(text));
+        assert_eq!(parse("play"), Some(Change::Play));
+        assert_eq!(parse("pause"), Some(Change::Pause));
+        assert_eq!(parse("position 12.5"), Some(Change::Position(12.5)));
+        assert_eq!(parse("position 64"), Some(Change::Position(64.0)));
+        assert_eq!(parse("volume 0"), Some(Change::Volume(0.0)));
+        let long = format!("volume {}", "0".repeat(60));
+        for text in [
+            "",
+            "Play",
+            " play",
+            "play ",
+            "play 1",
+            "position",
+            "position ",
+            "position  1",
+            "position .",
+            "position 64.1",
+            "position -1",
+            "position +1",
+            "position 1e1",
+            "position NaN",
+            "position inf",
+            "position 1 2",
+            "volume 101",
+            "volume 1,5",
+            "volume 1\n",
+            "speed 1",
+            "<b>",
+            &long,
+        ] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+        assert_eq!(Change::parse(Message::Binary(b"play")), None);
+    }
+
+    #[test]
+    fn the_position_goes_on_while_it_plays_and_begins_again() {
+        let mut state = Sync::default().state;
+        state.pass(5.0);
+        assert_eq!(state.position, 0.0);
+        state.apply(Change::Play, 1);
+        state.pass(5.0);
+        assert_eq!(state.position, 5.0);
+        state.apply(Change::Position(63.0), 2);
+        state.pass(3.0);
+        assert_eq!(state.position, 2.0);
+        state.apply(Change::Pause, 1);
+        state.pass(3.0);
+        assert_eq!((state.position, state.version, state.by), (2.0, 3, 1));
+    }
+
+    #[test]
+    fn a_state_is_json() {
+        let mut state = Sync::default().state;
+        state.apply(Change::Volume(33.333_333), 2);
+        let told: serde_json::Value = serde_json::from_str(&state.describe(3)).unwrap();
+        let wanted = serde_json::json!({
+            "version": 1, "playing": false, "position": 0.0, "volume": 33.3, "length": 64,
+            "you": 3, "by": 2,
+        });
+        assert_eq!(told, wanted);
+    }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use lexopt::Arg;
 use lexopt::prelude::*;
 use log::LevelFilter;
-use wsloop::handlers::{
-    Broadcast, Chat, Echo, Hello, Mirror, Monitor, Plot, Stocks, Sync, Tracker,
-};
+use wsloop::handlers::{Broadcast, Echo, Mirror};
 use wsloop::{Config, OriginRule, Server};
+
+use crate::demos::{Chat, Hello, Monitor, Plot, Stocks, Sync, Tracker};
 
 const HELP: &str = "\
 wsloop serves WebSockets, and the pages that use them, from one thread.

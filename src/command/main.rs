@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod cli;
+mod demos;
 mod log_output;
 mod site;
 

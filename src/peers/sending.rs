@@ -102,12 +102,12 @@ impl Peers {
         if !self.to_deliver.is_empty() {
             self.catch_up(id);
         }
-        self.to_queue(id)
+        self.outgoing_at_once(id)
     }
 
     /// The same without what its room owes it: for that itself.
     #[inline]
-    fn to_queue(&mut self, id: ConnId) -> Option<Outgoing<'_>> {
+    fn outgoing_at_once(&mut self, id: ConnId) -> Option<Outgoing<'_>> {
         let conn = find(&mut self.conns, id)?;
         let (spares, stats, to_write) = (&mut self.spares, &mut self.stats, &mut self.to_write);
         Some(Outgoing { conn, spares, stats, to_write })
@@ -257,7 +257,7 @@ impl Peers {
     /// False if not all of it fits into its backlog.
     fn deliver_to(&mut self, id: ConnId, room: &Room, had: u16) -> bool {
         let max_backlog = self.config.max_backlog;
-        let Some(mut out) = self.to_queue(id) else { return true };
+        let Some(mut out) = self.outgoing_at_once(id) else { return true };
         let from = std::mem::replace(&mut out.conn.membership.had, had);
         let Some(wire) = room.wire(out.conn.framing()) else { return true };
         let (bytes, messages) = wire.since(from);
@@ -288,7 +288,7 @@ impl Peers {
     /// Those messages that fit. Where the first that does not ends the connection, nothing follows.
     fn deliver_what_fits(&mut self, id: ConnId, wire: &Wire, from: u16) {
         let (max_backlog, on_full) = (self.config.max_backlog, self.config.on_full);
-        let Some(mut out) = self.to_queue(id) else { return };
+        let Some(mut out) = self.outgoing_at_once(id) else { return };
         for bytes in wire.each_since(from) {
             if out.conn.queued().saturating_add(bytes.len()) <= max_backlog {
                 out.append(bytes.len(), |out| out.extend_from_slice(bytes));

@@ -1,3 +1,5 @@
+//! The three smallest handlers, ready to use. The programs in `demo/` have more, to start from.
+
 use crate::{Context, Handler, Message};
 
 /// Sends every message back untouched.
@@ -36,5 +38,15 @@ impl Handler for Echo {
             Message::Text(text) => ws.send(&format!("{}{text}", self.prefix)),
             Message::Binary(_) => ws.send(message),
         };
+    }
+}
+
+/// Sends every message to everyone on the route, its sender included.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Broadcast;
+
+impl Handler for Broadcast {
+    fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>) {
+        ws.broadcast(message);
     }
 }

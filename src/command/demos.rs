@@ -1,0 +1,27 @@
+//! The demos whose handlers this program serves: the files of `demo/`, each a program by itself too.
+//! Here is where their unit tests run: Cargo runs none in an example.
+
+#![expect(dead_code, reason = "each demo has a main, and a page for it, that is not called here")]
+
+#[path = "../../demo/chat.rs"]
+mod chat;
+#[path = "../../demo/hello.rs"]
+mod hello;
+#[path = "../../demo/monitor.rs"]
+mod monitor;
+#[path = "../../demo/plotter.rs"]
+mod plotter;
+#[path = "../../demo/stocks.rs"]
+mod stocks;
+#[path = "../../demo/sync.rs"]
+mod sync;
+#[path = "../../demo/tracker.rs"]
+mod tracker;
+
+pub use chat::Chat;
+pub use hello::Hello;
+pub use monitor::Monitor;
+pub use plotter::Plot;
+pub use stocks::Stocks;
+pub use sync::Sync;
+pub use tracker::Tracker;
