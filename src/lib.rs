@@ -26,6 +26,10 @@
 //! connection and all others; what it sends is queued, and written when the turn ends. All limits
 //! are in [`Config`]. Other threads have a [`Remote`].
 
+// No byte of a peer's, and no number made of it, can end the program.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 #[cfg(feature = "capi")]
 #[allow(unsafe_code)]
 mod capi;

@@ -101,7 +101,7 @@ fn routes(ws: &Context<'_>, number: c_int) -> Outcome<std::ops::Range<u16>> {
         return Ok(0..ws.routes());
     }
     let route = route(number, ws.routes())?;
-    Ok(route..route + 1)
+    Ok(route..route.saturating_add(1))
 }
 
 #[unsafe(no_mangle)]
@@ -321,14 +321,14 @@ pub unsafe extern "C" fn wsloop_members(
 ) -> usize {
     let list = |this: &wsloop_server| {
         this.with_context(|ws| {
-            let mut count = 0;
+            let mut count: usize = 0;
             for route in routes(ws, route)? {
                 for &id in ws.at(ConnId::NONE, route).members() {
                     if count < room && !out.is_null() {
                         // SAFETY: there is room for so many, which the header demands.
                         unsafe { out.add(count).write(number(id)) };
                     }
-                    count += 1;
+                    count = count.saturating_add(1);
                 }
             }
             Ok(count)

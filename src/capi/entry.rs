@@ -62,9 +62,9 @@ pub(super) unsafe fn ask<T>(
 
 /// Runs something of ours. The error is what a panic said.
 pub(super) fn guard<T>(body: impl FnOnce() -> T) -> Result<T, String> {
-    DEPTH.set(DEPTH.get() + 1);
+    DEPTH.set(DEPTH.get().saturating_add(1));
     let outcome = catch_unwind(AssertUnwindSafe(body));
-    DEPTH.set(DEPTH.get() - 1);
+    DEPTH.set(DEPTH.get().saturating_sub(1));
     outcome.map_err(message)
 }
 

@@ -77,7 +77,7 @@ pub(super) unsafe fn put<T>(place: *mut T, value: T) {
 /// `room` bytes may be written to `out`; if it is null or `room` is 0, nothing is.
 pub(super) unsafe fn copy_out(text: &str, out: *mut c_char, room: usize) -> Outcome {
     if !out.is_null() && room > 0 {
-        let fits = text.len().min(room - 1);
+        let fits = text.len().min(room.saturating_sub(1));
         // SAFETY: there is room for so much and the NUL, which is what the caller promises.
         unsafe {
             out.cast::<u8>().copy_from_nonoverlapping(text.as_ptr(), fits);
@@ -92,7 +92,7 @@ pub(super) unsafe fn copy_out(text: &str, out: *mut c_char, room: usize) -> Outc
 pub(super) fn number(id: ConnId) -> u64 {
     match id {
         ConnId::NONE => 0,
-        id => (u64::from(id.serial()) << 32) | (id.slot() as u64 + 1),
+        id => (u64::from(id.serial()) << 32) | (id.slot() as u64).saturating_add(1),
     }
 }
 

@@ -176,7 +176,7 @@ pub(super) unsafe fn copy_to<T: Versioned>(value: &T, out: *mut T) -> Outcome {
     // SAFETY: both have so many bytes.
     unsafe {
         let from = ptr::from_ref(value).cast::<u8>().add(WORD);
-        out.cast::<u8>().add(WORD).copy_from_nonoverlapping(from, size - WORD);
+        out.cast::<u8>().add(WORD).copy_from_nonoverlapping(from, size.saturating_sub(WORD));
     }
     Ok(0)
 }

@@ -2,6 +2,11 @@
 //! Here is where their unit tests run: Cargo runs none in an example.
 
 #![expect(dead_code, reason = "each demo has a main, and a page for it, that is not called here")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "lessons count in plain arithmetic, with numbers of their own"
+)]
 
 #[path = "../../demo/chat.rs"]
 mod chat;

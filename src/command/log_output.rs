@@ -35,17 +35,17 @@ impl Write for LogOutput {
 
 impl LogOutput {
     fn put(&mut self, line: &[u8]) {
-        let mut written = 0;
+        let mut written: usize = 0;
         for piece in line.chunks(AT_ONCE) {
             if written == 0 && self.torn && put_at_once(b"\n") {
                 self.torn = false;
             }
             if self.torn || !put_at_once(piece) {
-                self.lost += 1;
+                self.lost = self.lost.saturating_add(1);
                 self.torn |= written > 0;
                 return;
             }
-            written += piece.len();
+            written = piece.len().saturating_add(written);
         }
     }
 }
@@ -59,5 +59,6 @@ fn is_writable() -> bool {
     let stderr = io::stderr();
     let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
     let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut fds, Some(&no_wait)).is_ok() && fds[0].revents().contains(PollFlags::OUT)
+    poll(&mut fds, Some(&no_wait)).is_ok()
+        && fds.iter().all(|fd| fd.revents().contains(PollFlags::OUT))
 }

@@ -12,6 +12,7 @@ use crate::http::response::Response;
 use crate::ids::{ConnId, RouteId};
 use crate::net::transfer::Received;
 use crate::peers::Peers;
+use crate::peers::connection::Connection;
 use crate::peers::inbox::Inbox;
 use crate::proto::Event;
 use crate::proto::close::code;
@@ -46,10 +47,13 @@ impl Dispatcher {
     fn read_once(&mut self, id: ConnId, receive: &mut [u8]) -> Option<usize> {
         match self.peers.read(id, receive)? {
             Ok(Received::Bytes { count, more }) => {
-                match self.peers.behind_message(id, count) {
-                    Some(mut behind) => self.process(id, &mut behind),
-                    None => self.process(id, receive.get_mut(..count).unwrap_or_default()),
-                }
+                self.process(id, receive.get_mut(..count).unwrap_or_default());
+                more.then_some(count)
+            }
+            // Of a large message, read to where it lies.
+            Ok(Received::Onto { count, more }) => {
+                let mut behind = self.peers.landed(id, count);
+                self.process(id, &mut behind);
                 more.then_some(count)
             }
             Ok(Received::Nothing { more }) => more.then_some(0),
@@ -119,11 +123,12 @@ impl Dispatcher {
             if open || !matches!(event, Event::Message(_) | Event::Pong(_)) {
                 hand_over(handler, &mut self.peers, id, route, event);
             }
-            match self.peers.get_mut(id) {
-                Some(conn) if conn.is_paused() => break,
-                Some(conn) if matches!(conn.inbox, Inbox::Lent) => open = conn.is_open(),
-                _ => return &mut [],
+            let lent = |conn: &&Connection| matches!(conn.inbox, Inbox::Lent);
+            let Some(conn) = self.peers.get(id).filter(lent) else { return &mut [] };
+            if conn.is_paused() {
+                break;
             }
+            open = conn.is_open();
             if share == Some(0) {
                 self.peers.sate(id);
                 break;

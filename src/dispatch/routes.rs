@@ -20,9 +20,9 @@ impl Routes {
 
     /// Adds a route, or gives an old one a new handler. True if it is new.
     pub(crate) fn add(&mut self, path: &str, handler: Box<dyn Handler>) -> bool {
-        match self.named(path) {
+        match self.routes.iter_mut().find(|route| route.path == path) {
             Some(route) => {
-                self.routes[usize::from(route)].handler = handler;
+                route.handler = handler;
                 false
             }
             None => {

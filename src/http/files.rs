@@ -228,7 +228,8 @@ impl Representation {
         match self.selection(request) {
             Selection::Whole => self.part(200, 0..len),
             Selection::Part(range) => {
-                let content_range = format!("bytes {}-{}/{len}", range.start, range.end - 1);
+                let content_range =
+                    format!("bytes {}-{}/{len}", range.start, range.end.saturating_sub(1));
                 self.part(206, range).header("Content-Range", content_range)
             }
             Selection::Nothing => Response::text(416, "the range begins behind the end\n")
@@ -256,7 +257,9 @@ impl Representation {
                 let part = bytes.get(range.start as usize..range.end as usize);
                 response.static_body(part.unwrap_or_default())
             }
-            Content::File(file) => response.file(file, range.start, range.end - range.start),
+            Content::File(file) => {
+                response.file(file, range.start, range.end.saturating_sub(range.start))
+            }
         }
     }
 

@@ -3,9 +3,6 @@
 //! `httparse` cuts the head into fields; everything it is lenient about is checked here first, so
 //! that no two readers of the same bytes (a proxy in front and us) can disagree about them.
 
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
-
 use httparse::Header;
 use memchr::memchr_iter;
 

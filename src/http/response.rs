@@ -1,9 +1,6 @@
 //! Responses to plain HTTP and to WebSocket requests that are refused (RFC 9112). Sans-I/O: no
 //! socket, and no clock but the `Date` field.
 
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
-
 use std::borrow::Cow;
 use std::fs::File;
 use std::time::SystemTime;

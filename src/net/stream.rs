@@ -146,7 +146,8 @@ impl Stream {
     pub(crate) fn read_onto(&self, buffer: &mut Vec<u8>) -> io::Result<Received> {
         let room = buffer.capacity().saturating_sub(buffer.len());
         let count = rustix::io::read(self.as_fd(), rustix::buffer::spare_capacity(buffer))?;
-        Ok(Received::of(count, room))
+        let more = count == room;
+        Ok(if count == 0 { Received::End } else { Received::Onto { count, more } })
     }
 
     /// Writes what is taken of these parts. Those that are not taken must be offered again as they

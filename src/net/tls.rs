@@ -1,8 +1,6 @@
 //! TLS (RFC 8446 and RFC 5246), by rustls: certificates, and one session for each client. Nothing
 //! here knows a socket; bytes are read from and written to whatever the transport hands in.
 
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
-
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::path::{Path, PathBuf};
@@ -159,7 +157,9 @@ impl Session {
         if came == 0 {
             return Ok(Received::End);
         }
-        if !std::mem::replace(&mut inner.begun, true) && buf[0].is_ascii_uppercase() {
+        if !std::mem::replace(&mut inner.begun, true)
+            && buf.first().is_some_and(u8::is_ascii_uppercase)
+        {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let (bytes, left) = inner.decrypt(buf, came)?;
@@ -204,8 +204,7 @@ impl Inner {
             let came = socket.read(buf)?;
             return Ok((came, came == buf.len()));
         }
-        let len = self.early.len().min(buf.len());
-        buf[..len].copy_from_slice(&self.early[..len]);
+        let len = self.early.as_slice().read(buf)?;
         self.early.drain(..len);
         self.early.shrink_to_fit();
         Ok((len, true))
@@ -218,15 +217,16 @@ impl Inner {
     /// part had come before may need more, and there is never more than one of those in the session
     /// (16 KiB, which is what it keeps at most).
     fn decrypt(&mut self, buf: &mut [u8], came: usize) -> io::Result<(usize, bool)> {
-        let (mut taken, mut bytes, mut more) = (0, 0, false);
+        let (mut taken, mut bytes, mut more) = (0_usize, 0_usize, false);
         while taken < came {
-            let step = self.conn.read_tls(&mut &buf[taken..came])?;
-            taken += step;
+            let step = self.conn.read_tls(&mut buf.get(taken..came).unwrap_or_default())?;
+            taken = taken.saturating_add(step);
             let state = self.conn.process_new_packets();
             let state = state.map_err(|error| invalid(format_args!("TLS: {error}")))?;
-            let fits = state.plaintext_bytes_to_read().min(taken - bytes);
-            self.conn.reader().read_exact(&mut buf[bytes..bytes + fits])?;
-            bytes += fits;
+            let fits = state.plaintext_bytes_to_read().min(taken.saturating_sub(bytes));
+            let end = bytes.saturating_add(fits);
+            self.conn.reader().read_exact(buf.get_mut(bytes..end).unwrap_or_default())?;
+            bytes = end;
             more = fits < state.plaintext_bytes_to_read() || state.peer_has_closed();
             if step == 0 {
                 break;

@@ -5,6 +5,8 @@
 pub(crate) enum Received {
     /// So many bytes, at least one, and whether there may be more.
     Bytes { count: usize, more: bool },
+    /// The same, read behind what a buffer held.
+    Onto { count: usize, more: bool },
     /// Nothing that can be handed on yet: of a TLS record a part has come.
     Nothing { more: bool },
     /// The end of the stream.

@@ -226,8 +226,8 @@ impl Connection {
 
     // Reading.
 
-    /// One read: into a large message that is under way, or else into the receive buffer.
-    pub(crate) fn read(&mut self, receive: &mut [u8]) -> io::Result<Received> {
+    /// One read: onto a large message that is under way, or else into the receive buffer.
+    pub(super) fn read(&mut self, receive: &mut [u8]) -> io::Result<Received> {
         if let Inbox::Frames(decoder) = &mut self.inbox
             && !self.stream.is_tls()
             && let Some(message) = decoder.landing()
@@ -241,14 +241,6 @@ impl Connection {
         let received = self.stream.read(receive.get_mut(..most).unwrap_or_default())?;
         self.reading.note_landing(false);
         Ok(received)
-    }
-
-    /// If the last read went into a message: what came with it and lies behind that message.
-    pub(crate) fn behind_message(&mut self, count: usize) -> Option<Vec<u8>> {
-        match &mut self.inbox {
-            Inbox::Frames(decoder) if self.reading.has_landed() => Some(decoder.landed(count)),
-            _ => None,
-        }
     }
 
     /// Whether there may be something to read that may be looked at.

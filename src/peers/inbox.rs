@@ -31,8 +31,8 @@ pub(crate) struct Challenge {
 }
 
 /// What the kernel may hold for us. It announces each change once (edge-triggered), so this is kept
-/// until a read shows otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// until a read shows otherwise. An announcement can only lead further down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Incoming {
     /// All was read. The kernel announces what comes next.
     Nothing,
@@ -44,47 +44,45 @@ enum Incoming {
     Ended,
 }
 
+/// Why nothing is read from a peer, though there may be something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    No,
+    /// So much was inflated in this turn that the rest waits for the next.
+    Sated,
+    /// The handler wants nothing read.
+    Paused,
+}
+
 /// What is to be read from one peer, and what keeps it from being read.
 #[derive(Debug)]
 pub(crate) struct Reading {
     incoming: Incoming,
     /// On the list of connections to read on next turn.
     listed: bool,
-    /// The handler wants nothing read.
-    paused: bool,
-    /// So much was inflated in this turn that the rest waits for the next.
-    sated: bool,
+    wait: Wait,
     /// The last read went into a large message, past the receive buffer.
     landed: bool,
 }
 
 impl Reading {
     pub(super) fn new() -> Reading {
-        Reading {
-            incoming: Incoming::Nothing,
-            listed: false,
-            paused: false,
-            sated: false,
-            landed: false,
-        }
+        Reading { incoming: Incoming::Nothing, listed: false, wait: Wait::No, landed: false }
     }
 
     /// The kernel announced bytes, or the end of the stream.
     pub(super) fn announced(&mut self, end: bool) {
-        self.incoming = match self.incoming {
-            Incoming::Ended => Incoming::Ended,
-            Incoming::BytesAndEnd => Incoming::BytesAndEnd,
-            Incoming::Nothing | Incoming::Bytes if end => Incoming::BytesAndEnd,
-            Incoming::Nothing | Incoming::Bytes => Incoming::Bytes,
-        };
+        let now = if end { Incoming::BytesAndEnd } else { Incoming::Bytes };
+        self.incoming = self.incoming.max(now);
     }
 
     /// A read brought less than it had room for, so the socket is empty; unless its end was
-    /// announced, which is announced once: then that is still to be read.
-    pub(super) fn emptied(&mut self) {
+    /// announced, which is announced once: then that is still to be read, and this is true.
+    pub(super) fn emptied(&mut self) -> bool {
         if self.incoming == Incoming::Bytes {
             self.incoming = Incoming::Nothing;
         }
+        self.incoming == Incoming::BytesAndEnd
     }
 
     /// The kernel says that it holds nothing.
@@ -107,31 +105,35 @@ impl Reading {
     }
 
     pub(super) fn pause(&mut self) {
-        self.paused = true;
+        self.wait = Wait::Paused;
     }
 
     /// True if it was paused.
     pub(super) fn resume(&mut self) -> bool {
-        std::mem::replace(&mut self.paused, false)
+        let paused = self.is_paused();
+        self.wait = Wait::No;
+        paused
     }
 
     pub(super) fn is_paused(&self) -> bool {
-        self.paused
+        self.wait == Wait::Paused
     }
 
     /// Enough was inflated for this turn.
     pub(super) fn sate(&mut self) {
-        self.sated = true;
+        self.wait = Wait::Sated;
     }
 
     /// The turn's reading is over.
     pub(super) fn hunger(&mut self) {
-        self.sated = false;
+        if self.wait == Wait::Sated {
+            self.wait = Wait::No;
+        }
     }
 
     /// Whether what has come has to wait.
     pub(super) fn has_to_wait(&self) -> bool {
-        self.paused || self.sated
+        self.wait != Wait::No
     }
 
     /// True if it was not on the list yet.
@@ -164,12 +166,10 @@ mod tests {
     fn an_end_that_was_announced_is_read_however_little_comes_before_it() {
         let mut reading = Reading::new();
         reading.announced(false);
-        reading.emptied();
-        assert!(!reading.may_have_more());
+        assert!(!reading.emptied() && !reading.may_have_more());
         reading.announced(true);
         reading.announced(false);
-        reading.emptied();
-        assert!(reading.may_have_more());
+        assert!(reading.emptied() && reading.may_have_more());
         reading.ended();
         reading.announced(true);
         assert!(reading.has_ended() && !reading.may_have_more());

@@ -283,42 +283,31 @@ impl Peers {
     pub(crate) fn read(&mut self, id: ConnId, receive: &mut [u8]) -> Option<io::Result<Received>> {
         let now = self.clock.now();
         let conn = find(&mut self.conns, id).filter(|conn| conn.may_read())?;
-        let received = match conn.read(receive) {
-            Ok(received) => received,
-            Err(error) => {
-                if error.kind() != io::ErrorKind::Interrupted {
-                    conn.reading.would_block();
+        let mut read = conn.read(receive);
+        match &mut read {
+            Ok(Received::Bytes { count, more } | Received::Onto { count, more }) => {
+                *more = *more || conn.reading.emptied();
+                self.stats.bytes_in = self.stats.bytes_in.wrapping_add(*count as u64);
+                conn.heard = now;
+                if conn.stop_awaiting_pong() {
+                    // What is due next may be due sooner than the pong was.
+                    self.arm(id);
                 }
-                return Some(Err(error));
             }
-        };
-        let (count, more) = match received {
-            Received::Bytes { count, more } => (count, more),
-            Received::Nothing { more } => (0, more),
-            Received::End => {
-                conn.reading.ended();
-                return Some(Ok(received));
-            }
-        };
-        if !more {
-            conn.reading.emptied();
+            Ok(Received::Nothing { more }) => *more = *more || conn.reading.emptied(),
+            Ok(Received::End) => conn.reading.ended(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => conn.reading.would_block(),
         }
-        let more = conn.reading.may_have_more();
-        if count == 0 {
-            return Some(Ok(Received::Nothing { more }));
-        }
-        self.stats.bytes_in = self.stats.bytes_in.wrapping_add(count as u64);
-        conn.heard = now;
-        if conn.stop_awaiting_pong() {
-            // What is due next may be due sooner than the pong was.
-            self.arm(id);
-        }
-        Some(Ok(Received::Bytes { count, more }))
+        Some(read)
     }
 
-    /// What came with the end of a message that was read past the receive buffer, and lies behind it.
-    pub(crate) fn behind_message(&mut self, id: ConnId, count: usize) -> Option<Vec<u8>> {
-        self.get_mut(id)?.behind_message(count)
+    /// So many bytes were read onto a message. Those that lie behind it.
+    pub(crate) fn landed(&mut self, id: ConnId, count: usize) -> Vec<u8> {
+        match self.get_mut(id).map(|conn| &mut conn.inbox) {
+            Some(Inbox::Frames(decoder)) => decoder.landed(count),
+            _ => Vec::new(),
+        }
     }
 
     /// Reading ends for this turn: what is left waits for the next, and what TLS has to say by itself

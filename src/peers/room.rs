@@ -61,11 +61,12 @@ impl Room {
     /// Takes a member in. What waits was posted before it came, and is not for it.
     pub(super) fn join(&mut self, id: ConnId, framing: Framing) -> Membership {
         match self.wires.iter_mut().find(|wire| wire.framing == framing) {
-            Some(wire) => wire.members += 1,
+            Some(wire) => wire.members = wire.members.saturating_add(1),
             None => self.wires.push(Wire::new(framing, self.posted)),
         }
+        let place = self.members.len() as u32;
         self.members.push(id);
-        Membership { place: (self.members.len() - 1) as u32, had: self.posted }
+        Membership { place, had: self.posted }
     }
 
     pub(super) fn has_member(&self, id: ConnId, place: u32) -> bool {
@@ -76,7 +77,7 @@ impl Room {
     pub(super) fn leave(&mut self, place: u32, framing: Framing) -> Option<ConnId> {
         self.members.swap_remove(place as usize);
         if let Some(wire) = self.wires.iter_mut().find(|wire| wire.framing == framing) {
-            wire.members -= 1;
+            wire.members = wire.members.saturating_sub(1);
         }
         self.wires.retain(|wire| wire.members > 0);
         if self.members.is_empty() {
@@ -87,7 +88,7 @@ impl Room {
 
     /// Frames a message for everybody. True if no more should wait.
     pub(super) fn post(&mut self, message: Message<'_>, pool: &mut Pool) -> bool {
-        self.posted += 1;
+        self.posted = self.posted.saturating_add(1);
         for wire in &mut self.wires {
             wire.append(message, pool);
         }
@@ -109,7 +110,7 @@ impl Room {
 impl Wire {
     /// For the first member of its framing, who comes after so many messages.
     fn new(framing: Framing, posted: u16) -> Wire {
-        let marks = vec![Mark::default(); usize::from(posted) + 1];
+        let marks = vec![Mark::default(); usize::from(posted).saturating_add(1)];
         Wire { framing, members: 1, bytes: Rc::default(), marks }
     }
 
@@ -118,7 +119,7 @@ impl Wire {
         let bytes = Rc::make_mut(&mut self.bytes);
         let carried = self.framing.encode(message, pool, bytes);
         let bytes = bytes.len();
-        let messages = self.end().messages + u64::from(carried);
+        let messages = self.end().messages.saturating_add(u64::from(carried));
         self.marks.push(Mark { bytes, messages });
     }
 
@@ -140,14 +141,15 @@ impl Wire {
     pub(super) fn since(&self, from: u16) -> (&[u8], u64) {
         let from = self.marks.get(usize::from(from)).copied().unwrap_or(self.end());
         let bytes = self.bytes.get(from.bytes..).unwrap_or_default();
-        (bytes, self.end().messages - from.messages)
+        (bytes, self.end().messages.saturating_sub(from.messages))
     }
 
     /// The bytes of each message from one on.
     pub(super) fn each_since(&self, from: u16) -> impl Iterator<Item = &[u8]> {
         let marks = self.marks.get(usize::from(from)..).unwrap_or_default();
-        let carried = marks.windows(2).filter(|pair| pair[0].messages < pair[1].messages);
-        carried.filter_map(|pair| self.bytes.get(pair[0].bytes..pair[1].bytes))
+        let pairs = marks.iter().zip(marks.iter().skip(1));
+        let carried = pairs.filter(|(before, behind)| before.messages < behind.messages);
+        carried.filter_map(|(before, behind)| self.bytes.get(before.bytes..behind.bytes))
     }
 
     fn end(&self) -> Mark {

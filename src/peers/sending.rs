@@ -113,6 +113,7 @@ impl Peers {
         Some(Outgoing { conn, spares, stats, to_write })
     }
 
+    #[expect(clippy::arithmetic_side_effects, reason = "lengths of what lies in memory")]
     pub(crate) fn send(&mut self, id: ConnId, message: Message<'_>) -> SendStatus {
         let max_backlog = self.config.max_backlog;
         let Some(mut out) = self.outgoing(id).filter(|out| out.conn.is_open()) else {
@@ -125,8 +126,8 @@ impl Peers {
             return SendStatus::Dropped;
         };
         let payload = deflated.as_deref().unwrap_or(message.as_bytes());
-        let len = envelope.len().saturating_add(payload.len());
-        if out.conn.queued().saturating_add(len) > max_backlog {
+        let len = envelope.len() + payload.len();
+        if out.conn.queued() + len > max_backlog {
             return self.full(id);
         }
         // Once a turn: what follows waits for the flush, and its budget.
@@ -134,7 +135,7 @@ impl Peers {
             let head = envelope.head();
             let parts = [head.as_slice(), payload, envelope.tail()];
             let written = out.offer(&parts.map(IoSlice::new));
-            out.append(len.saturating_sub(written), |out| proto::put_rest(&parts, written, out));
+            out.append(len - written, |out| proto::put_rest(&parts, written, out));
         } else {
             out.append(len, |out| envelope.put(payload, out));
         }

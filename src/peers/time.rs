@@ -43,7 +43,7 @@ impl Clock {
     /// The first whole millisecond when `duration` will have passed from this very moment on: the
     /// turn may have begun a while ago.
     pub(crate) fn after(&self, duration: Duration) -> Millis {
-        millis(self.start.elapsed().saturating_add(duration)) + 1
+        millis(self.start.elapsed().saturating_add(duration)).saturating_add(1)
     }
 
     /// How long from this very moment until `at`.
@@ -118,7 +118,7 @@ pub(crate) struct Timers {
 
 impl Timers {
     pub(crate) fn set(&mut self, at: Millis, timer: Timer) -> TimerId {
-        self.sequence += 1;
+        self.sequence = self.sequence.wrapping_add(1);
         let id = TimerId { at, sequence: self.sequence };
         self.by_time.insert(id, timer);
         self.by_conn.insert((timer.conn, id));

@@ -3,9 +3,6 @@
 //! Nothing in this folder knows a socket, a clock or a log. `handshake` turns a request head into
 //! the opening of one of five versions; from then on a [`Decoder`] and [`encode`] are all there is.
 
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
-
 mod bytes;
 pub(crate) mod close;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]

@@ -132,21 +132,22 @@ impl Acceptor {
         self.pause = Pause::None;
         for place in 0..self.listening.len() {
             for _ in 0..ACCEPTS_PER_TURN {
-                if self.pause != Pause::None || !self.listening[place].waiting {
+                if self.pause != Pause::None || !self.accept_one(place, registry, peers) {
                     break;
                 }
-                self.accept_one(place, registry, peers);
             }
         }
     }
 
+    /// False if nobody waits there.
     #[inline(never)]
-    fn accept_one(&mut self, place: usize, registry: &Registry, peers: &mut Peers) {
-        if peers.len() >= self.max_connections + REFUSALS {
+    fn accept_one(&mut self, place: usize, registry: &Registry, peers: &mut Peers) -> bool {
+        let waits = |listening: &&mut Listening| listening.waiting;
+        let Some(listening) = self.listening.get_mut(place).filter(waits) else { return false };
+        if peers.len() >= self.max_connections.saturating_add(REFUSALS) {
             self.pause = Pause::Full;
-            return;
+            return true;
         }
-        let listening = &mut self.listening[place];
         match listening.listener.accept() {
             Ok((stream, addr)) => {
                 let (purpose, secure) = (listening.purpose, listening.listener.is_secure());
@@ -165,6 +166,7 @@ impl Acceptor {
             Err(error) if is_passing(&error) => debug!("accept: {error}"),
             Err(error) => self.exhausted(&error, peers.clock.now()),
         }
+        true
     }
 
     fn admit(
@@ -212,7 +214,7 @@ impl Acceptor {
     }
 
     fn exhausted(&mut self, cause: &io::Error, now: Millis) {
-        self.pause = Pause::NoDescriptors { retry: now + RETRY };
+        self.pause = Pause::NoDescriptors { retry: now.saturating_add(RETRY) };
         if !std::mem::replace(&mut self.complained, true) {
             let hint = if is_exhaustion(cause) {
                 ": raise the limit of open files (ulimit -n)"

@@ -4,8 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use mio::Token;
+
 use super::accept::{Purpose, watch};
-use super::{MAX_LISTENERS, Server, listener_token};
+use super::{LISTENERS, MAX_LISTENERS, Server};
 use crate::ids::RouteId;
 use crate::net::listener::{ListenAddr, Listener};
 use crate::net::stream::Stream;
@@ -128,7 +130,7 @@ impl Server {
         if self.acceptor.len() >= MAX_LISTENERS {
             return Err(io::Error::other(format!("more than {MAX_LISTENERS} listeners")));
         }
-        let token = listener_token(self.acceptor.len());
+        let token = Token(LISTENERS.saturating_sub(self.acceptor.len()));
         let addr = self.acceptor.add(listener, purpose, self.poll.registry(), token)?;
         self.set_alarm();
         Ok(addr)

@@ -40,14 +40,10 @@ const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 const ALARM: Token = Token(usize::MAX - 2);
 /// The first listener's token; the others' lie below it.
-const LISTENERS: Token = Token(usize::MAX - 3);
+const LISTENERS: usize = usize::MAX - 3;
 /// How many listeners there may be: as many as have tokens above those of the connections.
 const MAX_LISTENERS: usize = 256;
-
-/// The token of a listener, by its number.
-fn listener_token(number: usize) -> Token {
-    Token(LISTENERS.0 - number)
-}
+const LAST_LISTENER: usize = LISTENERS - MAX_LISTENERS + 1;
 
 /// The size of the receive buffer, which all connections share.
 const RECEIVE: usize = 64 * 1024;

@@ -28,7 +28,8 @@ impl Signals {
         let second = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
             // In this order: the first signal finds the flag unset, and then sets it.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&second))?;
+            let status = signal.saturating_add(128);
+            flag::register_conditional_shutdown(signal, status, Arc::clone(&second))?;
             flag::register(signal, Arc::clone(&second))?;
         }
         let mut source = signal_hook_mio::v1_0::Signals::new([SIGTERM, SIGINT])?;

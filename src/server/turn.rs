@@ -12,7 +12,7 @@ use mio::Token;
 
 use super::alarm::Alarm;
 use super::remote::Command;
-use super::{ALARM, LISTENERS, MAX_LISTENERS, Server, WAKER};
+use super::{ALARM, LAST_LISTENER, LISTENERS, Server, WAKER};
 #[cfg(feature = "cli")]
 use super::{SIGNALS, signals::Signals};
 use crate::dispatch::Dispatcher;
@@ -54,18 +54,18 @@ impl Server {
     /// Reads from the connections that the poll announces; what else it announces is kept for the
     /// steps behind this. How many events there were.
     fn read_announced(&mut self) -> usize {
-        let mut count = 0;
+        let mut count: usize = 0;
         #[cfg(feature = "cli")]
         let mut signals = false;
         for event in &self.events {
-            count += 1;
+            count = count.saturating_add(1);
             match event.token() {
                 WAKER => self.inlet_waits = true,
                 ALARM => self.alarm.iter_mut().for_each(Alarm::went_off),
                 #[cfg(feature = "cli")]
                 SIGNALS => signals = true,
-                Token(token) if LISTENERS.0 - token.min(LISTENERS.0) < MAX_LISTENERS => {
-                    self.acceptor.announce(LISTENERS.0 - token);
+                Token(token) if token >= LAST_LISTENER => {
+                    self.acceptor.announce(LISTENERS.saturating_sub(token));
                 }
                 Token(token) => {
                     if let Some(id) = self.dispatcher.peers.announced(token, Readiness::of(event)) {

@@ -87,6 +87,7 @@ impl Outbox {
     }
 
     /// Queues what `write` appends: about `len` bytes.
+    #[expect(clippy::arithmetic_side_effects, reason = "lengths of what lies in memory")]
     pub(super) fn append(
         &mut self,
         spares: &mut Spares,
@@ -97,8 +98,7 @@ impl Outbox {
         queue.make_room(len, &mut spares.pool);
         let before = queue.tail.len();
         write(&mut queue.tail);
-        let more = queue.tail.len().saturating_sub(before);
-        queue.len = queue.len.saturating_add(more);
+        queue.len += queue.tail.len() - before;
         if queue.is_empty() {
             self.give_back(spares);
         }
@@ -145,9 +145,9 @@ impl Outbox {
 
 impl Queue {
     /// Bytes of memory that it takes while nothing waits in it.
+    #[expect(clippy::arithmetic_side_effects, reason = "it lies in memory")]
     fn memory(&self) -> usize {
-        let chunks = self.chunks.capacity().saturating_mul(size_of::<Chunk>());
-        size_of::<Queue>().saturating_add(chunks).saturating_add(self.tail.capacity())
+        size_of::<Queue>() + self.chunks.capacity() * size_of::<Chunk>() + self.tail.capacity()
     }
 
     fn is_empty(&self) -> bool {
@@ -160,8 +160,9 @@ impl Queue {
 
     /// Makes room in the tail for so many bytes more.
     #[inline]
+    #[expect(clippy::arithmetic_side_effects, reason = "a length is no more than its capacity")]
     fn make_room(&mut self, len: usize, pool: &mut Pool) {
-        if self.tail.len() >= CHUNK || self.tail.capacity().saturating_sub(self.tail.len()) < len {
+        if self.tail.len() >= CHUNK || self.tail.capacity() - self.tail.len() < len {
             self.grow(len, pool);
         }
     }
@@ -247,11 +248,12 @@ impl Queue {
     }
 
     /// Drops what was written from the front.
+    #[expect(clippy::arithmetic_side_effects, reason = "no more is written than was queued")]
     fn advance(&mut self, written: usize, pool: &mut Pool) {
         let written =
             if self.chunks.is_empty() { written } else { self.advance_chunks(written, pool) };
-        self.len = self.len.saturating_sub(written);
-        self.written = self.written.saturating_add(written);
+        self.len -= written;
+        self.written += written;
         if self.chunks.is_empty() && self.written == self.tail.len() {
             self.written = 0;
             self.tail.clear();
@@ -259,6 +261,7 @@ impl Queue {
     }
 
     /// The same for the chunks. How much of it was behind them.
+    #[expect(clippy::arithmetic_side_effects, reason = "no more is written than was queued")]
     #[inline(never)]
     fn advance_chunks(&mut self, mut written: usize, pool: &mut Pool) -> usize {
         while let Some(chunk) = self.chunks.front_mut()
@@ -266,21 +269,21 @@ impl Queue {
         {
             let begun = match chunk {
                 Chunk::Own(bytes) => bytes.len(),
-                Chunk::Shared(bytes, from) => bytes.len().saturating_sub(*from),
+                Chunk::Shared(bytes, from) => bytes.len() - *from,
                 Chunk::File { offset, left, .. } => {
-                    *offset = offset.saturating_add(written as u64);
-                    *left = left.saturating_sub(written as u64);
+                    *offset += written as u64;
+                    *left -= written as u64;
                     if *left == 0 {
                         self.chunks.pop_front();
                     }
                     return 0;
                 }
             };
-            let left = begun.saturating_sub(self.written);
+            let left = begun - self.written;
             let gone = left.min(written);
-            written = written.saturating_sub(gone);
-            self.len = self.len.saturating_sub(gone);
-            self.written = self.written.saturating_add(gone);
+            written -= gone;
+            self.len -= gone;
+            self.written += gone;
             if gone == left {
                 self.written = 0;
                 if let Some(Chunk::Own(buffer)) = self.chunks.pop_front() {
@@ -333,11 +336,12 @@ impl Spares {
     }
 
     /// Takes an empty queue back, or frees it. A small buffer stays with it.
+    #[expect(clippy::arithmetic_side_effects, reason = "it all lies in memory")]
     fn give_queue(&mut self, mut queue: Box<Queue>) {
         if queue.tail.capacity() > SMALL {
             self.pool.give(std::mem::take(&mut queue.tail));
         }
-        let in_queues = self.in_queues.saturating_add(queue.memory());
+        let in_queues = self.in_queues + queue.memory();
         // What was long once is not worth keeping.
         if in_queues <= MOST_IN_QUEUES && queue.chunks.capacity() <= MAX_SLICES {
             self.in_queues = in_queues;
