@@ -184,7 +184,7 @@ fn ten_thousand_frames_in_one_write() {
     for version in VERSIONS {
         let mut client = tiny.open(version, "/echo");
         let texts: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
-        let bytes: Vec<u8> = texts.iter().flat_map(|text| client.text_octets(text)).collect();
+        let bytes: Vec<u8> = texts.iter().flat_map(|text| client.text_bytes(text)).collect();
         client.send(&bytes);
         for text in texts {
             assert_eq!(client.read_text(), text, "{version}");
@@ -260,7 +260,7 @@ fn requests_and_messages_cut_at_every_byte() {
         }
         let mut client = tiny.open(version, "/echo");
         let text = format!("\u{e9}\u{20ac}\u{1f600}{}", "x".repeat(126));
-        let bytes = client.text_octets(&text);
+        let bytes = client.text_bytes(&text);
         for cut in 1..bytes.len() {
             client.send(&bytes[..cut]);
             round_trip(&mut witness);
@@ -294,7 +294,7 @@ fn the_first_frames_in_the_segment_of_the_request() {
     for version in VERSIONS {
         let mut client = Client::connect(tiny.addr);
         client.version = version;
-        let frames = [client.text_octets("first"), client.text_octets("second")].concat();
+        let frames = [client.text_bytes("first"), client.text_bytes("second")].concat();
         client.send(&[request(version, "/echo", ""), frames].concat());
         // No more is sent, but all is answered.
         client.end();
@@ -480,7 +480,7 @@ fn a_client_that_vanishes_disturbs_nobody() {
             for reset in [false, true] {
                 let mut client = Client::connect(tiny.addr);
                 client.version = version;
-                let bytes = [&request[..], &client.text_octets("never whole")].concat();
+                let bytes = [&request[..], &client.text_bytes("never whole")].concat();
                 client.send(&bytes[..len]);
                 if reset {
                     client.reset();
@@ -497,7 +497,7 @@ fn who_does_not_read_is_dropped_and_nobody_else() {
     let mut witness = tiny.echo();
     for version in VERSIONS {
         let mut client = Client::with_small_window(tiny.addr, version, "/echo");
-        let message = client.text_octets(&"x".repeat(MAX_MESSAGE));
+        let message = client.text_bytes(&"x".repeat(MAX_MESSAGE));
         // Far more than the kernel holds for both sides.
         let written = (0..1000).take_while(|_| client.stream.write_all(&message).is_ok()).count();
         assert!(written < 1000, "{version}");
