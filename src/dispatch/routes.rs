@@ -19,7 +19,7 @@ impl Routes {
     const REST: &str = "*";
 
     /// Adds a route, or gives an old one a new handler. True if it is new.
-    pub(crate) fn add(&mut self, path: &str, handler: Box<dyn Handler>) -> bool {
+    pub(super) fn add(&mut self, path: &str, handler: Box<dyn Handler>) -> bool {
         match self.routes.iter_mut().find(|route| route.path == path) {
             Some(route) => {
                 route.handler = handler;
@@ -33,7 +33,7 @@ impl Routes {
     }
 
     /// The route for a request's path.
-    pub(crate) fn find(&self, path: &str) -> Option<RouteId> {
+    pub(super) fn find(&self, path: &str) -> Option<RouteId> {
         self.named(path).or_else(|| self.named(Routes::REST))
     }
 
@@ -47,11 +47,11 @@ impl Routes {
         self.routes.get(usize::from(route)).map_or("", |route| &route.path)
     }
 
-    pub(crate) fn handler(&mut self, route: RouteId) -> Option<&mut (dyn Handler + 'static)> {
+    pub(super) fn handler(&mut self, route: RouteId) -> Option<&mut (dyn Handler + 'static)> {
         Some(self.routes.get_mut(usize::from(route))?.handler.as_mut())
     }
 
-    pub(crate) fn ids(&self) -> std::ops::Range<RouteId> {
+    pub(super) fn ids(&self) -> std::ops::Range<RouteId> {
         0..self.routes.len() as RouteId
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The media type by the last extension; bytes where it is not known.
-pub(crate) fn content_type(path: &Path) -> &'static str {
+pub(super) fn content_type(path: &Path) -> &'static str {
     let extension = path.extension().unwrap_or_default();
     CONTENT_TYPES
         .iter()

@@ -83,13 +83,13 @@ impl Response {
 
     /// Sets a body of `len` bytes of an open file, from `offset` on.
     #[must_use]
-    pub(crate) fn file(mut self, file: File, offset: u64, len: u64) -> Response {
+    pub(super) fn file(mut self, file: File, offset: u64, len: u64) -> Response {
         self.body = Body::File { file, offset, len };
         self
     }
 
     /// The length of the body in bytes.
-    pub(crate) fn content_length(&self) -> u64 {
+    pub(super) fn content_length(&self) -> u64 {
         match &self.body {
             Body::Bytes(bytes) => bytes.len() as u64,
             Body::File { len, .. } => *len,

@@ -28,23 +28,23 @@ impl Session {
         match *tls {}
     }
 
-    pub(crate) fn unread(&mut self, _: &[u8]) {
+    pub(super) fn unread(&mut self, _: &[u8]) {
         match *self {}
     }
 
-    pub(crate) fn is_handshaking(&self) -> bool {
+    pub(super) fn is_handshaking(&self) -> bool {
         match *self {}
     }
 
-    pub(crate) fn read(&mut self, _: &mut dyn Read, _: &mut [u8]) -> io::Result<Received> {
+    pub(super) fn read(&mut self, _: &mut dyn Read, _: &mut [u8]) -> io::Result<Received> {
         match *self {}
     }
 
-    pub(crate) fn write(&mut self, _: &mut dyn Write, _: &[IoSlice<'_>]) -> io::Result<Written> {
+    pub(super) fn write(&mut self, _: &mut dyn Write, _: &[IoSlice<'_>]) -> io::Result<Written> {
         match *self {}
     }
 
-    pub(crate) fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         match *self {}
     }
 }

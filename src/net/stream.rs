@@ -17,13 +17,13 @@ use super::tls::{Session, Tls};
 use super::transfer::{Received, Written};
 
 /// Whose addresses a stream socket has.
-pub(crate) enum Family {
+pub(super) enum Family {
     Tcp,
     Unix,
 }
 
 /// Looks at a socket that somebody else made, and makes it non-blocking.
-pub(crate) fn inspect(fd: &OwnedFd, listening: bool) -> io::Result<Family> {
+pub(super) fn inspect(fd: &OwnedFd, listening: bool) -> io::Result<Family> {
     let wrong = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     let not_ours = |error: Errno| match error {
         Errno::NOTSOCK => io::Error::new(io::ErrorKind::InvalidInput, "not a socket"),

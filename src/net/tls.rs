@@ -134,11 +134,11 @@ impl Session {
     }
 
     /// Takes in what was read from the client's socket already; the next read has it.
-    pub(crate) fn unread(&mut self, bytes: &[u8]) {
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
         self.0.early.extend_from_slice(bytes);
     }
 
-    pub(crate) fn is_handshaking(&self) -> bool {
+    pub(super) fn is_handshaking(&self) -> bool {
         self.0.conn.is_handshaking()
     }
 
@@ -146,7 +146,7 @@ impl Session {
     /// [`Stream::read`](crate::net::stream::Stream::read) names, and `InvalidData` for what is not
     /// TLS as it should be; an alert is to be written then. The end of the socket counts as
     /// the end of the stream, since frames and requests tell by themselves whether they are whole.
-    pub(crate) fn read(&mut self, socket: &mut dyn Read, buf: &mut [u8]) -> io::Result<Received> {
+    pub(super) fn read(&mut self, socket: &mut dyn Read, buf: &mut [u8]) -> io::Result<Received> {
         let inner = &mut *self.0;
         match inner.conn.reader().read(buf) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -172,7 +172,7 @@ impl Session {
 
     /// Encrypts of these parts what it has room for, and writes. They count as taken once nothing
     /// of them is left here.
-    pub(crate) fn write(
+    pub(super) fn write(
         &mut self,
         socket: &mut dyn Write,
         parts: &[IoSlice<'_>],
@@ -192,7 +192,7 @@ impl Session {
     }
 
     /// Says with the next write that no more will come.
-    pub(crate) fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.0.conn.send_close_notify();
     }
 }

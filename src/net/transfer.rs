@@ -8,6 +8,7 @@ pub(crate) enum Received {
     /// The same, read behind what a buffer held.
     Onto { count: usize, more: bool },
     /// Nothing that can be handed on yet: of a TLS record a part has come.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "TLS alone says so"))]
     Nothing { more: bool },
     /// The end of the stream.
     End,

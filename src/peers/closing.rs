@@ -105,7 +105,7 @@ impl Peers {
     }
 
     /// The peer broke a rule or a limit: say so and read no more of it (section 7.1.7).
-    pub(crate) fn fail(&mut self, id: ConnId, code: u16, reason: &'static str) {
+    pub(super) fn fail(&mut self, id: ConnId, code: u16, reason: &'static str) {
         self.stats.count_cut(reason);
         self.start_closing(id, Some((code, reason)));
         self.end(id, code, reason, true);

@@ -64,7 +64,7 @@ pub(crate) enum Role {
 
 /// How far it is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub(super) enum Exit {
     /// It stays: more may be queued.
     None,
     /// Nothing will be queued behind what is; once that is written, the stream ends. With `linger`
@@ -86,7 +86,7 @@ pub(crate) struct Ending {
 
 /// What is written to one peer, and whether it takes it.
 #[derive(Debug, Default)]
-pub(crate) struct Writing {
+pub(super) struct Writing {
     pub(super) outbox: Outbox,
     /// The kernel took less than was offered; it will say when it takes more.
     pub(super) blocked: bool,
@@ -111,7 +111,7 @@ impl Writing {
 pub(crate) struct Extras {
     /// Bytes that were read but may not be looked at yet: the handler paused the connection, or
     /// HTTP responses are still on their way.
-    pub(crate) unread: Vec<u8>,
+    pub(super) unread: Vec<u8>,
     /// The subprotocol chosen.
     pub(crate) protocol: Option<Box<str>>,
     /// Set once it is known how the connection ends.
@@ -127,7 +127,7 @@ const FIRST_OF_LARGE: usize = MAX_HEAD + 4 * 1024;
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) id: ConnId,
+    pub(super) id: ConnId,
     pub(crate) stream: Stream,
     pub(crate) addr: PeerAddr,
     pub(crate) version: Version,
@@ -203,11 +203,11 @@ impl Connection {
         }
     }
 
-    pub(crate) fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         self.exit == Exit::Gone
     }
 
-    pub(crate) fn framing(&self) -> Framing {
+    pub(super) fn framing(&self) -> Framing {
         Framing::of(self.version, self.deflate)
     }
 
@@ -264,7 +264,7 @@ impl Connection {
     }
 
     /// Bytes that were put aside and may be looked at now.
-    pub(crate) fn take_unread(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn take_unread(&mut self) -> Option<Vec<u8>> {
         self.may_take_unread().then(|| std::mem::take(&mut self.extras_mut().unread))
     }
 

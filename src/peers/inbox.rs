@@ -56,7 +56,7 @@ enum Wait {
 
 /// What is to be read from one peer, and what keeps it from being read.
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub(super) struct Reading {
     incoming: Incoming,
     /// On the list of connections to read on next turn.
     listed: bool,

@@ -15,7 +15,7 @@ const SPARE_MARKS: usize = 1024;
 
 /// A member's part in its room.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Membership {
+pub(super) struct Membership {
     /// Which of the members it is.
     pub(super) place: u32,
     /// How many of the messages that wait in the room it has had, or is not to have.

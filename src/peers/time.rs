@@ -36,7 +36,7 @@ impl Clock {
         self.now = millis(self.start.elapsed());
     }
 
-    pub(crate) fn uptime(&self) -> Duration {
+    pub(super) fn uptime(&self) -> Duration {
         self.start.elapsed()
     }
 
@@ -53,27 +53,27 @@ impl Clock {
 }
 
 /// Whole milliseconds, and at most half an eternity. Not by `as_millis`, which divides 128 bits.
-pub(crate) fn millis(duration: Duration) -> Millis {
+pub(super) fn millis(duration: Duration) -> Millis {
     let seconds = duration.as_secs().saturating_mul(1000);
     seconds.saturating_add(duration.subsec_millis().into()).min(NEVER / 2)
 }
 
 /// When to look at which connection again.
 #[derive(Debug, Default)]
-pub(crate) struct Deadlines {
+pub(super) struct Deadlines {
     heap: BinaryHeap<Reverse<(Millis, ConnId)>>,
 }
 
 impl Deadlines {
-    pub(crate) fn push(&mut self, at: Millis, id: ConnId) {
+    pub(super) fn push(&mut self, at: Millis, id: ConnId) {
         self.heap.push(Reverse((at, id)));
     }
 
-    pub(crate) fn next(&self) -> Option<Millis> {
+    pub(super) fn next(&self) -> Option<Millis> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    pub(crate) fn pop_due(&mut self, now: Millis) -> Option<(Millis, ConnId)> {
+    pub(super) fn pop_due(&mut self, now: Millis) -> Option<(Millis, ConnId)> {
         if self.next()? > now {
             return None;
         }
@@ -132,7 +132,7 @@ impl Timers {
     }
 
     /// Clears all timers of a connection that is gone.
-    pub(crate) fn clear_all(&mut self, conn: ConnId) {
+    pub(super) fn clear_all(&mut self, conn: ConnId) {
         let first = (conn, TimerId { at: 0, sequence: 0 });
         while let Some(&(owner, id)) = self.by_conn.range(first..).next()
             && owner == conn

@@ -32,7 +32,7 @@ pub mod code {
 }
 
 /// The longest reason a close frame can carry, in bytes (RFC 6455 section 5.5: 125 less the code).
-pub(crate) const MAX_REASON: usize = 123;
+pub(super) const MAX_REASON: usize = 123;
 
 /// A rule that a peer broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -55,7 +55,7 @@ pub(crate) struct Agreed {
 
 /// The first offer that can be accepted, out of the values of all `Sec-WebSocket-Extensions` fields
 /// (section 5.1).
-pub(crate) fn agree<'a>(mut fields: impl Iterator<Item = &'a [u8]>) -> Option<Agreed> {
+pub(super) fn agree<'a>(mut fields: impl Iterator<Item = &'a [u8]>) -> Option<Agreed> {
     fields.find_map(|field| split(str::from_utf8(field).ok()?, ',').find_map(accept))
 }
 
@@ -151,7 +151,7 @@ impl fmt::Display for Agreed {
 /// What the connections of a loop share.
 #[derive(Default)]
 #[expect(clippy::vec_box, reason = "one moves as a pointer, between here and a connection")]
-pub(crate) struct Contexts {
+pub(super) struct Contexts {
     settings: Deflate,
     inflaters: Vec<Box<Inflater>>,
     /// By the kind of what was agreed on.
@@ -170,12 +170,12 @@ impl Contexts {
     }
 
     /// For one message on its way in.
-    pub(crate) fn take_inflater(&mut self) -> Option<Box<Inflater>> {
+    pub(super) fn take_inflater(&mut self) -> Option<Box<Inflater>> {
         Some(self.inflaters.pop().unwrap_or_else(Inflater::new))
     }
 
     /// Takes an inflater back whose message was whole.
-    pub(crate) fn give_inflater(&mut self, inflater: Box<Inflater>) {
+    pub(super) fn give_inflater(&mut self, inflater: Box<Inflater>) {
         if self.inflaters.len() < MOST_INFLATERS {
             self.inflaters.push(inflater);
         }
@@ -223,7 +223,7 @@ impl Contexts {
 }
 
 /// Takes one message in.
-pub(crate) struct Inflater {
+pub(super) struct Inflater {
     inflate: Inflate,
     /// A last block has ended, and nothing has come behind it; or nothing has come at all.
     ended: bool,
@@ -238,7 +238,7 @@ impl fmt::Debug for Inflater {
 impl Inflater {
     /// Bytes of memory that one takes, about.
     #[cfg(fuzzing)]
-    pub(crate) const SIZE: usize = 48 * 1024;
+    pub(super) const SIZE: usize = 48 * 1024;
 
     /// The largest window, which all others are part of.
     fn new() -> Box<Inflater> {
@@ -246,7 +246,7 @@ impl Inflater {
     }
 
     /// Inflates a piece of a message, and hands over what comes of it, a part at a time.
-    pub(crate) fn inflate(
+    pub(super) fn inflate(
         &mut self,
         mut input: &[u8],
         take: &mut dyn FnMut(&[u8]) -> Result<(), Violation>,
@@ -274,7 +274,7 @@ impl Inflater {
 
     /// The message is whole: hands over the rest of it, and is ready for another. One whose end is
     /// missing is refused; one without any bytes is empty.
-    pub(crate) fn finish(
+    pub(super) fn finish(
         &mut self,
         take: &mut dyn FnMut(&[u8]) -> Result<(), Violation>,
     ) -> Result<(), Violation> {

@@ -10,7 +10,7 @@ pub enum Deflate {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Agreed {}
 
-pub(crate) fn agree<'a>(_: impl Iterator<Item = &'a [u8]>) -> Option<Agreed> {
+pub(super) fn agree<'a>(_: impl Iterator<Item = &'a [u8]>) -> Option<Agreed> {
     None
 }
 
@@ -25,19 +25,19 @@ pub(super) fn longest(len: usize) -> usize {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Contexts;
+pub(super) struct Contexts;
 
 impl Contexts {
     pub(crate) fn new(_: Option<Deflate>) -> Contexts {
         Contexts
     }
 
-    pub(crate) fn take_inflater(&mut self) -> Option<Box<Inflater>> {
+    pub(super) fn take_inflater(&mut self) -> Option<Box<Inflater>> {
         None
     }
 
     #[expect(clippy::boxed_local, reason = "the same call as where there is something to give")]
-    pub(crate) fn give_inflater(&mut self, inflater: Box<Inflater>) {
+    pub(super) fn give_inflater(&mut self, inflater: Box<Inflater>) {
         match *inflater {}
     }
 
@@ -47,13 +47,13 @@ impl Contexts {
 }
 
 #[derive(Debug)]
-pub(crate) enum Inflater {}
+pub(super) enum Inflater {}
 
 impl Inflater {
     #[cfg(fuzzing)]
-    pub(crate) const SIZE: usize = 0;
+    pub(super) const SIZE: usize = 0;
 
-    pub(crate) fn inflate(
+    pub(super) fn inflate(
         &mut self,
         _: &[u8],
         _: &mut dyn FnMut(&[u8]) -> Result<(), Violation>,
@@ -61,7 +61,7 @@ impl Inflater {
         match *self {}
     }
 
-    pub(crate) fn finish(
+    pub(super) fn finish(
         &mut self,
         _: &mut dyn FnMut(&[u8]) -> Result<(), Violation>,
     ) -> Result<(), Violation> {

@@ -10,7 +10,7 @@ use super::deflate::{Agreed, Contexts, Deflate};
 pub(crate) struct Pool {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
-    pub(crate) contexts: Contexts,
+    pub(super) contexts: Contexts,
 }
 
 /// The largest buffer that counts as small.

@@ -95,12 +95,12 @@ pub(crate) enum Command {
 
 /// The loop's end.
 #[derive(Debug)]
-pub(crate) struct Inlet {
+pub(super) struct Inlet {
     shared: Arc<Shared>,
     commands: Receiver<Command>,
 }
 
-pub(crate) fn remote(waker: Waker) -> (Remote, Inlet) {
+pub(super) fn remote(waker: Waker) -> (Remote, Inlet) {
     let (sender, commands) = sync_channel(CAPACITY);
     let flag = || AtomicBool::new(false);
     let shared = Arc::new(Shared { waker, stop: flag(), wake: flag() });
@@ -161,15 +161,15 @@ impl Remote {
 
 impl Inlet {
     /// What other threads asked for, once.
-    pub(crate) fn next(&self) -> Option<Command> {
+    pub(super) fn next(&self) -> Option<Command> {
         self.commands.try_recv().ok()
     }
 
-    pub(crate) fn take_stop(&self) -> bool {
+    pub(super) fn take_stop(&self) -> bool {
         self.shared.stop.swap(false, Ordering::Acquire)
     }
 
-    pub(crate) fn take_wake(&self) -> bool {
+    pub(super) fn take_wake(&self) -> bool {
         self.shared.wake.swap(false, Ordering::Acquire)
     }
 }

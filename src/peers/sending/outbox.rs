@@ -55,7 +55,7 @@ pub(super) enum Left {
 
 /// The write buffer of one connection; an empty one is a null pointer.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(in crate::peers) struct Outbox {
     queue: Option<Box<Queue>>,
 }
 
@@ -298,15 +298,15 @@ impl Queue {
 /// What all outboxes share: empty queues, buffers for what is queued, and a count.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "a queue moves as a pointer, between here and a connection")]
-pub(crate) struct Spares {
-    pub(crate) pool: Pool,
+pub(in crate::peers) struct Spares {
+    pub(in crate::peers) pool: Pool,
     queues: Vec<Box<Queue>>,
     /// Bytes of memory that those hold, no more than 1 MiB.
     in_queues: usize,
     /// Where files are read to on their way; made when the first is.
     scratch: Vec<u8>,
     /// Bytes that kernels have taken of all that was queued or offered.
-    pub(crate) written: u64,
+    pub(in crate::peers) written: u64,
 }
 
 /// How much of a file is read at a time.
