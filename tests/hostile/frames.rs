@@ -1,16 +1,12 @@
 //! Frames that announce what never comes, never end, or are never read: each has its bound, seen
 //! in the memory of the program, and its close code; others are served meanwhile. Linux only, as
 //! memory is read from `/proc`.
-#![cfg(target_os = "linux")]
-
-mod attack;
-mod common;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
-use attack::*;
-use common::*;
+use crate::attack::*;
+use crate::common::*;
 use wsloop::Version;
 
 /// A client's frame of an announced length, of which nothing follows.

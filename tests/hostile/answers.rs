@@ -1,10 +1,7 @@
 //! Answers made to be split, logs made to be misread, and refusals of what is gone already.
 
-mod attack;
-mod common;
-
-use attack::*;
-use common::*;
+use crate::attack::*;
+use crate::common::*;
 use wsloop::{Answer as Choice, Context, Handler, Message, Request, Version};
 
 /// Chooses the first subprotocol that is offered, if it knows it.

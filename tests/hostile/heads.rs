@@ -1,13 +1,10 @@
 //! Request heads made to be misread: by a proxy in front in another way than by us, by the next
 //! reader of an answer, or for so long that nobody else is served. Each has one clear answer.
 
-mod attack;
-mod common;
-
 use std::time::Duration;
 
-use attack::*;
-use common::*;
+use crate::attack::*;
+use crate::common::*;
 use wsloop::{Config, Version};
 
 /// Far beyond the patience of a test: what is answered is not answered by this deadline.

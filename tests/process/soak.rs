@@ -7,9 +7,6 @@
 //! books to standard output.
 //!
 //! `WSLOOP_SOAK_SEED` repeats the choices of an earlier run; each prints its seed.
-#![cfg(target_os = "linux")]
-
-mod common;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
@@ -20,7 +17,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{VERSIONS, masked, masked_close, request};
+use crate::common::{VERSIONS, masked, masked_close, request};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wsloop::{ConnId, Context, Handler, Message, Request, SendStatus, Server, Version};
 
@@ -118,7 +115,7 @@ impl Served {
 
 /// What the other process does, until its standard input ends.
 fn serve() {
-    let mut server: Server = common::listening(common::config(|config| {
+    let mut server: Server = crate::common::listening(crate::common::config(|config| {
         // Pings as well, for those whose turn does not come.
         config.ping_interval = Some(Duration::from_secs(1));
         config.pong_timeout = Duration::from_secs(600);
@@ -134,7 +131,7 @@ fn serve() {
         remote.stop();
     });
     // The test harness has begun a line.
-    println!("\nready {}", common::tcp_addr(&server));
+    println!("\nready {}", crate::common::tcp_addr(&server));
     server.run().unwrap();
     let stats = server.stats();
     assert_eq!((stats.open, stats.backlog, stats.refused), ([0; 5], 0, 0));
@@ -154,7 +151,7 @@ struct Serving {
 impl Serving {
     fn start() -> Serving {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "everything_at_random_for_a_while", "--ignored", "--nocapture"])
+            .args(["--exact", "soak::everything_at_random_for_a_while", "--ignored", "--nocapture"])
             .env("WSLOOP_SOAK_SERVER", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

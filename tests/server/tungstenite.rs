@@ -1,10 +1,8 @@
 //! A client that is not ours: the tungstenite crate.
 
-mod common;
-
 use std::net::TcpStream;
 
-use common::*;
+use crate::common::*;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};

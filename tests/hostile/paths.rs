@@ -1,14 +1,11 @@
 //! Paths that lead out of the folder or to another host, and lengths that would put the next answer
 //! out of step.
 
-mod attack;
-mod common;
-
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
-use attack::*;
-use common::*;
+use crate::attack::*;
+use crate::common::*;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 const SECRET: &str = "the secret";

@@ -1,9 +1,7 @@
 //! Broadcasts are kept until the turn ends, and then sent to everybody. That must not show: not in
 //! the order of what one is sent, not in who is sent what, and not at the limits.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use wsloop::{Config, ConnId, Context, OnFull, SendStatus, Server, Version};
 
 /// A server that is turned by hand, and clients that are open on its one route.

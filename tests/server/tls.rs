@@ -1,7 +1,4 @@
 //! TLS, from outside, by rustls as the client. Certificates are made here, for each test.
-#![cfg(all(feature = "tls", target_os = "linux"))]
-
-mod common;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -10,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{
+use crate::common::{
     Client, PATIENCE, Program, Running, Scratch, VERSIONS, config, masked, masked_close, read_head,
     request, serve, tcp_addr, turn_until,
 };

@@ -1,11 +1,9 @@
 //! What callbacks may do, to their own connection and to others, and what names of connections are
 //! worth when these have gone.
 
-mod common;
-
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use wsloop::{Config, ConnId, ReadyState, SendStatus, Version};
 
 fn ended(code: u16, reason: &str) -> (u16, String) {

@@ -14,10 +14,10 @@ fn every_test_named_exists() {
         assert_eq!(cells.len(), 5, "{row}");
         let answer = cells[4].trim_end_matches(" |");
         for name in answer.split('`').filter(|name| name.contains("::")) {
-            let (file, test) = name.split_once("::").unwrap();
-            let path = match file.ends_with(".rs") {
-                true => package.join(file),
-                false => package.join(format!("tests/{file}.rs")),
+            let (file, test) = name.rsplit_once("::").unwrap();
+            let path = match file.split_once("::") {
+                None => package.join(file),
+                Some((program, file)) => package.join(format!("tests/{program}/{file}.rs")),
             };
             let source = std::fs::read_to_string(&path);
             let source = source.unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -1,14 +1,12 @@
 //! Other threads, and loops of another kind.
 
-mod common;
-
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::*;
+use crate::common::*;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use wsloop::handlers::Mirror;
 use wsloop::{Config, MessageBuf, Remote, Version};

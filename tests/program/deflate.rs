@@ -1,9 +1,6 @@
 //! permessage-deflate (RFC 7692), from outside, by literal bytes and by the suite's own arithmetic.
-#![cfg(all(feature = "deflate", target_os = "linux"))]
 
-mod common;
-
-use common::{Client, Program, masked, request};
+use crate::common::{Client, Program, masked, request};
 use wsloop::Version;
 
 /// Both of RFC 7692 section 7.2.3.1: `Hello`, compressed.

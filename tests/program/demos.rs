@@ -2,14 +2,12 @@
 //!
 //! `cargo test` builds them; before `cargo test --test demos` alone, `cargo build --examples` does.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::Client;
+use crate::common::Client;
 use wsloop::Version;
 
 /// Longer than anything here takes, on a busy machine too.
@@ -157,7 +155,7 @@ fn echo_puts_its_word_before_text() {
     let mut client = demo.client("/echo");
     client.text("Hello, Web Socket Echo!");
     assert_eq!(client.read_text(), "echo: Hello, Web Socket Echo!");
-    client.send(&common::masked(0x82, b"\0\x01"));
+    client.send(&crate::common::masked(0x82, b"\0\x01"));
     assert_eq!(client.read_frame(), (0x82, b"\0\x01".to_vec()));
 }
 

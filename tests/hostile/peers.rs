@@ -1,10 +1,6 @@
 //! What goes wrong around a server: no descriptors left, peers that vanish, a log that nobody
 //! reads, a file that shrinks, and signals in the midst of work. Linux only, as descriptors and
 //! processor time are read from `/proc`.
-#![cfg(target_os = "linux")]
-
-mod attack;
-mod common;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -16,8 +12,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use attack::*;
-use common::*;
+use crate::attack::*;
+use crate::common::*;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::SIGPIPE;
 use wsloop::{Config, Context, SendStatus, Version, handlers};

@@ -1,13 +1,11 @@
 //! The command-line server as a process: its flags, what it prints, and how it ends.
 
-mod common;
-
 use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Instant;
 
-use common::*;
+use crate::common::*;
 use rustix::process::Signal;
 use wsloop::Version;
 

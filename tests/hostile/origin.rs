@@ -1,10 +1,7 @@
 //! Which pages may connect (DESIGN.md section 6), for all five versions, over sockets.
 
-mod attack;
-mod common;
-
-use attack::*;
-use common::*;
+use crate::attack::*;
+use crate::common::*;
 use wsloop::{Config, OriginRule, Version};
 
 /// What a rule makes of an origin, for a request that names this host.

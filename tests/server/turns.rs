@@ -1,14 +1,12 @@
 //! What happens within one turn and between turns: a server is turned by hand, so that the tests
 //! decide what a turn finds.
 
-mod common;
-
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::*;
+use crate::common::*;
 use wsloop::{Config, ConnId, Context, SendStatus, Server, Version};
 
 const TICK: Duration = Duration::from_millis(20);

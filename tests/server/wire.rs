@@ -1,9 +1,7 @@
 //! Bytes on the wire: how they are cut into segments, what is negotiated, and what happens to
 //! those who read slowly, stop sending or cannot carry a message.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use wsloop::handlers::{Broadcast, Mirror};
 use wsloop::{Answer, Config, Context, Handler, Message, OnFull, Request, SendStatus, Version};
 

@@ -1,13 +1,10 @@
 //! Heads that are too much: too long, too many fields, too slow; and the limits from just below.
 
-mod attack;
-mod common;
-
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use attack::*;
-use common::*;
+use crate::attack::*;
+use crate::common::*;
 use wsloop::{Config, Version};
 
 /// A request of exactly so many bytes.

@@ -1,12 +1,10 @@
 //! Every way a connection can end: `on_open` and `on_close` once each, nothing behind `on_close`,
 //! and the code and reason that `on_close` is told.
 
-mod common;
-
 use std::net::TcpStream;
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use wsloop::{Config, Context, OnFull, SendStatus, Version};
 
 const SHORT: Duration = Duration::from_millis(40);

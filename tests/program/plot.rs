@@ -1,14 +1,12 @@
 //! The demos with data in them, plotter, stocks and monitor, spoken to through raw sockets: by the
 //! plotter's own protocol, and by the paths of the command-line server.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::*;
+use crate::common::*;
 use serde_json::{Value, json};
 use wsloop::Version;
 

@@ -1,13 +1,11 @@
 //! Plain HTTP on the port of the WebSockets: the program with a folder and without, and the
 //! library's handlers.
 
-mod common;
-
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 
-use common::*;
+use crate::common::*;
 use wsloop::{Answer, Config, Context, Handler, Message, Request, Response, Version};
 
 /// One request on a connection of its own.

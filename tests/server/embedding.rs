@@ -1,8 +1,6 @@
 //! What a program needs that has wsloop inside: sockets of its own making handed over, a value for
 //! each connection, budgets, and the loop in another one, by the descriptor alone too.
 
-mod common;
-
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -11,7 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::*;
+use crate::common::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl};
 use wsloop::{Config, Context, ListenAddr, Server, Version};
