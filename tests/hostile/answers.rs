@@ -2,16 +2,19 @@
 
 use crate::attack::*;
 use crate::common::*;
-use wsloop::{Answer as Choice, Context, Handler, Message, Request, Version};
+use crate::neighbours::*;
+use crate::program::*;
+use crate::serving::*;
+use wsloop::{Answer, Context, Handler, Message, Request, Version};
 
 /// Chooses the first subprotocol that is offered, if it knows it.
 struct Chooser;
 
 impl Handler for Chooser {
-    fn on_request(&mut self, _: &mut Context<'_>, request: &Request<'_>) -> Choice {
+    fn on_request(&mut self, _: &mut Context<'_>, request: &Request<'_>) -> Answer {
         match request.protocols().next() {
-            Some("chat") => Choice::Protocol("chat".into()),
-            _ => Choice::Proceed,
+            Some("chat") => Answer::Protocol("chat".into()),
+            _ => Answer::Proceed,
         }
     }
 
@@ -163,11 +166,11 @@ fn addresses_that_no_proxy_has_seen() {
 struct Refuser;
 
 impl Handler for Refuser {
-    fn on_request(&mut self, ws: &mut Context<'_>, _: &Request<'_>) -> Choice {
+    fn on_request(&mut self, ws: &mut Context<'_>, _: &Request<'_>) -> Answer {
         ws.close(1000, "not open yet");
         ws.send("not open yet");
         ws.terminate();
-        Choice::Respond(wsloop::Response::text(403, "members only\n"))
+        Answer::Respond(wsloop::Response::text(403, "members only\n"))
     }
 
     fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {

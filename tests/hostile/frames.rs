@@ -3,10 +3,11 @@
 //! memory is read from `/proc`.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 
-use crate::attack::*;
 use crate::common::*;
+use crate::neighbours::*;
+use crate::program::*;
 use wsloop::Version;
 
 /// A client's frame of an announced length, of which nothing follows.
@@ -19,14 +20,6 @@ fn empty(first: u8) -> [u8; 6] {
     [first, 0x80, b'k', b'e', b'y', b'.']
 }
 
-/// The program's heap and the like, in KiB: memory that was asked for counts, touched or not.
-fn data(program: &Program) -> usize {
-    let path = format!("/proc/{}/status", program.pid.as_raw_nonzero());
-    let status = std::fs::read_to_string(path).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmData:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 /// Writes until all is written or the server has had enough; what it makes of it is seen elsewhere.
 fn write_what_it_takes(client: &mut Client, bytes: &[u8], times: usize) {
     for _ in 0..times {
@@ -36,21 +29,13 @@ fn write_what_it_takes(client: &mut Client, bytes: &[u8], times: usize) {
     }
 }
 
-/// A WebSocket whose side of the kernel takes little of what it is sent.
-fn reluctant(addr: SocketAddr, version: Version, path: &str) -> Client {
-    let mut client = Client::connect(addr);
-    rustix::net::sockopt::set_socket_recv_buffer_size(&client.stream, 4096).unwrap();
-    client.ask(version, path);
-    client.read_answer();
-    client
-}
-
 #[test]
 fn announced_lengths_take_no_memory() {
     let program = Program::start(&["--max-message", "1073741824"]);
     let addr = program.addr();
     let mut bystander = Bystander::on(addr);
-    let before = data(&program);
+    // Memory that was asked for counts here, touched or not.
+    let before = program.memory("VmData");
     for version in HYBI {
         for first in [0x81, 0x82, 0x01, 0x02] {
             for (len, close) in [
@@ -84,7 +69,7 @@ fn announced_lengths_take_no_memory() {
         assert_eq!(client.read_close().0, 1009);
     }
     bystander.is_served();
-    let after = data(&program);
+    let after = program.memory("VmData");
     assert!(after < before + 8 * 1024, "{before} KiB before, {after} KiB after");
 }
 
@@ -94,7 +79,7 @@ fn messages_that_never_come_take_little_memory() {
     const COUNT: usize = 200;
     let program = Program::start(&["--max-message", "1073741824"]);
     let mut bystander = Bystander::on(program.addr());
-    let before = data(&program);
+    let before = program.memory("VmData");
     let clients: Vec<Client> = (0..COUNT)
         .map(|_| {
             let mut client = Client::open(program.addr(), Version::Rfc6455, "/mirror");
@@ -108,7 +93,7 @@ fn messages_that_never_come_take_little_memory() {
         })
         .collect();
     bystander.is_served();
-    let grown = data(&program).saturating_sub(before);
+    let grown = program.memory("VmData").saturating_sub(before);
     assert!(grown < COUNT * 160, "{grown} KiB for {COUNT} connections");
     drop(clients);
 }
@@ -164,7 +149,7 @@ fn pings_whose_pongs_are_never_read() {
     let program = Program::start(&["-v", "--max-backlog", "262144"]);
     let mut bystander = Bystander::on(program.addr());
     let before = program.resident();
-    let mut client = reluctant(program.addr(), Version::Rfc6455, "/mirror");
+    let mut client = Client::with_small_window(program.addr(), Version::Rfc6455, "/mirror");
     // More than the kernel takes for one connection in both directions together.
     write_what_it_takes(&mut client, &masked(0x89, &[b'p'; 125]).repeat(100), 1500);
     program.logged("does not keep up");
@@ -184,7 +169,7 @@ fn echoes_that_are_never_read() {
     let mut bystander = Bystander::on(program.addr());
     let before = program.resident();
     for version in VERSIONS {
-        let mut client = reluctant(program.addr(), version, "/mirror");
+        let mut client = Client::with_small_window(program.addr(), version, "/mirror");
         let message = client.text_bytes(&"x".repeat(60_000));
         write_what_it_takes(&mut client, &message, 300);
         program.logged("does not keep up");
@@ -204,7 +189,7 @@ fn a_slow_reader_of_a_broadcast_is_cut_and_the_others_are_not() {
     let addr = program.addr();
     let mut bystander = Bystander::on(addr);
     let before = program.resident();
-    let slow = VERSIONS.map(|version| reluctant(addr, version, "/broadcast"));
+    let slow = VERSIONS.map(|version| Client::with_small_window(addr, version, "/broadcast"));
     let mut quick = Client::open(addr, Version::Rfc6455, "/broadcast");
     let mut sender = Client::open(addr, Version::Hybi08, "/broadcast");
     let message = "x".repeat(60_000);
@@ -265,7 +250,7 @@ fn a_slow_reader_of_a_gigabyte() {
     let scratch = Scratch::new();
     let file = std::fs::File::create(scratch.join("large")).unwrap();
     file.set_len(1 << 30).unwrap();
-    let program = Program::start(&["--root", scratch.path().to_str().unwrap()]);
+    let program = Program::start(&["--root", scratch.to_str().unwrap()]);
     let mut bystander = Bystander::on(program.addr());
     let before = program.resident();
     let mut readers: Vec<Client> = (0..10).map(|_| Client::connect(program.addr())).collect();

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::attack::*;
 use crate::common::*;
+use crate::neighbours::*;
+use crate::serving::*;
 use wsloop::{Config, Version};
 
 /// Far beyond the patience of a test: what is answered is not answered by this deadline.
@@ -305,7 +307,7 @@ fn what_is_not_http_is_refused_at_once() {
     refused(server.addr, hello, 400, "TLS is not spoken");
     let mut client = Client::connect(server.addr);
     client.send(&hello[..1]);
-    assert_eq!(read_answer(&mut client, false).status, 400);
+    assert_eq!(client.read_reply(false).status, 400);
     bystander.is_served();
 }
 
@@ -388,7 +390,7 @@ fn http_1_0() {
     ] {
         let mut client = Client::connect(server.addr);
         client.send(format!("{head}{SMUGGLED}").as_bytes());
-        let answer = read_answer(&mut client, false);
+        let answer = client.read_reply(false);
         assert_eq!((answer.status, answer.text()), (200, "0123456789"));
         assert_eq!(answer.field("Connection"), Some("close"));
         assert_eq!(client.read_to_end(), b"");

@@ -3,26 +3,30 @@
 //!
 //! | limit | reached | just not |
 //! |---|---|---|
-//! | `max_head` | `hostile::load::heads_up_to_8_kib`, `heads_that_never_end` | `hostile::load::heads_up_to_8_kib` |
+//! | `max_head` | `hostile::load::heads_up_to_8_kib`, `hostile::load::heads_that_never_end` | `hostile::load::heads_up_to_8_kib` |
 //! | `max_headers` | `hostile::load::fields_up_to_100` | the same |
 //! | `handshake_timeout` | `hostile::load::bytes_that_trickle_in_do_not_move_the_deadline`, `program::http::who_asks_nothing_in_time_is_told` | `a_handshake_that_takes_its_time` |
 //! | … of a kept-alive connection | `requests_one_after_the_other` | the same |
-//! | `max_message` | `messages_up_to_the_limit`, `hostile::frames::announced_lengths_take_no_memory`, `hixie_lengths_and_texts_without_end` | `messages_up_to_the_limit`, `server::wire::a_mebibyte_there_and_back` |
+//! | `max_message` | `messages_up_to_the_limit`, `hostile::frames::announced_lengths_take_no_memory`, `hostile::frames::hixie_lengths_and_texts_without_end` | `messages_up_to_the_limit`, `server::wire::a_mebibyte_there_and_back` |
 //! | `max_fragments` | `hostile::frames::a_million_empty_fragments` | `hostile::frames::fragments_that_wait_for_their_end` |
 //! | `max_backlog`, `on_full` | `a_backlog_filled_to_the_last_byte`, `server::lifecycle::a_full_backlog`, `hostile::frames::a_slow_reader_of_a_broadcast_is_cut_and_the_others_are_not`, `server::wire::messages_over_the_backlog_may_be_dropped_instead` | `a_backlog_filled_to_the_last_byte` |
 //! | `ping_interval` | `server::lifecycle::a_ping_that_is_not_answered` | `who_talks_is_not_asked` |
 //! | `pong_timeout` | the same, `hostile::peers::peers_that_neither_read_nor_answer` | `server::turns::a_peer_that_answers_its_pings_is_kept` |
 //! | `idle_timeout` | `silence_and_sounds` | the same |
 //! | `close_timeout` | `server::lifecycle::the_handler_closes_and_the_peer_does_nothing` | `server::lifecycle::the_handler_closes_and_the_peer_answers` |
-//! | `max_connections` | `one_leaves_and_one_comes`, `hostile::peers::more_clients_than_descriptors_are_told` | `one_leaves_and_one_comes` |
+//! | `max_connections` | `one_leaves_and_one_comes`, `hostile::descriptors::more_clients_than_descriptors_are_told` | `one_leaves_and_one_comes` |
 //! | nothing taken | `readers_that_take_nothing_or_little`, `server::lifecycle::a_peer_that_takes_nothing` | `readers_that_take_nothing_or_little` |
-//! | descriptors | `hostile::peers::no_descriptors_are_left`, `hostile::peers::that_none_are_left_is_said_once` | `hostile::peers::more_clients_than_descriptors_are_told` |
+//! | descriptors | `hostile::descriptors::no_descriptors_are_left`, `hostile::descriptors::that_none_are_left_is_said_once` | `hostile::descriptors::more_clients_than_descriptors_are_told` |
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::attack::*;
 use crate::common::*;
+use crate::neighbours::*;
+use crate::program::*;
+use crate::recorder::*;
+use crate::serving::*;
 use wsloop::{Context, OnFull, SendStatus, Version, handlers};
 
 const LIMIT: Duration = Duration::from_secs(1);
@@ -200,7 +204,7 @@ fn who_talks_is_not_asked() {
     let server = site(config(|config| config.ping_interval = Some(LIMIT)));
     keeps_within(
         || Client::open(server.addr, Version::Rfc6455, "/mirror"),
-        |client| exchange(client, &masked(0x81, b"talk"), &server_frame(0x81, b"talk")),
+        |client| exchange(client, &masked(0x81, b"talk"), b"\x81\x04talk"),
     );
 }
 
@@ -265,7 +269,7 @@ fn readers_that_take_nothing_or_little() {
         // Twice that without a ping's answer to wait for.
         config.pong_timeout = LIMIT / 2;
     }));
-    server.serve_folder(scratch.path()).unwrap();
+    server.serve_folder(&*scratch).unwrap();
     server.route("/mirror", handlers::Mirror);
     let addr = tcp_addr(&server);
     let head = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::attack::*;
 use crate::common::*;
+use crate::neighbours::*;
+use crate::program::*;
+use crate::serving::*;
 use wsloop::{Config, Version};
 
 /// A request of exactly so many bytes.
@@ -24,10 +27,10 @@ fn heads_up_to_8_kib() {
     // The same byte by byte: counted as it comes.
     let mut client = Client::connect(server.addr);
     client.send_bytewise(&padded(8192));
-    assert_eq!(read_answer(&mut client, false).status, 200);
+    assert_eq!(client.read_reply(false).status, 200);
     let mut client = Client::connect(server.addr);
     client.send_bytewise(&padded(8193));
-    assert_eq!(read_answer(&mut client, false).status, 431);
+    assert_eq!(client.read_reply(false).status, 431);
     bystander.is_served();
 }
 
@@ -125,7 +128,7 @@ fn heads_byte_by_byte() {
         let at_once = ask(server.addr, &bytes);
         let mut client = Client::connect(server.addr);
         client.send_bytewise(&bytes);
-        let in_pieces = read_answer(&mut client, false);
+        let in_pieces = client.read_reply(false);
         let without_date = |head: &str| -> Vec<String> {
             head.lines().filter(|line| !line.starts_with("Date: ")).map(str::to_string).collect()
         };
@@ -189,7 +192,7 @@ fn bytes_that_trickle_in_do_not_move_the_deadline() {
     // A second request on a connection that was kept.
     let mut client = Client::connect(server.addr);
     client.send(b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(read_answer(&mut client, false).status, 200);
+    assert_eq!(client.read_reply(false).status, 200);
     client.send(b"GET /");
     let answer = trickle(&mut client, std::iter::repeat_n(b'x', 7000));
     assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", answer.escape_ascii());
@@ -203,7 +206,7 @@ fn bytes_that_trickle_in_do_not_move_the_deadline() {
 fn requests_whose_answers_are_never_read() {
     let scratch = Scratch::new();
     scratch.write("large", "x".repeat(100_000));
-    let program = Program::start(&["--root", scratch.path().to_str().unwrap()]);
+    let program = Program::start(&["--root", scratch.to_str().unwrap()]);
     let mut bystander = Bystander::on(program.addr());
     let before = program.resident();
     let mut clients = Vec::new();

@@ -3,10 +3,22 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/neighbours.rs"]
+mod neighbours;
+#[path = "../common/program.rs"]
+mod program;
+#[path = "../common/recorder.rs"]
+mod recorder;
+#[path = "../common/serving.rs"]
+mod serving;
+#[path = "../common/unruly.rs"]
+mod unruly;
 
 mod attack;
 
 mod answers;
+#[cfg(target_os = "linux")]
+mod descriptors;
 #[cfg(target_os = "linux")]
 mod frames;
 mod heads;
@@ -14,5 +26,4 @@ mod limits;
 mod load;
 mod origin;
 mod paths;
-#[cfg(target_os = "linux")]
 mod peers;

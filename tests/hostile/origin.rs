@@ -1,7 +1,10 @@
-//! Which pages may connect (DESIGN.md section 6), for all five versions, over sockets.
+//! Which pages may connect, for all five versions, over sockets.
 
 use crate::attack::*;
 use crate::common::*;
+use crate::neighbours::*;
+use crate::program::*;
+use crate::serving::*;
 use wsloop::{Config, OriginRule, Version};
 
 /// What a rule makes of an origin, for a request that names this host.
@@ -19,7 +22,11 @@ fn check(rules: &[&str], secure: bool, cases: &[Case]) {
         }
         config.secure_proxy = secure;
     }));
-    let mut bystander = Bystander::absent_from(server.addr);
+    // One that says no origin, so that no rule keeps it out.
+    let mut client = Client::connect(server.addr);
+    client.send(&upgrade(Version::Rfc6455, "/mirror", "a", None));
+    client.read_answer();
+    let mut bystander = Bystander(client);
     for version in VERSIONS {
         for (origin, host, admitted) in cases {
             let bytes = upgrade(version, "/mirror", host, Some(origin.as_bytes()));
@@ -237,7 +244,7 @@ fn a_star_admits_everybody() {
 }
 
 /// Who says no origin is no browser, and is admitted whatever the rules; but Hixie-75 cannot be
-/// told from plain HTTP without it (protocol-drafts section 2).
+/// told from plain HTTP without it.
 #[test]
 fn no_origin_is_no_browser() {
     for rules in [vec![], vec![OriginRule::SameHost], vec![OriginRule::Null]] {

@@ -6,6 +6,9 @@ use std::os::unix::net::UnixListener;
 
 use crate::attack::*;
 use crate::common::*;
+use crate::neighbours::*;
+use crate::program::*;
+use crate::serving::*;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 const SECRET: &str = "the secret";
@@ -24,17 +27,13 @@ fn folder() -> (Scratch, Program) {
     scratch.write("root/empty", "");
     scratch.write("root/dir/page", "inner");
     symlink(scratch.join("secret.txt"), scratch.join("root/link")).unwrap();
-    symlink(scratch.path(), scratch.join("root/up")).unwrap();
+    symlink(&*scratch, scratch.join("root/up")).unwrap();
     symlink("/dev/zero", scratch.join("root/zero")).unwrap();
     UnixListener::bind(scratch.join("root/socket")).unwrap();
     mknodat(CWD, scratch.join("root/fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
     let root = scratch.join("root");
     let program = Program::start(&["--root", root.to_str().unwrap()]);
     (scratch, program)
-}
-
-fn get(target: &str) -> String {
-    format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
 /// Ways to write `../secret.txt`, and what else a path may try to be.
@@ -105,7 +104,7 @@ fn no_path_leads_out_of_the_folder() {
     let mut bystander = Bystander::on(program.addr());
     for path in TRAVERSALS {
         for target in [path.to_string(), format!("http://a{path}")] {
-            let answer = ask(program.addr(), get(&target).as_bytes());
+            let answer = get(program.addr(), &target, "");
             let expected: &[u16] = match *path {
                 "/page?/../../secret.txt%" => &[200],
                 _ => &[400, 404],
@@ -118,9 +117,9 @@ fn no_path_leads_out_of_the_folder() {
         }
     }
     // What is there is found, so that the rest says something.
-    assert_eq!(ask(program.addr(), get("/dir/page").as_bytes()).text(), "inner");
-    assert_eq!(ask(program.addr(), get("/d%69r/p%61ge").as_bytes()).text(), "inner");
-    assert_eq!(ask(program.addr(), get("/up/root/dir/page").as_bytes()).text(), "inner");
+    assert_eq!(get(program.addr(), "/dir/page", "").text(), "inner");
+    assert_eq!(get(program.addr(), "/d%69r/p%61ge", "").text(), "inner");
+    assert_eq!(get(program.addr(), "/up/root/dir/page", "").text(), "inner");
     bystander.is_served();
 }
 
@@ -129,15 +128,15 @@ fn no_path_leads_out_of_the_embedded_site() {
     let program = Program::start(&[]);
     let mut bystander = Bystander::on(program.addr());
     for path in TRAVERSALS {
-        let answer = ask(program.addr(), get(path).as_bytes());
+        let answer = get(program.addr(), path, "");
         assert!(matches!(answer.status, 400 | 404), "{path}: {}", answer.head);
         assert!(!answer.text().contains("root:"), "{path}");
     }
     // The working directory, which is this package, is not served.
     for path in ["/Cargo.toml", "/src/lib.rs", "/demo/web/index.html", "/index.html/"] {
-        assert_eq!(ask(program.addr(), get(path).as_bytes()).status, 404, "{path}");
+        assert_eq!(get(program.addr(), path, "").status, 404, "{path}");
     }
-    assert_eq!(ask(program.addr(), get("/index.html").as_bytes()).status, 200);
+    assert_eq!(get(program.addr(), "/index.html", "").status, 200);
     bystander.is_served();
 }
 
@@ -162,7 +161,7 @@ fn no_redirect_leads_to_another_host() {
         "/%0d%0aevil.org",
         "/http://evil.org",
     ] {
-        let answer = ask(program.addr(), get(target).as_bytes());
+        let answer = get(program.addr(), target, "");
         assert_eq!((answer.status, answer.field("Location")), (404, None), "{target}");
     }
     for (target, location) in [
@@ -173,7 +172,7 @@ fn no_redirect_leads_to_another_host() {
         ("/%5cevil.org", "/%5Cevil.org/"),
         ("http://a/evil.org", "/evil.org/"),
     ] {
-        let answer = ask(program.addr(), get(target).as_bytes());
+        let answer = get(program.addr(), target, "");
         assert_eq!((answer.status, answer.field("Location")), (301, Some(location)), "{target}");
     }
     bystander.is_served();
@@ -185,7 +184,7 @@ fn lengths() {
     let (_scratch, program) = folder();
     let mut bystander = Bystander::on(program.addr());
     let mut client = Client::connect(program.addr());
-    let etag = ask(program.addr(), get("/page").as_bytes()).field("ETag").unwrap().to_string();
+    let etag = get(program.addr(), "/page", "").field("ETag").unwrap().to_string();
     let if_none_match = format!("If-None-Match: {etag}\r\n");
     for (target, fields, status, length) in [
         ("/page", "", 200, Some(10)),
@@ -210,15 +209,12 @@ fn lengths() {
         ("/page", "Range: lines=0-1\r\n", 200, Some(10)),
     ] {
         let case = format!("{target} {fields:?}");
-        let head = |method: &str| format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-        client.send(head("GET").as_bytes());
-        let got = read_answer(&mut client, false);
+        let got = client.http("GET", target, fields);
         assert_eq!(got.status, status, "{case}: {}", got.head);
         if length.is_some() || status == 304 {
             assert_eq!(got.length(), length, "{case}");
         }
-        client.send(head("HEAD").as_bytes());
-        let headed = read_answer(&mut client, true);
+        let headed = client.http("HEAD", target, fields);
         // A range is for GET (RFC 9110 section 14.2).
         if fields.starts_with("Range") {
             let whole = if target == "/empty" { 0 } else { 10 };
@@ -227,8 +223,7 @@ fn lengths() {
             assert_eq!((headed.status, headed.length()), (status, got.length()), "{case}");
         }
     }
-    client.send(get("/page").as_bytes());
-    assert_eq!(read_answer(&mut client, false).text(), "0123456789");
+    assert_eq!(client.http("GET", "/page", "").text(), "0123456789");
     bystander.is_served();
 }
 

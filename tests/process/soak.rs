@@ -17,7 +17,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{VERSIONS, masked, masked_close, request};
+use crate::common::{VERSIONS, masked, masked_close, request, text_message};
+use crate::serving::{config, listening, tcp_addr};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wsloop::{ConnId, Context, Handler, Message, Request, SendStatus, Server, Version};
 
@@ -115,7 +116,7 @@ impl Served {
 
 /// What the other process does, until its standard input ends.
 fn serve() {
-    let mut server: Server = crate::common::listening(crate::common::config(|config| {
+    let mut server: Server = listening(config(|config| {
         // Pings as well, for those whose turn does not come.
         config.ping_interval = Some(Duration::from_secs(1));
         config.pong_timeout = Duration::from_secs(600);
@@ -131,7 +132,7 @@ fn serve() {
         remote.stop();
     });
     // The test harness has begun a line.
-    println!("\nready {}", crate::common::tcp_addr(&server));
+    println!("\nready {}", tcp_addr(&server));
     server.run().unwrap();
     let stats = server.stats();
     assert_eq!((stats.open, stats.backlog, stats.refused), ([0; 5], 0, 0));
@@ -411,7 +412,7 @@ impl Peer {
     /// The bytes of a message; cut up and with pings between if chance will have it.
     fn bytes(&mut self, said: &Said, random: &mut Random) -> Vec<u8> {
         if self.version.is_hixie() {
-            return [b"\0", &said.payload[..], b"\xff"].concat();
+            return text_message(self.version, &said.payload);
         }
         let opcode = if said.is_text { 1 } else { 2 };
         let mut bytes = Vec::new();
@@ -599,10 +600,9 @@ impl Crowd {
         let is_text = peer.version.is_hixie();
         let payload = vec![b'o'; LARGEST];
         let said = Said { is_text, payload };
-        let bytes = if is_text {
-            [b"\0", &said.payload[..], b"\xff"].concat()
-        } else {
-            masked(0x82, &said.payload)
+        let bytes = match is_text {
+            true => text_message(peer.version, &said.payload),
+            false => masked(0x82, &said.payload),
         };
         for _ in 0..150 {
             // Entered before: it may be taken in though the write fails.
@@ -683,7 +683,7 @@ fn half(crowds: &mut [Crowd], time: Duration, closed: &Receiver<Served>) -> (usi
 }
 
 #[test]
-#[ignore = "takes a minute; cargo test --release --tests -- --ignored"]
+#[ignore = "takes a minute; cargo test --release --test process -- --ignored"]
 fn everything_at_random_for_a_while() {
     if std::env::var_os("WSLOOP_SOAK_SERVER").is_some() {
         return serve();

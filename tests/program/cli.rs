@@ -1,4 +1,4 @@
-//! The command-line server as a process: its flags, what it prints, and how it ends.
+//! The flags, where it listens, and what it says of what cannot be had.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Instant;
 
 use crate::common::*;
+use crate::program::*;
 use rustix::process::Signal;
 use wsloop::Version;
 
@@ -122,82 +123,6 @@ fn a_socket_that_was_left_behind_is_replaced_and_a_file_is_not() {
     let unix = format!("unix:{}", scratch.join("file").display());
     complains(&["--listen", &unix], 1, &[&unix]);
     assert_eq!(std::fs::read_to_string(scratch.join("file")).unwrap(), "precious");
-}
-
-#[test]
-fn a_signal_closes_all_connections_and_frees_the_port() {
-    for signal in [Signal::TERM, Signal::INT] {
-        let mut program = Program::start(&[]);
-        let addr = program.addr();
-        let mut clients = HYBI.map(|version| Client::open(addr, version, "/mirror"));
-        clients[0].text("before the end");
-        assert_eq!(clients[0].read_text(), "before the end");
-        let _idle = Client::connect(addr);
-        program.signal(signal);
-        for client in &mut clients {
-            assert_eq!(client.read_close().0, 1001);
-            client.close(1001, "");
-            assert_eq!(client.read_to_end(), b"");
-        }
-        assert_eq!(program.wait().code(), Some(0));
-        let again = Program::start_on(&[&addr.to_string()], &[]);
-        assert_eq!(again.addr(), addr);
-    }
-}
-
-#[test]
-fn what_is_queued_is_sent_before_the_end() {
-    // More than the kernel holds for a client that does not read.
-    const SIZE: usize = 12 << 20;
-    let size = SIZE.to_string();
-    let mut program = Program::start(&["--max-message", &size]);
-    let mut client = Client::open(program.addr(), Version::Rfc6455, "/mirror");
-    client.send(&masked(0x82, &vec![b'x'; SIZE]));
-    assert_eq!(client.read(2), [0x82, 127]);
-    program.signal(Signal::TERM);
-    program.logged("stopping");
-    assert_eq!(client.read(8), SIZE.to_be_bytes());
-    assert!(client.read(SIZE).iter().all(|byte| *byte == b'x'));
-    assert_eq!(client.read_close().0, 1001);
-    client.close(1001, "");
-    assert_eq!(program.wait().code(), Some(0));
-}
-
-#[test]
-fn a_second_signal_ends_it_at_once() {
-    let mut program = Program::start(&[]);
-    let mut client = Client::open(program.addr(), Version::Rfc6455, "/mirror");
-    program.signal(Signal::TERM);
-    // The first has been taken; the client leaves the close without its answer.
-    assert_eq!(client.read_close().0, 1001);
-    program.signal(Signal::TERM);
-    assert_eq!(program.wait().code(), Some(128 + 15));
-}
-
-#[test]
-fn openings_and_closings_are_logged() {
-    let program = Program::start(&[]);
-    for version in HYBI {
-        let mut client = Client::open(program.addr(), version, "/mirror");
-        let addr = client.stream.local_addr().unwrap().to_string();
-        let line = program.logged("open");
-        for word in [&version.to_string(), "/mirror", &addr] {
-            assert!(line.contains(word), "{word} in {line}");
-        }
-        // Nothing a peer sends reaches the log as it is.
-        client.close(3456, "a\r\nforged line\u{1b}[31m");
-        let line = program.logged("closed");
-        for word in [&version.to_string(), "/mirror", "3456", r"a\r\nforged line\u{1b}[31m"] {
-            assert!(line.contains(word), "{word} in {line}");
-        }
-    }
-    let quiet = Program::start(&["--quiet", "--max-message", "5"]);
-    let mut client = Client::open(quiet.addr(), Version::Rfc6455, "/mirror");
-    client.text("too long");
-    assert_eq!(client.read_close().0, 1009);
-    quiet.signal(Signal::TERM);
-    drop(client);
-    assert_eq!(quiet.all_logged(), [""; 0]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! permessage-deflate (RFC 7692), from outside, by literal bytes and by the suite's own arithmetic.
 
-use crate::common::{Client, Program, masked, request};
+use crate::common::{Client, masked, request};
+use crate::program::Program;
 use wsloop::Version;
 
 /// Both of RFC 7692 section 7.2.3.1: `Hello`, compressed.

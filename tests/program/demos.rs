@@ -1,29 +1,27 @@
 //! The programs of `demo/`, each started as a program and spoken to through raw sockets.
 //!
-//! `cargo test` builds them; before `cargo test --test demos` alone, `cargo build --examples` does.
+//! `cargo test` builds them; before `cargo test --test program` alone, `cargo build --examples` does.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::Client;
+use crate::common::*;
+use crate::neighbours::*;
 use wsloop::Version;
-
-/// Longer than anything here takes, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// RFC 6455 section 5.7: "Hello" from a client, masked, and from a server.
 const HELLO_MASKED: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
 const HELLO: &[u8] = b"\x81\x05Hello";
 
 /// A demo that runs, until this is dropped.
-struct Demo {
+pub struct Demo {
     child: Child,
     /// Kept open, since a demo that prints to a closed pipe ends.
     stdout: BufReader<ChildStdout>,
     /// `127.0.0.1:PORT`.
-    host: String,
+    pub host: String,
 }
 
 impl Demo {
@@ -32,7 +30,7 @@ impl Demo {
         Demo::start_on(&["127.0.0.1:0"], name, path)
     }
 
-    fn start_on(addrs: &[&str], name: &str, path: &str) -> Demo {
+    pub fn start_on(addrs: &[&str], name: &str, path: &str) -> Demo {
         let test = std::env::current_exe().unwrap();
         let program = test.parent().unwrap().with_file_name("examples").join(name);
         let mut child = Command::new(&program)
@@ -42,12 +40,16 @@ impl Demo {
             .unwrap_or_else(|error| panic!("{program:?} (cargo build --examples): {error}"));
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut demo = Demo { child, stdout, host: String::new() };
-        let mut line = String::new();
-        demo.stdout.read_line(&mut line).unwrap();
-        let host = line.trim_end().strip_prefix("listening on ws://");
-        let host = host.and_then(|address| address.strip_suffix(path));
-        demo.host = host.unwrap_or_else(|| panic!("{name} said {line:?}")).to_string();
+        demo.host = demo.said("listening on ws://", path);
         demo
+    }
+
+    /// What stands between these on its next line of output.
+    pub fn said(&mut self, before: &str, behind: &str) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        let said = line.trim_end().strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
+        said.unwrap_or_else(|| panic!("it said {line:?}")).to_string()
     }
 
     /// Opens a WebSocket as a page from elsewhere does.
@@ -129,23 +131,17 @@ impl Demo {
     fn client(&self, path: &str) -> Client {
         Client::open(self.host.parse().unwrap(), Version::Rfc6455, path)
     }
-
-    /// The answer to a plain request for a page.
-    fn get(host: &str, path: &str) -> String {
-        let mut client = Client::connect(host.parse().unwrap());
-        client.send(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes());
-        String::from_utf8(client.read_to_end()).unwrap()
-    }
 }
 
 /// The page and what it needs come from the same program.
 fn has_its_page(host: &str, title: &str) {
-    let page = Demo::get(host, "/");
-    assert!(page.starts_with("HTTP/1.1 200 ") && page.contains(title), "{page}");
+    let addr = host.parse().unwrap();
+    let page = get(addr, "/", "");
+    assert!(page.status == 200 && page.text().contains(title), "{}{}", page.head, page.text());
     for name in ["connection.js", "style.css", "favicon.svg"] {
-        assert!(page.contains(name));
-        let part = Demo::get(host, &format!("/{name}"));
-        assert!(part.starts_with("HTTP/1.1 200 "), "{name}: {part}");
+        assert!(page.text().contains(name));
+        let part = get(addr, &format!("/{name}"), "");
+        assert_eq!(part.status, 200, "{name}: {}", part.head);
     }
 }
 
@@ -155,7 +151,7 @@ fn echo_puts_its_word_before_text() {
     let mut client = demo.client("/echo");
     client.text("Hello, Web Socket Echo!");
     assert_eq!(client.read_text(), "echo: Hello, Web Socket Echo!");
-    client.send(&crate::common::masked(0x82, b"\0\x01"));
+    client.send(&masked(0x82, b"\0\x01"));
     assert_eq!(client.read_frame(), (0x82, b"\0\x01".to_vec()));
 }
 
@@ -247,12 +243,9 @@ fn chat_remembers_fifty_lines() {
 #[test]
 fn websock_has_its_page_on_another_port() {
     let mut demo = Demo::start_on(&["127.0.0.1:0", "127.0.0.1:0"], "websock", "/");
-    let mut line = String::new();
-    demo.stdout.read_line(&mut line).unwrap();
-    let page = line.trim_end().strip_prefix("the page is on http://").unwrap();
-    let page = page.strip_suffix('/').unwrap();
+    let page = demo.said("the page is on http://", "/");
     assert_ne!(page, demo.host);
-    has_its_page(page, "<title>Websock");
+    has_its_page(&page, "<title>Websock");
     let mut client = demo.client("/");
     for _ in 0..3 {
         client.text("*");
@@ -305,9 +298,8 @@ fn stocks_answers_and_pushes() {
         quotes["quotes"].clone()
     };
     let pushed = quotes(&demo.client("/stocks").read_text());
-    let polled = Demo::get(&demo.host, "/quote");
-    let (_, content) = polled.split_once("\r\n\r\n").unwrap();
-    assert_eq!(quotes(content).as_array().map(Vec::len), pushed.as_array().map(Vec::len));
+    let polled = get(demo.host.parse().unwrap(), "/quote", "");
+    assert_eq!(quotes(polled.text()).as_array().map(Vec::len), pushed.as_array().map(Vec::len));
     has_its_page(&demo.host, "<title>Stocks");
 }
 

@@ -1,17 +1,13 @@
-//! Plain HTTP on the port of the WebSockets: the program with a folder and without, and the
-//! library's handlers.
+//! Plain HTTP on the port of the WebSockets, with a folder and without.
 
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 
 use crate::common::*;
-use wsloop::{Answer, Config, Context, Handler, Message, Request, Response, Version};
-
-/// One request on a connection of its own.
-fn get(program: &Program, target: &str, fields: &str) -> Reply {
-    Client::connect(program.addr()).http("GET", target, fields)
-}
+use crate::neighbours::*;
+use crate::program::*;
+use wsloop::Version;
 
 /// The program on a folder, which stays as long as the program.
 fn on_a_folder(args: &[&str]) -> (Program, Scratch) {
@@ -31,7 +27,7 @@ fn on_a_folder(args: &[&str]) -> (Program, Scratch) {
 #[test]
 fn the_demo_site_without_a_folder() {
     let program = Program::start(&[]);
-    let index = get(&program, "/", "");
+    let index = get(program.addr(), "/", "");
     assert_eq!(
         (index.status, index.field("Content-Type")),
         (200, Some("text/html; charset=utf-8"))
@@ -40,10 +36,10 @@ fn the_demo_site_without_a_folder() {
     assert_eq!(index.field("X-Content-Type-Options"), Some("nosniff"));
     // The demos it names are there, and what the page needs is.
     for name in index.text().split('"').filter(|word| word.ends_with(".html")) {
-        assert_eq!(get(&program, &format!("/{name}"), "").status, 200, "{name}");
+        assert_eq!(get(program.addr(), &format!("/{name}"), "").status, 200, "{name}");
     }
-    assert_eq!(get(&program, "/Cargo.toml", "").status, 404);
-    assert_eq!(get(&program, "/src/main.rs", "").status, 404);
+    assert_eq!(get(program.addr(), "/Cargo.toml", "").status, 404);
+    assert_eq!(get(program.addr(), "/src/main.rs", "").status, 404);
 }
 
 #[test]
@@ -74,7 +70,7 @@ fn the_files_of_a_folder() {
 #[test]
 fn conditions_and_ranges() {
     let (program, _scratch) = on_a_folder(&[]);
-    let whole = get(&program, "/digits.txt", "");
+    let whole = get(program.addr(), "/digits.txt", "");
     let (tag, date) = (whole.field("ETag").unwrap(), whole.field("Last-Modified").unwrap());
     for condition in [format!("If-None-Match: {tag}"), format!("If-Modified-Since: {date}")] {
         let mut client = Client::connect(program.addr());
@@ -83,7 +79,7 @@ fn conditions_and_ranges() {
         assert_eq!(reply.field("Content-Length"), None);
         assert_eq!(client.http("GET", "/digits.txt", "").text(), "0123456789", "nothing between");
     }
-    assert_eq!(get(&program, "/digits.txt", "If-None-Match: \"other\"\r\n").status, 200);
+    assert_eq!(get(program.addr(), "/digits.txt", "If-None-Match: \"other\"\r\n").status, 200);
     for (range, status, content_range, content) in [
         ("bytes=2-4", 206, Some("bytes 2-4/10"), "234"),
         ("bytes=7-", 206, Some("bytes 7-9/10"), "789"),
@@ -91,7 +87,7 @@ fn conditions_and_ranges() {
         ("bytes=10-", 416, Some("bytes */10"), "the range begins behind the end\n"),
         ("lines=1-2", 200, None, "0123456789"),
     ] {
-        let reply = get(&program, "/digits.txt", &format!("Range: {range}\r\n"));
+        let reply = get(program.addr(), "/digits.txt", &format!("Range: {range}\r\n"));
         assert_eq!((reply.status, reply.text()), (status, content), "{range}");
         assert_eq!(reply.field("Content-Range"), content_range, "{range}");
     }
@@ -141,7 +137,7 @@ fn a_large_file_at_the_pace_of_its_reader() {
     let mut file = File::create(scratch.join("root/large")).unwrap();
     file.write_all(b"begin").unwrap();
     file.set_len(SIZE as u64).unwrap();
-    assert_eq!(get(&program, "/", "").status, 200);
+    assert_eq!(get(program.addr(), "/", "").status, 200);
     let before = program.resident();
 
     let mut client = Client::connect(program.addr());
@@ -152,7 +148,7 @@ fn a_large_file_at_the_pace_of_its_reader() {
     let (mut most, mut left) = (0, SIZE - 5);
     while left > 0 {
         // Others are served meanwhile.
-        assert_eq!(get(&program, "/sub/", "").text(), "sub");
+        assert_eq!(get(program.addr(), "/sub/", "").text(), "sub");
         most = most.max(program.resident());
         let piece = client.read(left.min(1 << 20));
         assert!(piece.iter().all(|byte| *byte == 0));
@@ -239,72 +235,4 @@ fn websockets_that_are_not_opened() {
     assert_eq!((reply.status, reply.field("Sec-WebSocket-Version")), (426, Some("13, 8, 7")));
     assert_eq!(reply.field("Upgrade"), Some("websocket"));
     assert_eq!(reply.field("Connection"), Some("Upgrade, close"));
-}
-
-/// Answers plain HTTP with a count, and lets only those in who know the word.
-#[derive(Default)]
-struct Door {
-    asked: u32,
-}
-
-impl Handler for Door {
-    fn on_request(&mut self, _: &mut Context<'_>, request: &Request<'_>) -> Answer {
-        self.asked += 1;
-        match (request.header("Upgrade"), request.query()) {
-            (None, _) => {
-                let count = format!("{{\"asked\": {}}}", self.asked);
-                let json = Response::new(200).header("Content-Type", "application/json");
-                Answer::Respond(json.body(count).header("X-Split", "a\r\nb"))
-            }
-            (Some(_), "sesame") => Answer::Proceed,
-            (Some(_), _) => Answer::Respond(Response::text(401, "say the word\n")),
-        }
-    }
-
-    fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>) {
-        ws.send(message);
-    }
-}
-
-#[test]
-fn handlers_answer_and_refuse() {
-    let server = serve(Config::default(), |server| server.route("/door", Door::default()));
-    let mut client = Client::connect(server.addr);
-    for asked in 1..=3 {
-        let reply = client.http("GET", "/door", "");
-        assert_eq!(reply.status, 200);
-        assert_eq!(reply.field("Content-Type"), Some("application/json"));
-        assert_eq!(reply.field("X-Split"), Some("a??b"));
-        assert_eq!(reply.text(), format!("{{\"asked\": {asked}}}"));
-    }
-    for version in VERSIONS {
-        let mut client = Client::connect(server.addr);
-        client.send(&request(version, "/door?please", ""));
-        let reply = client.read_reply(false);
-        assert_eq!((reply.status, reply.text()), (401, "say the word\n"), "{version}");
-        assert_eq!(client.read_to_end(), b"");
-        let mut client = Client::open(server.addr, version, "/door?sesame");
-        client.text("in");
-        assert_eq!(client.read_text(), "in", "{version}");
-    }
-}
-
-#[test]
-fn nothing_comes_behind_a_status_that_has_no_body() {
-    struct Bodiless;
-    impl Handler for Bodiless {
-        fn on_request(&mut self, _: &mut Context<'_>, request: &Request<'_>) -> Answer {
-            let status = request.query().parse().unwrap();
-            Answer::Respond(Response::text(status, "no part of the next response\n"))
-        }
-
-        fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
-    }
-    let server = serve(Config::default(), |server| server.route("/", Bodiless));
-    let mut client = Client::connect(server.addr);
-    for status in [204, 304] {
-        client.send(format!("GET /?{status} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
-        assert_eq!(client.read_reply(true).status, status);
-    }
-    assert_eq!(client.http("GET", "/?200", "").status, 200);
 }

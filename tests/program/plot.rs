@@ -1,12 +1,13 @@
-//! The demos with data in them, plotter, stocks and monitor, spoken to through raw sockets: by the
-//! plotter's own protocol, and by the paths of the command-line server.
+//! The plotter: the lines that feed it, and what its pages are sent.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::*;
+use crate::demos::Demo;
+use crate::neighbours::*;
+use crate::program::*;
 use serde_json::{Value, json};
 use wsloop::Version;
 
@@ -157,110 +158,14 @@ fn history_and_series_are_bounded() {
 
 #[test]
 fn the_plotter_program_takes_lines_and_serves_pages() {
-    let mut demo = Demo::start("plotter", &["127.0.0.1:0", "127.0.0.1:0"]);
-    let socket = demo.said("listening on ws://", "/");
-    let lines = demo.said("lines from tcp://", "");
+    let mut demo = Demo::start_on(&["127.0.0.1:0", "127.0.0.1:0"], "plotter", "/");
+    let socket = demo.host.parse().unwrap();
+    let lines = demo.said("lines from tcp://", "").parse().unwrap();
     let mut page = Client::open(socket, Version::Rfc6455, "/");
     let mut source = Source::connect(lines, "name");
     source.write("1795232071000 12345\n");
     assert_eq!(batch(&mut page)["series"][0]["points"], json!([[1_795_232_071_000_u64, 12345]]));
-    assert!(get(socket, "/").1.contains("<title>Plotter"));
-}
-
-/// A demo that runs, until this is dropped.
-struct Demo {
-    child: Child,
-    stdout: BufReader<std::process::ChildStdout>,
-}
-
-impl Demo {
-    fn start(name: &str, args: &[&str]) -> Demo {
-        let test = std::env::current_exe().unwrap();
-        let program = test.parent().unwrap().with_file_name("examples").join(name);
-        let mut child = Command::new(&program)
-            .args(args)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{program:?} (cargo build --examples): {error}"));
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        Demo { child, stdout }
-    }
-
-    /// The address on its next line of output.
-    fn said(&mut self, before: &str, behind: &str) -> SocketAddr {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        let addr = line.trim_end().strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
-        addr.unwrap_or_else(|| panic!("{line:?}")).parse().unwrap()
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The head and the body of the answer to a request for this path.
-fn get(addr: SocketAddr, path: &str) -> (String, String) {
-    let mut client = Client::connect(addr);
-    client.send(quote_request(path).as_bytes());
-    let answer = String::from_utf8(client.read_to_end()).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.to_string(), body.to_string())
-}
-
-fn quote_request(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n")
-}
-
-#[test]
-fn quotes_are_answered_and_pushed_and_are_the_same() {
-    let program = Program::start(&[]);
-    let (head, body) = get(program.addr(), "/quote");
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-    assert!(head.contains("Content-Type: application/json") && head.contains("no-store"), "{head}");
-    let polled: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!(polled["asked"], quote_request("/quote").len());
-    assert!(polled["quotes"].as_array().unwrap().len() > 3);
-    // The same second, the same quotes.
-    let (_, again) = get(program.addr(), "/quote");
-    assert_eq!(serde_json::from_str::<Value>(&again).unwrap()["made"], polled["made"]);
-
-    let mut page = Client::open(program.addr(), Version::Rfc6455, "/stocks");
-    let first: Value = serde_json::from_str(&page.read_text()).unwrap();
-    assert_eq!(first["asked"], request(Version::Rfc6455, "/stocks", "").len());
-    let start = Instant::now();
-    let pushed: Value = serde_json::from_str(&page.read_text()).unwrap();
-    assert!(start.elapsed() > Duration::from_millis(500), "{:?}", start.elapsed());
-    assert_eq!(pushed["asked"], 0);
-    assert!(pushed["made"].as_u64() > first["made"].as_u64());
-    let (_, body) = get(program.addr(), "/quote");
-    let polled: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!((&polled["made"], &polled["quotes"]), (&pushed["made"], &pushed["quotes"]));
-}
-
-#[test]
-fn the_monitor_reports_each_second_and_only_while_somebody_watches() {
-    let program = Program::start(&[]);
-    let mut page = Client::open(program.addr(), Version::Hybi07, "/stats");
-    let first: Value = serde_json::from_str(&page.read_text()).unwrap();
-    assert_eq!(first["open"][2], json!(["HyBi-07", 1]));
-    assert!(first["memory"].as_u64() > Some(100_000));
-    let start = Instant::now();
-    let second: Value = serde_json::from_str(&page.read_text()).unwrap();
-    assert!(start.elapsed() > Duration::from_millis(500), "{:?}", start.elapsed());
-    assert_eq!(second["messages_out"], 1);
-    page.close(1000, "");
-    page.wait_for_the_end();
-    drop(page);
-    // While nobody watches nothing is sent: the first report to the next has counted none.
-    let_pass(Duration::from_millis(2500));
-    let mut page = Client::open(program.addr(), Version::Rfc6455, "/stats");
-    let third: Value = serde_json::from_str(&page.read_text()).unwrap();
-    assert_eq!(third["messages_out"], second["messages_out"].as_u64().unwrap() + 1);
-    assert_eq!((&third["opened"], &third["closed"]), (&json!(2), &json!(1)));
+    assert!(get(socket, "/", "").text().contains("<title>Plotter"));
 }
 
 /// 10,000 points a second for half a minute, one page that keeps up and one that has stopped.

@@ -1,7 +1,11 @@
 //! Broadcasts are kept until the turn ends, and then sent to everybody. That must not show: not in
 //! the order of what one is sent, not in who is sent what, and not at the limits.
 
+use crate::calls::*;
 use crate::common::*;
+use crate::recorder::*;
+use crate::serving::*;
+use crate::turning::*;
 use wsloop::{Config, ConnId, Context, OnFull, SendStatus, Server, Version};
 
 /// A server that is turned by hand, and clients that are open on its one route.

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use crate::calls::*;
 use crate::common::*;
+use crate::recorder::*;
+use crate::serving::*;
+use crate::turning::*;
 use wsloop::{Config, ConnId, ReadyState, SendStatus, Version};
-
-fn ended(code: u16, reason: &str) -> (u16, String) {
-    (code, reason.to_string())
-}
 
 #[test]
 fn a_handler_ends_connections_as_they_open() {
@@ -183,11 +183,11 @@ fn a_stale_name_is_nobodys() {
     let mut server = listening(Config::default());
     server.route("/", recorder);
     let addr = tcp_addr(&server);
-    let (mut first, gone) = open_by_hand(&mut server, &log);
+    let (mut first, gone) = open_by_turns(&mut server, &log, Version::Rfc6455, "/");
     first.close(1000, "");
     turn_until(&mut server, "the end", |_| log.try_next());
     assert_eq!(first.read_to_end(), server_frame(0x88, &1000u16.to_be_bytes()));
-    let (mut second, id) = open_by_hand(&mut server, &log);
+    let (mut second, id) = open_by_turns(&mut server, &log, Version::Rfc6455, "/");
     assert_eq!(slot(id), slot(gone), "the slot is used again");
     assert_ne!(id, gone);
     assert_eq!(second.stream.peer_addr().unwrap(), addr);
@@ -217,15 +217,6 @@ fn a_stale_name_is_nobodys() {
     assert!(second.has_nothing());
     assert_eq!(log.try_next(), None);
     assert_eq!(server.context("/").unwrap().members(), [id]);
-}
-
-fn open_by_hand(server: &mut wsloop::Server, log: &Log) -> (Client, ConnId) {
-    let mut client = Client::connect(tcp_addr(server));
-    client.ask(Version::Rfc6455, "/");
-    let event = turn_until(server, "the opening", |_| log.try_next());
-    assert_eq!(event.what, What::Open("/".into()));
-    client.read_answer();
-    (client, event.id)
 }
 
 /// The place a connection has in the server's table, which only its `Debug` shows.

@@ -9,13 +9,17 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::calls::*;
 use crate::common::*;
+use crate::recorder::*;
+use crate::serving::*;
+use crate::turning::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl};
 use wsloop::{Config, Context, ListenAddr, Server, Version};
 
 /// A server that listens nowhere, with one route for all paths that sends texts back.
-fn server(config: Config) -> (Server, Log) {
+pub fn server(config: Config) -> (Server, Log) {
     let (recorder, log) = record_with(|ws, what| {
         if let What::Text(text) = what {
             ws.send(text.as_str());
@@ -31,7 +35,7 @@ fn next(server: &mut Server, log: &Log) -> What {
 }
 
 /// Opens a WebSocket on any stream; `sent` bytes of the request have gone out already.
-fn open(server: &mut Server, log: &Log, mut peer: impl Read + Write, sent: usize) {
+pub fn open(server: &mut Server, log: &Log, mut peer: impl Read + Write, sent: usize) {
     peer.write_all(&request(Version::Rfc6455, "/", "")[sent..]).unwrap();
     assert_eq!(next(server, log), What::Open("/".into()));
     assert!(read_head(&mut peer).starts_with("HTTP/1.1 101 "));
@@ -48,11 +52,11 @@ fn talk(server: &mut Server, log: &Log, mut peer: impl Read + Write) {
 }
 
 /// What was called up to now.
-fn called(log: &Log) -> Vec<What> {
+pub fn called(log: &Log) -> Vec<What> {
     std::iter::from_fn(|| log.try_next()).map(|event| event.what).collect()
 }
 
-fn patient(peer: UnixStream) -> UnixStream {
+pub fn patient(peer: UnixStream) -> UnixStream {
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
     peer
 }
@@ -272,137 +276,6 @@ fn few_events_in_a_turn_leave_the_rest_for_the_next() {
         let at_once = called(&log).len();
         assert!(at_once <= 1, "{at_once} in one turn");
         seen += at_once;
-    }
-}
-
-// ----------------------------------------------------------------------- by the descriptor alone
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod fd_only {
-    use super::*;
-    use mio::unix::SourceFd;
-    use mio::{Events, Interest, Poll, Token};
-    use std::os::fd::AsRawFd;
-
-    fn alone() -> Config {
-        config(|config| {
-            config.fd_only = true;
-            config.max_events = 2;
-            config.read_budget = 256;
-        })
-    }
-
-    /// Waits for the descriptor, however long it takes. The timeout is nobody's business.
-    fn wait(server: &Server) {
-        let patience = Timespec::try_from(PATIENCE).unwrap();
-        let ready = poll(&mut [PollFd::new(server, PollFlags::IN)], Some(&patience)).unwrap();
-        assert_eq!(ready, 1, "the descriptor says nothing");
-    }
-
-    fn is_silent(server: &Server) -> bool {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut [PollFd::new(server, PollFlags::IN)], Some(&now)).unwrap() == 0
-    }
-
-    #[test]
-    fn timers_and_deadlines_are_announced() {
-        let (recorder, log) = record_with(|ws, what| match what {
-            What::Timer(tag) if *tag < 3 => {
-                ws.set_timer(Duration::from_millis(5), tag + 1);
-            }
-            _ => {}
-        });
-        let limits = config(|config| {
-            config.fd_only = true;
-            config.handshake_timeout = Duration::from_millis(40);
-        });
-        let mut server = listening(limits);
-        server.route("/", recorder);
-        turn_while_busy(&mut server);
-        assert!(is_silent(&server));
-        // Between two turns; an earlier one behind a later one too.
-        server.context("/").unwrap().set_timer(Duration::from_millis(30), 3);
-        server.context("/").unwrap().set_timer(Duration::from_millis(5), 1);
-        let mut tags = Vec::new();
-        while tags.len() < 4 {
-            wait(&server);
-            server.turn(Some(Duration::ZERO)).unwrap();
-            tags.extend(called(&log));
-        }
-        assert_eq!(tags.iter().filter(|tag| **tag == What::Timer(3)).count(), 2, "{tags:?}");
-        assert_eq!(tags[..2], [What::Timer(1), What::Timer(2)]);
-        // A request that does not come is a deadline of the server's own.
-        let mut client = Client::connect(tcp_addr(&server));
-        while server.stats().accepted == 0 || server.stats().refused == 0 {
-            wait(&server);
-            server.turn(Some(Duration::ZERO)).unwrap();
-        }
-        assert!(client.read_head().starts_with("HTTP/1.1 408 "));
-    }
-
-    #[test]
-    fn what_is_sent_between_turns_is_announced() {
-        let (mut server, log) = server(alone());
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut ours = patient(ours);
-        server.adopt(theirs.into(), b"").unwrap();
-        open(&mut server, &log, &ours, 0);
-        turn_while_busy(&mut server);
-        server.context("*").unwrap().broadcast("to all");
-        wait(&server);
-        turn_while_busy(&mut server);
-        let mut frame = [0; 8];
-        ours.read_exact(&mut frame).unwrap();
-        assert_eq!(frame, *b"\x81\x06to all");
-    }
-
-    /// Clients of all versions send more than is read in a turn, until each has all of it back.
-    fn serve_all(mut wait: impl FnMut(&mut Server)) {
-        let (mut server, _log) = server(alone());
-        server.listen("127.0.0.1:0").unwrap();
-        let (addr, remote) = (tcp_addr(&server), server.remote());
-        let clients = VERSIONS.map(|version| {
-            thread::spawn(move || {
-                let mut client = Client::open(addr, version, "/");
-                let bytes = client.text_bytes("hello").repeat(1000);
-                client.send(&bytes);
-                (0..1000).for_each(|_| assert_eq!(client.read_text(), "hello"));
-            })
-        });
-        let all = thread::spawn(move || {
-            let ended = clients.map(|client| client.join());
-            remote.stop();
-            ended.into_iter().for_each(|end| end.unwrap());
-        });
-        while !server.is_stopped() {
-            wait(&mut server);
-        }
-        all.join().unwrap();
-    }
-
-    #[test]
-    fn poll_2_needs_no_timeout() {
-        serve_all(|server| {
-            wait(server);
-            server.turn(Some(Duration::ZERO)).unwrap();
-        });
-    }
-
-    #[test]
-    fn another_mio_poll_needs_none_either() {
-        let (mut outer, mut events) = (Poll::new().unwrap(), Events::with_capacity(1));
-        let mut watched = false;
-        serve_all(move |server| {
-            if !std::mem::replace(&mut watched, true) {
-                let fd = server.as_fd().as_raw_fd();
-                let registry = outer.registry();
-                registry.register(&mut SourceFd(&fd), Token(0), Interest::READABLE).unwrap();
-            }
-            outer.poll(&mut events, Some(PATIENCE)).unwrap();
-            assert!(!events.is_empty(), "the descriptor says nothing");
-            // It is edge-triggered: turned until there is nothing more.
-            turn_while_busy(server);
-        });
     }
 }
 

@@ -4,7 +4,10 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::calls::*;
 use crate::common::*;
+use crate::recorder::*;
+use crate::serving::*;
 use wsloop::{Config, Context, OnFull, SendStatus, Version};
 
 const SHORT: Duration = Duration::from_millis(40);
@@ -48,10 +51,6 @@ fn closing(ws: &mut Context<'_>, what: &What) {
         assert!(!ws.close(4001, "again"));
         assert_eq!(ws.send("behind the close"), SendStatus::Dropped);
     }
-}
-
-fn ended(code: u16, reason: &str) -> (u16, String) {
-    (code, reason.to_string())
 }
 
 fn quick_close() -> Config {
@@ -266,14 +265,6 @@ fn silence() {
             Some(client)
         });
         assert_eq!(outcome, ended(1006, "idle"), "{version}");
-    }
-}
-
-/// Sends until the backlog is full, or more than any kernel takes waits.
-fn flood(ws: &mut Context<'_>, what: &What) {
-    if let What::Text(_) = what {
-        let piece = "x".repeat(1 << 20);
-        while ws.buffered_amount() < 24 << 20 && ws.send(&piece) != SendStatus::Dropped {}
     }
 }
 

@@ -6,7 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::calls::*;
 use crate::common::*;
+use crate::recorder::*;
+use crate::serving::*;
+use crate::turning::*;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use wsloop::handlers::Mirror;
 use wsloop::{Config, MessageBuf, Remote, Version};
@@ -74,10 +78,7 @@ fn what_comes_between_two_turns_waits_and_wakes_count_once() {
     let (recorder, log) = record();
     let mut server = listening(Config::default());
     server.route("/", recorder);
-    let mut client = Client::connect(tcp_addr(&server));
-    client.ask(Version::Rfc6455, "/");
-    turn_until(&mut server, "the opening", |_| log.try_next());
-    client.read_answer();
+    let (mut client, _) = open_by_turns(&mut server, &log, Version::Rfc6455, "/");
     let remote = server.remote();
     // As many as there is room for; the next is given back.
     for n in 0..1024 {

@@ -1,75 +1,24 @@
-//! TLS, from outside, by rustls as the client. Certificates are made here, for each test.
+//! TLS, from outside, by rustls as the client.
 
-use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{
-    Client, PATIENCE, Program, Running, Scratch, VERSIONS, config, masked, masked_close, read_head,
-    request, serve, tcp_addr, turn_until,
-};
-use rcgen::CertifiedKey;
-use rustix::process::Signal;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use rustls::{SupportedProtocolVersion, version};
+use crate::certificate::*;
+use crate::common::*;
+use crate::serving::*;
+use crate::turning::*;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned, version};
 use wsloop::handlers::Mirror;
 use wsloop::{Config, Server, Tls, Version};
-
-type Stream = StreamOwned<ClientConnection, TcpStream>;
-
-/// A certificate for localhost that vouches for itself.
-struct Certificate {
-    cert: String,
-    key: String,
-    der: CertificateDer<'static>,
-}
-
-fn certificate() -> Certificate {
-    let CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
-    let der = cert.der().clone();
-    Certificate { cert: cert.pem(), key: signing_key.serialize_pem(), der }
-}
 
 impl Certificate {
     fn tls(&self) -> Tls {
         Tls::from_pem(self.cert.as_bytes(), self.key.as_bytes()).unwrap()
     }
-
-    fn client_config(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.der.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider);
-        let builder = builder.with_protocol_versions(versions).unwrap();
-        builder.with_root_certificates(roots).with_no_client_auth()
-    }
-
-    fn session(&self) -> ClientConnection {
-        let config = self.client_config(rustls::ALL_VERSIONS);
-        ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
-    }
-
-    fn connect(&self, addr: SocketAddr) -> Stream {
-        StreamOwned::new(self.session(), socket(addr))
-    }
-
-    /// Writes both files into a folder.
-    fn put(&self, folder: &Scratch) -> [String; 2] {
-        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
-        let paths = [path("cert.pem"), path("key.pem")];
-        fs::write(&paths[0], &self.cert).unwrap();
-        fs::write(&paths[1], &self.key).unwrap();
-        paths
-    }
-}
-
-fn socket(addr: SocketAddr) -> TcpStream {
-    Client::connect(addr).stream
 }
 
 /// A server that mirrors, with these limits.
@@ -77,17 +26,6 @@ fn mirror(certificate: &Certificate, change: impl FnOnce(&mut Config)) -> Runnin
     let mut config = config(change);
     config.tls = Some(certificate.tls());
     serve(config, |server| server.route("/mirror", Mirror))
-}
-
-fn open(stream: &mut (impl Read + Write)) {
-    stream.write_all(&request(Version::Rfc6455, "/mirror", "")).unwrap();
-    assert!(read_head(stream).starts_with("HTTP/1.1 101 "));
-}
-
-fn expect(stream: &mut impl Read, bytes: &[u8]) {
-    let mut got = vec![0; bytes.len()];
-    stream.read_exact(&mut got).unwrap();
-    assert!(got == bytes, "{} bytes", got.len());
 }
 
 #[test]
@@ -315,52 +253,6 @@ fn another_certificate_is_for_those_who_come_later() {
     });
     turn_until(&mut server, "the second client", |_| late.is_finished().then_some(()));
     late.join().unwrap();
-}
-
-#[test]
-fn a_hangup_has_the_files_read_again() {
-    let folder = Scratch::new();
-    let old = certificate();
-    let [cert, key] = old.put(&folder);
-    let program = Program::start(&["--tls-cert", &cert, "--tls-key", &key]);
-    assert!(program.listening[0].starts_with("wss://"));
-    let mut early = old.connect(program.addr());
-    open(&mut early);
-
-    fs::write(&cert, "nothing").unwrap();
-    program.signal(Signal::HUP);
-    program.logged("the certificate stays as it is");
-    open(&mut old.connect(program.addr()));
-
-    let new = certificate();
-    new.put(&folder);
-    program.signal(Signal::HUP);
-    program.logged("the certificate was read anew");
-    open(&mut new.connect(program.addr()));
-    early.write_all(&masked(0x81, b"hi")).unwrap();
-    expect(&mut early, b"\x81\x02hi");
-}
-
-#[test]
-fn a_certificate_that_cannot_be_used_is_named() {
-    let folder = Scratch::new();
-    let (one, other) = (certificate(), certificate());
-    let [cert, key] = one.put(&folder);
-    let refused = |cert: &str, key: &str, said: &str| {
-        let outcome = Program::run(&["--tls-cert", cert, "--tls-key", key]);
-        assert_eq!(outcome.code, Some(1));
-        assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
-        assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
-        assert!(outcome.stderr.starts_with("wsloop: --tls-cert, --tls-key: "));
-    };
-    refused("/nowhere.pem", &key, "/nowhere.pem: No such file");
-    refused(&key, &key, &format!("{key}: no certificate in it"));
-    refused(&cert, &cert, &format!("{cert}: no private key in it"));
-    fs::write(&key, &other.key).unwrap();
-    refused(&cert, &key, &format!("{key}: "));
-    let outcome = Program::run(&["--tls-cert", &cert]);
-    assert_eq!(outcome.code, Some(2));
-    assert!(outcome.stderr.contains("--tls-cert needs --tls-key"), "{}", outcome.stderr);
 }
 
 /// SEC 1 is what PKCS#8 wraps; of an elliptic curve key as ring makes it, behind 36 bytes.

@@ -2,7 +2,10 @@
 
 use std::net::TcpStream;
 
+use crate::calls::*;
 use crate::common::*;
+use crate::recorder::*;
+use crate::serving::*;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};

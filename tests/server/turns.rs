@@ -2,18 +2,36 @@
 //! decide what a turn finds.
 
 use std::collections::HashSet;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::calls::*;
 use crate::common::*;
+use crate::recorder::*;
+use crate::serving::*;
+use crate::turning::*;
 use wsloop::{Config, ConnId, Context, SendStatus, Server, Version};
 
-const TICK: Duration = Duration::from_millis(20);
-
-fn open(server: &mut Server, log: &Log, path: &str) -> (Client, ConnId) {
-    open_by_turns(server, log, Version::Rfc6455, path)
+impl Client {
+    /// Reads what has come, without waiting for more; how much that was.
+    pub fn take_what_is_there(&mut self) -> usize {
+        self.stream.set_nonblocking(true).unwrap();
+        let (mut total, mut buf) = (0, vec![0; 64 * 1024]);
+        loop {
+            match self.stream.read(&mut buf) {
+                Ok(0) => break,
+                Ok(n) => total += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        self.stream.set_nonblocking(false).unwrap();
+        total
+    }
 }
+
+const TICK: Duration = Duration::from_millis(20);
 
 /// A server with one route for all paths.
 fn server(
@@ -33,8 +51,8 @@ fn a_goodbye_to_the_others_goes_out_in_the_turn_of_the_end() {
             ws.broadcast(&format!("one left with {code}"));
         }
     });
-    let (mut leaving, id) = open(&mut server, &log, "/");
-    let (mut staying, _) = open(&mut server, &log, "/");
+    let (mut leaving, id) = open_by_turns(&mut server, &log, Version::Rfc6455, "/");
+    let (mut staying, _) = open_by_turns(&mut server, &log, Version::Rfc6455, "/");
     turn_while_busy(&mut server);
     leaving.close(3000, "");
     assert_eq!(next_event(&mut server, &log), Event { id, what: What::Close(3000, String::new()) });
@@ -58,7 +76,7 @@ fn one_end_leads_to_another_and_all_goodbyes_go_out() {
         _ => {}
     });
     let (mut clients, ids): (Vec<_>, Vec<_>) =
-        (0..4).map(|_| open(&mut server, &log, "/")).collect();
+        (0..4).map(|_| open_by_turns(&mut server, &log, Version::Rfc6455, "/")).collect();
     turn_while_busy(&mut server);
     clients[0].end();
     assert_eq!(next_event(&mut server, &log).id, ids[0]);
@@ -82,10 +100,10 @@ fn an_event_behind_the_end_of_its_connection_is_nobodys() {
             }
         }
     });
-    let (mut judge, judge_id) = open(&mut server, &log, "/");
+    let (mut judge, judge_id) = open_by_turns(&mut server, &log, Version::Rfc6455, "/");
     let mut unheard = 0;
     for _ in 0..20 {
-        let (mut victim, id) = open(&mut server, &log, "/");
+        let (mut victim, id) = open_by_turns(&mut server, &log, Version::Rfc6455, "/");
         turn_while_busy(&mut server);
         // Both lie ready for the next turn, in this order.
         judge.text("end the others");
@@ -155,9 +173,9 @@ fn timers_of_a_connection_that_ended_do_not_fire() {
             ws.clear_timer(cleared);
         }
     });
-    let (mut gone, gone_id) = open(&mut server, &log, "/");
-    let (mut lingering, lingering_id) = open(&mut server, &log, "/");
-    let (_there, there_id) = open(&mut server, &log, "/");
+    let (mut gone, gone_id) = open_by_turns(&mut server, &log, Version::Rfc6455, "/");
+    let (mut lingering, lingering_id) = open_by_turns(&mut server, &log, Version::Rfc6455, "/");
+    let (_there, there_id) = open_by_turns(&mut server, &log, Version::Rfc6455, "/");
     gone.close(1000, "");
     lingering.send(b"\x81\x01x");
     let mut events: Vec<Event> = Vec::new();
@@ -195,7 +213,7 @@ fn a_timer_fires_no_earlier_than_asked_for() {
 /// is always read before deadlines are looked at, so the machine may be slow.
 fn answer_pings(config: Config) {
     let (mut server, log) = server(config, |_, _| {});
-    let (mut client, id) = open(&mut server, &log, "/");
+    let (mut client, id) = open_by_turns(&mut server, &log, Version::Rfc6455, "/");
     let start = Instant::now();
     let mut pings = 0;
     while pings < 5 || start.elapsed() < 25 * TICK {
@@ -234,7 +252,7 @@ fn a_paused_peer_is_not_timed_out() {
         }),
         |_, _| {},
     );
-    let (mut client, id) = open(&mut server, &log, "/");
+    let (mut client, id) = open_by_turns(&mut server, &log, Version::Rfc6455, "/");
     turn_until(&mut server, "a ping", |_| (!client.has_nothing()).then_some(()));
     server.context("*").unwrap().to(id).pause();
     client.send(&masked(0x8a, b""));
@@ -256,7 +274,7 @@ fn a_response_may_take_longer_than_the_handshake() {
     let scratch = Scratch::new();
     std::fs::File::create(scratch.join("big")).unwrap().set_len(SIZE as u64).unwrap();
     let mut server = listening(config(|config| config.handshake_timeout = TICK));
-    server.serve_folder(scratch.path()).unwrap();
+    server.serve_folder(&*scratch).unwrap();
     let mut client = Client::connect(tcp_addr(&server));
     client.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
     // Accepted, and by the time of the next turn late: but the request is there.
@@ -279,7 +297,7 @@ fn a_handler_that_refills_does_not_hold_the_turn() {
             while ws.send(&[7; 10_000][..]) == SendStatus::Queued {}
         }
     });
-    let (mut client, id) = open(&mut server, &log, "/");
+    let (mut client, id) = open_by_turns(&mut server, &log, Version::Rfc6455, "/");
     // Of the turn that opened it.
     log.expect(id, What::Drain);
     let mut drained = 0;

@@ -1,7 +1,10 @@
 //! Bytes on the wire: how they are cut into segments, what is negotiated, and what happens to
 //! those who read slowly, stop sending or cannot carry a message.
 
+use crate::calls::*;
 use crate::common::*;
+use crate::recorder::*;
+use crate::serving::*;
 use wsloop::handlers::{Broadcast, Mirror};
 use wsloop::{Answer, Config, Context, Handler, Message, OnFull, Request, SendStatus, Version};
 
