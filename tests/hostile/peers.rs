@@ -44,6 +44,8 @@ fn a_reset_in_the_midst_of_a_frame_and_of_a_write() {
         gone(id);
         bystander.is_served();
     }
+    // Else its goodbye would be waited for.
+    drop(bystander);
     server.stop();
     assert_eq!(log.rest(), []);
 }

@@ -172,6 +172,8 @@ fn nobody_is_told_where_it_listens() {
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        // Its end is waited for, for as long as the close timeout.
+        drop(client);
         program.ends_well();
     }
 }
