@@ -17,6 +17,8 @@ mod unruly;
 mod attack;
 
 mod answers;
+#[cfg(feature = "deflate")]
+mod deflate;
 #[cfg(target_os = "linux")]
 mod descriptors;
 #[cfg(target_os = "linux")]

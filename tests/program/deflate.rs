@@ -1,6 +1,7 @@
 //! permessage-deflate (RFC 7692), from outside, by literal bytes and by the suite's own arithmetic.
 
 use crate::common::{Client, masked, request};
+use crate::memory::is_given_back;
 use crate::program::Program;
 use wsloop::Version;
 
@@ -98,4 +99,16 @@ fn a_bomb_goes_off_at_the_limit() {
     assert_eq!(client.read_close().0, 1009);
     let grown = program.resident().saturating_sub(before);
     assert!(grown < 8 * 1024, "{grown} KiB more");
+}
+
+/// The window of a message that is under way is held for its client, and for nobody who has gone.
+#[test]
+fn messages_that_are_never_whole_leave_no_memory_taken() {
+    let program = Program::start(&["--deflate", "--quiet"]);
+    is_given_back(&program, || {
+        let (mut client, _) = client(&program, Version::Rfc6455, OFFER);
+        client.send(&[masked(0x41, &HELLO[..4]), masked(0x89, b"p")].concat());
+        assert_eq!(client.read_frame(), (0x8a, b"p".to_vec()));
+        client
+    });
 }

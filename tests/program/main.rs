@@ -10,6 +10,8 @@ mod neighbours;
 #[path = "../common/program.rs"]
 mod program;
 
+#[cfg(all(any(feature = "deflate", feature = "tls"), target_os = "linux"))]
+mod memory;
 mod run;
 
 mod cli;

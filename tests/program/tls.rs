@@ -64,3 +64,25 @@ fn a_certificate_that_cannot_be_used_is_named() {
     assert_eq!(outcome.code, Some(2));
     assert!(outcome.stderr.contains("--tls-cert needs --tls-key"), "{}", outcome.stderr);
 }
+
+/// Handshakes that fail, and such as are left in the midst, give back what they took.
+#[cfg(target_os = "linux")]
+#[test]
+fn handshakes_that_come_to_nothing_leave_no_memory_taken() {
+    let folder = Scratch::new();
+    let (known, unknown) = (certificate(), certificate());
+    let [cert, key] = known.put(&folder);
+    let program = Program::start(&["--tls-cert", &cert, "--tls-key", &key, "--quiet"]);
+    // The first record of a hello that would have 64 KiB, the most that is taken in of one.
+    let long = [b"\x16\x03\x01\x40\0\x01\0\xff\xfb".to_vec(), vec![3; 0x4000 - 4]].concat();
+    crate::memory::is_given_back(&program, || {
+        // This one does not trust the certificate, and says so.
+        let mut stranger = unknown.connect(program.addr());
+        assert!(stranger.conn.complete_io(&mut stranger.sock).is_err());
+        let mut halfway = Client::connect(program.addr());
+        halfway.send(&long);
+        // It has been read when this one is served.
+        open(&mut known.connect(program.addr()));
+        halfway
+    });
+}

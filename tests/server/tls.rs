@@ -141,6 +141,98 @@ fn a_handshake_that_does_not_end_is_cut() {
     }
 }
 
+/// What a client sends in place of a handshake, or in the midst of it. Some of it ends the connection
+/// and the rest waits for its deadline or for the client's end; none of it makes the server turn for
+/// nothing, and others are served.
+#[test]
+fn records_that_are_wrong_or_never_whole_take_no_turns() {
+    let certificate = certificate();
+    let mut server = listening(config(|config| {
+        config.tls = Some(certificate.tls());
+        // What is refused is not refused by this.
+        config.handshake_timeout = 100 * PATIENCE;
+    }));
+    server.route("/mirror", Mirror);
+    let addr = tcp_addr(&server);
+    let comes_to_rest = |server: &mut Server| {
+        let mut turn = || {
+            server.turn(Some(Duration::ZERO)).unwrap() > 0
+                || server.poll_timeout() == Some(Duration::ZERO)
+        };
+        assert!((0..500).any(|_| !turn()), "turns without end");
+    };
+    let hello = || {
+        let mut bytes = Vec::new();
+        certificate.session().write_tls(&mut bytes).unwrap();
+        bytes
+    };
+    for (bytes, refused) in [
+        // SSL 2's hello (RFC 5246 appendix E.2), whole and with a length of nothing.
+        (b"\x80\x1c\x01\x03\x01\0\x03\0\0\0\x10\0\0\x2f0123456789abcdef".to_vec(), true),
+        (b"\x80\0\x01\x03\x01".to_vec(), true),
+        // Lengths of records: the largest there is, nothing, and more than comes.
+        ([b"\x16\x03\x01\xff\xff".to_vec(), vec![1; 70_000]].concat(), true),
+        ([b"\x17\x03\x03\xff\xff".to_vec(), vec![0; 70_000]].concat(), true),
+        (b"\x17\x03\x03\0\0".repeat(100), true),
+        (b"\x16\x03\x01\0\0".repeat(100), true),
+        (b"\x16\x03\x01\x40\0\x01\0\x3f\xfc\x03\x03".to_vec(), false),
+        // A hello of 16 MiB, of which one record comes.
+        ([b"\x16\x03\x01\x40\0\x01\xff\xff\xff".to_vec(), vec![3; 0x4000 - 4]].concat(), true),
+        // Heartbleed's record, and one of no known kind.
+        (b"\x18\x03\x02\0\x03\x01\x40\0".to_vec(), true),
+        (b"\x13\x03\x03\0\x01x".to_vec(), true),
+        // The goodbye of TLS, at the beginning and behind the hello; and the end of the stream.
+        (b"\x15\x03\x03\0\x02\x01\0".to_vec(), false),
+        ([hello(), b"\x15\x03\x03\0\x02\x01\0".to_vec()].concat(), false),
+        (hello(), false),
+    ] {
+        let shown = bytes[..bytes.len().min(20)].escape_ascii();
+        let accepted = server.stats().accepted;
+        let mut client = Client::connect(addr);
+        client.send(&bytes);
+        let came = |server: &mut Server| (server.stats().accepted > accepted).then_some(());
+        turn_until(&mut server, "the client", came);
+        comes_to_rest(&mut server);
+        if !refused {
+            client.end();
+        }
+        let reader = std::thread::spawn(move || {
+            client.wait_for_the_end();
+            client
+        });
+        turn_until(&mut server, &format!("the end of {shown}"), |_| {
+            reader.is_finished().then_some(())
+        });
+        comes_to_rest(&mut server);
+        let mut other = certificate.connect(addr);
+        let other = std::thread::spawn(move || open(&mut other));
+        turn_until(&mut server, "the other client", |_| other.is_finished().then_some(()));
+        other.join().unwrap();
+        drop(reader.join().unwrap());
+    }
+}
+
+/// A message of the handshake may lie in any number of records (RFC 8446 section 5.1).
+#[test]
+fn a_hello_may_come_in_many_records() {
+    let certificate = certificate();
+    let server = mirror(&certificate, |_| {});
+    for piece in [1, 2, 3, 100] {
+        let mut session = certificate.session();
+        let mut hello = Vec::new();
+        session.write_tls(&mut hello).unwrap();
+        // One record, with five bytes of head.
+        let (head, message) = hello.split_at(5);
+        let records = message.chunks(piece).flat_map(|piece| {
+            [&head[..3], &u16::try_from(piece.len()).unwrap().to_be_bytes(), piece].concat()
+        });
+        let records: Vec<u8> = records.collect();
+        let mut stream = socket(server.addr);
+        stream.write_all(&records).unwrap();
+        open(&mut StreamOwned::new(session, stream));
+    }
+}
+
 #[test]
 fn what_lies_decrypted_is_not_forgotten() {
     let certificate = certificate();
