@@ -2,74 +2,11 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
 
 use wsloop::Version;
 
 use super::PATIENCE;
-
-pub const VERSIONS: [Version; 5] =
-    [Version::Hixie75, Version::Hixie76, Version::Hybi07, Version::Hybi08, Version::Rfc6455];
-pub const HYBI: [Version; 3] = [Version::Hybi07, Version::Hybi08, Version::Rfc6455];
-
-const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-
-/// A client's frame, its mask included: `first` holds FIN and the opcode.
-pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        len @ 0..=125 => frame.push(0x80 | len as u8),
-        len @ 126..=0xffff => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&(len as u16).to_be_bytes());
-        }
-        len => {
-            frame.push(0x80 | 127);
-            frame.extend_from_slice(&(len as u64).to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&KEY);
-    frame.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
-    frame
-}
-
-pub fn masked_close(code: u16, reason: &str) -> Vec<u8> {
-    masked(0x88, &[&code.to_be_bytes(), reason.as_bytes()].concat())
-}
-
-/// The server's frame, for comparison; up to 125 bytes.
-pub fn server_frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    assert!(payload.len() <= 125);
-    [&[first, payload.len() as u8], payload].concat()
-}
-
-/// A request for a WebSocket as the browsers of that version sent it, with further fields, each
-/// ended by CR LF; the bytes behind a Hixie-76 head included.
-pub fn request(version: Version, path: &str, fields: &str) -> Vec<u8> {
-    let (first, own) = match version {
-        Version::Hixie75 => ("Upgrade: WebSocket\r\n", ""),
-        Version::Hixie76 => (
-            "Upgrade: WebSocket\r\n",
-            "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\n\
-             Sec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n",
-        ),
-        Version::Hybi07 => ("Upgrade: websocket\r\n", "Sec-WebSocket-Version: 7\r\n"),
-        Version::Hybi08 => ("Upgrade: websocket\r\n", "Sec-WebSocket-Version: 8\r\n"),
-        Version::Rfc6455 => ("Upgrade: websocket\r\n", "Sec-WebSocket-Version: 13\r\n"),
-    };
-    let origin = match version {
-        Version::Hybi07 | Version::Hybi08 => "Sec-WebSocket-Origin",
-        _ => "Origin",
-    };
-    let key =
-        if version.is_hixie() { "" } else { "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" };
-    let bytes = if version == Version::Hixie76 { "^n:ds[4U" } else { "" };
-    format!(
-        "GET {path} HTTP/1.1\r\n{first}Connection: Upgrade\r\nHost: example.com\r\n\
-         {origin}: http://example.com\r\n{key}{own}{fields}\r\n{bytes}"
-    )
-    .into_bytes()
-}
+use super::bytes::{masked_close, plain_request, request, text_message};
 
 /// A head, and nothing behind it.
 pub fn read_head(stream: &mut impl Read) -> String {
@@ -86,19 +23,28 @@ pub fn read_head(stream: &mut impl Read) -> String {
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
+    /// The status line, the fields and the empty line. Bytes that are not UTF-8 would fail the test:
+    /// nothing here sends any.
     pub head: String,
     pub body: Vec<u8>,
 }
 
 impl Reply {
-    /// The value of a field.
+    /// The value of a field, which must not be there twice.
     pub fn field(&self, name: &str) -> Option<&str> {
-        let fields = self.head.lines().filter_map(|line| line.split_once(": "));
-        fields.filter(|(known, _)| *known == name).map(|(_, value)| value).next()
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        let mut values = lines.filter(|(found, _)| found.eq_ignore_ascii_case(name));
+        let first = values.next().map(|(_, value)| value);
+        assert!(values.next().is_none(), "{name} twice: {}", self.head);
+        first
+    }
+
+    pub fn length(&self) -> Option<usize> {
+        self.field("Content-Length").map(|digits| digits.parse().unwrap())
     }
 
     pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
+        str::from_utf8(&self.body).unwrap()
     }
 }
 
@@ -149,13 +95,6 @@ impl Client {
         self.stream.write_all(bytes).unwrap();
     }
 
-    /// Sends each byte in a segment of its own.
-    pub fn send_bytewise(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.send(&[*byte]);
-        }
-    }
-
     pub fn text(&mut self, text: &str) {
         let bytes = self.text_bytes(text);
         self.send(&bytes);
@@ -163,11 +102,7 @@ impl Client {
 
     /// A text message as this client's version writes it.
     pub fn text_bytes(&self, text: &str) -> Vec<u8> {
-        if self.version.is_hixie() {
-            [b"\0", text.as_bytes(), b"\xff"].concat()
-        } else {
-            masked(0x81, text.as_bytes())
-        }
+        text_message(self.version, text.as_bytes())
     }
 
     pub fn close(&mut self, code: u16, reason: &str) {
@@ -187,18 +122,18 @@ impl Client {
 
     /// Asks for something by plain HTTP, with further fields, each ended by CR LF.
     pub fn http(&mut self, method: &str, target: &str, fields: &str) -> Reply {
-        self.send(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes());
+        self.send(plain_request(method, target, fields).as_bytes());
         self.read_reply(method == "HEAD")
     }
 
-    /// Reads one answer of plain HTTP, and nothing behind it.
-    pub fn read_reply(&mut self, head_only: bool) -> Reply {
+    /// Reads one answer of plain HTTP, and nothing behind it; its body too, unless it answers a HEAD.
+    pub fn read_reply(&mut self, to_head: bool) -> Reply {
         let head = self.read_head();
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect(&head);
-        let mut reply = Reply { status, head, body: Vec::new() };
-        let len = reply.field("Content-Length").map_or(0, |len| len.parse().unwrap());
-        if !head_only {
-            reply.body = self.read(len);
+        let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        let mut reply = Reply { status: status.expect(&head), head, body: Vec::new() };
+        let bodiless = to_head || matches!(reply.status, 101 | 204 | 304);
+        if !bodiless {
+            reply.body = self.read(reply.length().expect("a length"));
         }
         reply
     }
@@ -261,41 +196,11 @@ impl Client {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Ends the connection by a reset.
-    pub fn reset(self) {
-        rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).unwrap();
-    }
-
     /// Whether there is nothing to read at this moment.
     pub fn has_nothing(&self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
         let peeked = self.stream.peek(&mut [0]);
         self.stream.set_nonblocking(false).unwrap();
         matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
-    }
-
-    /// Reads what has come, without waiting for more; how much that was.
-    pub fn take_what_is_there(&mut self) -> usize {
-        self.stream.set_nonblocking(true).unwrap();
-        let (mut total, mut buf) = (0, vec![0; 64 * 1024]);
-        loop {
-            match self.stream.read(&mut buf) {
-                Ok(0) => break,
-                Ok(n) => total += n,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => panic!("{error}"),
-            }
-        }
-        self.stream.set_nonblocking(false).unwrap();
-        total
-    }
-    /// A WebSocket whose receive buffer is small, so that the server soon cannot write. Good for
-    /// not reading: what goes through it, crawls.
-    pub fn with_small_window(addr: SocketAddr, version: Version, path: &str) -> Client {
-        let mut client = Client::connect(addr);
-        rustix::net::sockopt::set_socket_recv_buffer_size(&client.stream, 4096).unwrap();
-        client.ask(version, path);
-        client.read_answer();
-        client
     }
 }

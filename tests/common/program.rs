@@ -2,15 +2,16 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::PATIENCE;
+use crate::common::{PATIENCE, Scratch};
+
+/// Where it lies.
+pub const WSLOOP: &str = env!("CARGO_BIN_EXE_wsloop");
 
 /// The program, running. Dropping it ends it.
 pub struct Program {
@@ -22,13 +23,6 @@ pub struct Program {
     stderr: Receiver<String>,
 }
 
-/// What a program that ended by itself left.
-pub struct Outcome {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-}
-
 impl Program {
     /// Starts it on a port that the system chooses.
     pub fn start(args: &[&str]) -> Program {
@@ -37,19 +31,13 @@ impl Program {
 
     /// Starts it on these addresses, and waits until it listens on all of them.
     pub fn start_on(addrs: &[&str], args: &[&str]) -> Program {
-        Program::start_by(&mut Command::new(env!("CARGO_BIN_EXE_wsloop")), addrs, args)
+        Program::start_by(&mut Command::new(WSLOOP), addrs, args)
     }
 
     /// The same by way of a command of the test's own, which passes the arguments on.
     pub fn start_by(command: &mut Command, addrs: &[&str], args: &[&str]) -> Program {
-        let mut child = command
-            .args(addrs.iter().flat_map(|addr| ["--listen", addr]))
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        command.args(addrs.iter().flat_map(|addr| ["--listen", addr])).args(args);
+        let mut child = spawn(command);
         let pid = Pid::from_child(&child);
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let stderr = lines(child.stderr.take().unwrap());
@@ -62,31 +50,6 @@ impl Program {
             program.listening.push(addr.to_string());
         }
         program
-    }
-
-    /// Runs it to its end, which must come by itself.
-    pub fn run(args: &[&str]) -> Outcome {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wsloop"))
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let pid = Pid::from_child(&child);
-        let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let (sender, outcome) = channel();
-        thread::spawn(move || {
-            let (mut stdout, mut stderr) = (String::new(), String::new());
-            out.read_to_string(&mut stdout).unwrap();
-            err.read_to_string(&mut stderr).unwrap();
-            let code = child.wait().unwrap().code();
-            sender.send(Outcome { code, stdout, stderr })
-        });
-        outcome.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-            let _ = kill_process(pid, Signal::KILL);
-            panic!("wsloop {args:?} does not end")
-        })
     }
 
     /// Its first TCP address.
@@ -129,28 +92,18 @@ impl Program {
         }
     }
 
-    /// The descriptors it has.
-    pub fn descriptors(&self) -> Vec<usize> {
-        let path = format!("/proc/{}/fd", self.pid.as_raw_nonzero());
-        let names = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name());
-        names.map(|name| name.to_str().unwrap().parse().unwrap()).collect()
-    }
-
-    /// The processor time it has taken, in hundredths of a second.
-    pub fn cpu_time(&self) -> u64 {
-        let path = format!("/proc/{}/stat", self.pid.as_raw_nonzero());
-        let stat = std::fs::read_to_string(path).unwrap();
-        let (_, behind_name) = stat.rsplit_once(") ").unwrap();
-        // utime and stime; the state is the first behind the name.
-        behind_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
-    }
-
     /// Its resident memory, in KiB.
     pub fn resident(&self) -> usize {
+        self.memory("VmRSS")
+    }
+
+    /// What the kernel says about its memory, in KiB.
+    pub fn memory(&self, field: &str) -> usize {
         let path = format!("/proc/{}/status", self.pid.as_raw_nonzero());
         let status = std::fs::read_to_string(path).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        let mut fields = status.lines().filter_map(|line| line.split_once(':'));
+        let (_, value) = fields.find(|(name, _)| *name == field).unwrap();
+        value.trim().trim_end_matches(" kB").parse().unwrap()
     }
 }
 
@@ -161,6 +114,11 @@ impl Drop for Program {
             let _ = self.status.recv_timeout(PATIENCE);
         }
     }
+}
+
+/// Starts it with nothing to read, and with pipes for what it says.
+pub fn spawn(command: &mut Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
@@ -174,34 +132,9 @@ fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// A folder for one test, removed with it.
-pub struct Scratch(PathBuf);
-
 impl Scratch {
-    pub fn new() -> Scratch {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("wsloop-test-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).unwrap();
-        Scratch(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    pub fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
+    /// A file for the program to serve.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         std::fs::write(self.join(name), content).unwrap();
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

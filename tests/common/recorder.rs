@@ -2,9 +2,9 @@
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 
-use wsloop::{ConnId, Context, Handler, Message, Request};
+use wsloop::{ConnId, Context, Handler, Message, Request, SendStatus};
 
-use super::PATIENCE;
+use crate::common::PATIENCE;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
@@ -29,11 +29,6 @@ pub struct Event {
 pub struct Recorder<F> {
     log: Sender<Event>,
     act: F,
-}
-
-/// A handler that only records, and its record.
-pub fn record() -> (Recorder<impl FnMut(&mut Context<'_>, &What) + Send + 'static>, Log) {
-    record_with(|_, _| {})
 }
 
 /// A handler that records and acts, and its record.
@@ -93,7 +88,7 @@ impl<F: FnMut(&mut Context<'_>, &What)> Handler for Recorder<F> {
 
 /// What a recorder saw, in order.
 pub struct Log {
-    events: Receiver<Event>,
+    pub events: Receiver<Event>,
 }
 
 impl Log {
@@ -123,11 +118,6 @@ impl Log {
         }
     }
 
-    /// A call that was made already.
-    pub fn try_next(&self) -> Option<Event> {
-        self.events.try_recv().ok()
-    }
-
     /// All calls until the handler was dropped, which is when the server was.
     pub fn rest(&self) -> Vec<Event> {
         let mut events = Vec::new();
@@ -141,7 +131,11 @@ impl Log {
     }
 }
 
-/// The events of one connection.
-pub fn only(events: &[Event], id: ConnId) -> Vec<What> {
-    events.iter().filter(|event| event.id == id).map(|event| event.what.clone()).collect()
+/// Sends on every text until the backlog is full, or until more waits than any kernel takes for a
+/// client that does not read.
+pub fn flood(ws: &mut Context<'_>, what: &What) {
+    if let What::Text(_) = what {
+        let piece = "x".repeat(1 << 20);
+        while ws.buffered_amount() < 24 << 20 && ws.send(&piece) != SendStatus::Dropped {}
+    }
 }

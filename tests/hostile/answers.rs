@@ -1,0 +1,204 @@
+//! Answers made to be split, logs made to be misread, and refusals of what is gone already.
+
+use crate::attack::*;
+use crate::common::*;
+use crate::neighbours::*;
+use crate::program::*;
+use crate::serving::*;
+use wsloop::{Answer, Context, Handler, Message, Request, Version};
+
+/// Chooses the first subprotocol that is offered, if it knows it.
+struct Chooser;
+
+impl Handler for Chooser {
+    fn on_request(&mut self, _: &mut Context<'_>, request: &Request<'_>) -> Answer {
+        match request.protocols().next() {
+            Some("chat") => Answer::Protocol("chat".into()),
+            _ => Answer::Proceed,
+        }
+    }
+
+    fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
+}
+
+/// The old drafts' answers repeat Origin, Host and target: as they came, or not at all.
+#[test]
+fn answers_cannot_be_split() {
+    let server = serve(open_to_all(), |server| {
+        server.route("*", Chooser);
+        server.route("/mirror", wsloop::handlers::Mirror);
+    });
+    let mut bystander = Bystander::on(server.addr);
+    let injected = "Set-Cookie: a=b";
+    for version in VERSIONS {
+        // What ends a line to anybody, or did to somebody once.
+        for end in ["\r\n", "\n", "\r", "\0", "\x0b", "\x0c", "\x1b", "\x7f"] {
+            // CR LF within a value begins another field of the request, which nobody repeats.
+            let expected = if end == "\r\n" { 101 } else { 400 };
+            let origin = format!("http://a{end}{injected}");
+            let bytes = upgrade(version, "/x", "a", Some(origin.as_bytes()));
+            let host = format!("a{end}{injected}");
+            let hosted = upgrade(version, "/x", &host, Some(b"http://a"));
+            let protocol = format!("chat{end}{injected}");
+            let chosen = request(version, "/x", &format!("Sec-WebSocket-Protocol: {protocol}\r\n"));
+            for bytes in [bytes, hosted, chosen] {
+                let answer = ask(server.addr, &bytes);
+                if version == Version::Hixie75 && bytes.windows(14).any(|w| w == b"Sec-WebSocket-")
+                {
+                    assert_eq!(answer.status, 400);
+                } else {
+                    assert_eq!(answer.status, expected, "{version} {end:?}: {}", answer.head);
+                }
+                assert!(!answer.head.contains(injected), "{version} {end:?}: {}", answer.head);
+            }
+            let target = format!("/x{end}{injected}");
+            let answer = ask(server.addr, &upgrade(version, &target, "a", Some(b"http://a")));
+            assert!(matches!(answer.status, 400 | 505), "{version} {end:?}: {}", answer.head);
+        }
+        // Escaped, it is just a path; as bytes of Latin-1 or UTF-8 whose low halves are CR and
+        // LF, just an origin.
+        let target = "/x%0d%0aSet-Cookie:%20a=b";
+        let origin = "http://a\u{10d}\u{10a}Set-Cookie: a=b".as_bytes();
+        let bytes = upgrade(version, target, "a", Some(origin));
+        let mut client = Client::connect(server.addr);
+        client.send(&bytes);
+        let head = client.read_head();
+        let names: Vec<&str> =
+            head.lines().skip(1).filter_map(|line| line.split(':').next()).collect();
+        let expected: &[&str] = match version {
+            Version::Hixie75 => {
+                &["Upgrade", "Connection", "WebSocket-Origin", "WebSocket-Location", ""]
+            }
+            Version::Hixie76 => {
+                &["Upgrade", "Connection", "Sec-WebSocket-Origin", "Sec-WebSocket-Location", ""]
+            }
+            _ => &["Upgrade", "Connection", "Sec-WebSocket-Accept", ""],
+        };
+        assert_eq!(names, expected, "{version}: {head}");
+        if version.is_hixie() {
+            assert!(head.contains("Location: ws://a/x%0d%0aSet-Cookie:%20a=b\r\n"), "{head}");
+            assert!(head.contains("Origin: http://a\u{10d}\u{10a}Set-Cookie: a=b\r\n"), "{head}");
+        }
+    }
+    bystander.is_served();
+}
+
+/// Nobody's bytes reach the terminal of who reads the log: no escape sequence, no second line.
+#[test]
+fn the_log_is_plain_text() {
+    let program = Program::start(&[]);
+    let addr = program.addr();
+    let mut bystander = Bystander::on(addr);
+    let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\r\n[INFO] forged line\u{9b}31m\u{202e}\u{2028}\u{85}";
+    for version in VERSIONS {
+        // What of this may stand in a field at all: bytes from 80 on, so the C1 controls.
+        let origin = b"http://evil\x9b31m\xc2\x85\xe2\x80\xae\xff\t[INFO] x";
+        let answer = ask(addr, &upgrade(version, "/mirror", "a", Some(origin)));
+        assert_eq!(answer.status, 403);
+        let line = program.logged("may not connect");
+        assert!(line.contains(r"http://evil\x9b31m\xc2\x85\xe2\x80\xae\xff\t[INFO] x"), "{line}");
+        assert!(line.chars().all(|c| (' '..='~').contains(&c)), "{line:?}");
+        let answer = ask(addr, &upgrade(version, "/mirror", "a", Some(evil.as_bytes())));
+        assert_eq!(answer.status, 400);
+        let line = program.logged("refused");
+        assert!(line.chars().all(|c| (' '..='~').contains(&c)), "{line:?}");
+        let target = "/mirror?%1b%0d%0a";
+        let bytes = upgrade(version, target, "a", Some(b"http://a"));
+        assert_eq!(ask(addr, &bytes).status, 101);
+        let line = program.logged("open");
+        assert!(line.contains("/mirror from") && !line.contains('\u{1b}'), "{line:?}");
+    }
+    for version in HYBI {
+        let mut client = Client::open(addr, version, "/mirror");
+        client.close(4000, evil);
+        client.read_to_end();
+        let line = program.logged("4000");
+        assert!(line.contains(r"\u{1b}]0;owned\u{7}\u{1b}[2J\r\n[INFO] forged"), "{line}");
+        assert!(line.contains(r"\u{9b}31m\u{202e}\u{2028}\u{85}"), "{line}");
+        assert!(line.chars().all(|c| !c.is_control()), "{line:?}");
+    }
+    for bytes in [
+        &b"\x1b[2J\r\n\r\n"[..],
+        b"GET /\x1b HTTP/1.1\r\n\r\n",
+        b"GET /%1b%9b HTTP/1.1\r\nHost: \x1b\r\n\r\n",
+    ] {
+        ask(addr, bytes);
+        let line = program.logged("refused");
+        assert!(line.chars().all(|c| (' '..='~').contains(&c)), "{line:?}");
+    }
+    bystander.is_served();
+}
+
+/// Behind a proxy the client's address is what the proxy appended; whatever else is in the field
+/// was sent by the client and is no address of anybody.
+#[test]
+fn addresses_that_no_proxy_has_seen() {
+    let program = Program::start(&["--trust-proxy", "--origin", "*"]);
+    let addr = program.addr();
+    let mut bystander = Bystander::on(addr);
+    for version in VERSIONS.into_iter().filter(|version| *version != Version::Hixie75) {
+        for (value, from) in [
+            (&b"1.2.3.4"[..], "1.2.3.4:0"),
+            (b"evil, 1.2.3.4", "1.2.3.4:0"),
+            (b"\x9b2J, 2001:db8::1", "[2001:db8::1]:0"),
+            (b"1.2.3.4, \x9b31m", "127.0.0.1:"),
+            (b"\xc2\x9b31m", "127.0.0.1:"),
+            (b"1.2.3.4, evil", "127.0.0.1:"),
+            (b"1.2.3.4, [INFO] open", "127.0.0.1:"),
+            (b"1.2.3.4:80", "127.0.0.1:"),
+            (b"999.2.3.4", "127.0.0.1:"),
+            (b",", "127.0.0.1:"),
+            (b"", "127.0.0.1:"),
+        ] {
+            let plain = request(version, "/echo", "X-Forwarded-For: @\r\n");
+            let at = plain.iter().rposition(|&byte| byte == b'@').unwrap();
+            let bytes = [&plain[..at], value, &plain[at + 1..]].concat();
+            assert_eq!(ask(addr, &bytes).status, 101, "{version}");
+            let line = program.logged(" /echo from ");
+            assert!(line.contains(&format!(" from {from}")), "{version} {value:?}: {line}");
+            assert!(line.chars().all(|c| (' '..='~').contains(&c)), "{line:?}");
+        }
+    }
+    bystander.is_served();
+}
+
+/// Refuses every request, and closes and drops what it can reach while it does.
+struct Refuser;
+
+impl Handler for Refuser {
+    fn on_request(&mut self, ws: &mut Context<'_>, _: &Request<'_>) -> Answer {
+        ws.close(1000, "not open yet");
+        ws.send("not open yet");
+        ws.terminate();
+        Answer::Respond(wsloop::Response::text(403, "members only\n"))
+    }
+
+    fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {
+        unreachable!("nobody is let in");
+    }
+}
+
+/// A handler that drops the connection it refuses: nothing is done with what is gone.
+#[test]
+fn a_refusal_of_a_connection_that_is_gone() {
+    let server = serve(open_to_all(), |server| {
+        server.route("/refuser", Refuser);
+        server.route("/mirror", wsloop::handlers::Mirror);
+    });
+    let mut bystander = Bystander::on(server.addr);
+    for version in VERSIONS {
+        for bytes in
+            [request(version, "/refuser", ""), b"GET /refuser HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()]
+        {
+            let mut client = Client::connect(server.addr);
+            client.send(&[&bytes, SMUGGLED.as_bytes()].concat());
+            // Dropped or refused, but never let in, nor answered twice.
+            let mut got = Vec::new();
+            let _ = std::io::Read::read_to_end(&mut client.stream, &mut got);
+            let got = String::from_utf8(got).unwrap();
+            assert!(got.is_empty() || got.starts_with("HTTP/1.1 403 "), "{version}: {got}");
+            assert!(got.matches("HTTP/1.1 ").count() < 2, "{version}: {got}");
+        }
+        bystander.is_served();
+    }
+}

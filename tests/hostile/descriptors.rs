@@ -1,0 +1,175 @@
+//! No descriptors are left, for clients, for files; the limit is set for the program by a shell.
+//! Linux only, as descriptors and processor time are read from `/proc`.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::common::*;
+use crate::neighbours::*;
+use crate::program::*;
+use rustix::process::Signal;
+use wsloop::Version;
+
+impl Program {
+    /// The descriptors it has.
+    fn descriptors(&self) -> Vec<usize> {
+        let path = format!("/proc/{}/fd", self.pid.as_raw_nonzero());
+        let names = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.to_str().unwrap().parse().unwrap()).collect()
+    }
+
+    /// The processor time it has taken, in hundredths of a second.
+    fn cpu_time(&self) -> u64 {
+        let path = format!("/proc/{}/stat", self.pid.as_raw_nonzero());
+        let stat = std::fs::read_to_string(path).unwrap();
+        let (_, behind_name) = stat.rsplit_once(") ").unwrap();
+        // utime and stime; the state is the first behind the name.
+        behind_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+}
+
+/// The program, with so few descriptors.
+fn starved(descriptors: usize, args: &[&str]) -> Program {
+    let script = format!("ulimit -Sn {descriptors}; ulimit -Hn {descriptors}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("sh");
+    Program::start_by(command.args(["-c", &script, WSLOOP]), &["127.0.0.1:0"], args)
+}
+
+/// It may wake now and then while it can take nobody in, but not turn and turn.
+fn does_not_spin(program: &Program) {
+    let before = program.cpu_time();
+    let_pass(Duration::from_millis(2200));
+    let spent = program.cpu_time() - before;
+    assert!(spent <= 10, "{spent} hundredths of a second in two seconds of waiting");
+}
+
+/// Clients that have all asked for a WebSocket, in this order.
+fn crowd(addr: SocketAddr, count: usize) -> Vec<Client> {
+    let ask = |_| {
+        let mut client = Client::connect(addr);
+        client.ask(Version::Rfc6455, "/mirror");
+        client
+    };
+    (0..count).map(ask).collect()
+}
+
+fn are_served(clients: &mut [Client]) {
+    for client in clients {
+        client.text("are you there?");
+        assert_eq!(client.read_text(), "are you there?");
+    }
+}
+
+#[test]
+fn more_clients_than_descriptors_are_told() {
+    const ROOM: usize = 64 - 32;
+    let mut program = starved(64, &["--handshake-timeout", "60"]);
+    let mut clients = crowd(program.addr(), 200);
+    let refused = clients.split_off(ROOM);
+    for client in &mut clients {
+        client.read_answer();
+    }
+    let refused_now = |client: &mut Client| {
+        assert_eq!(client.read_reply(false).status, 503);
+        assert_eq!(client.read_to_end(), b"");
+    };
+    // As many are told as may be at a time; while they stay, the others wait.
+    let mut refused = refused.into_iter();
+    let mut told: Vec<Client> = refused.by_ref().take(16).collect();
+    told.iter_mut().for_each(refused_now);
+    does_not_spin(&program);
+    are_served(&mut clients);
+    drop(told);
+    for mut client in refused {
+        refused_now(&mut client);
+    }
+    // Who leaves makes room.
+    for _ in 0..3 {
+        let mut gone = clients.swap_remove(0);
+        gone.end();
+        assert_eq!(gone.read_to_end(), b"");
+        clients.push(Client::open(program.addr(), Version::Rfc6455, "/mirror"));
+    }
+    are_served(&mut clients);
+    assert_eq!(clients.len(), ROOM);
+    drop(clients);
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0));
+    // None of this took the last descriptor.
+    assert!(!program.all_logged().iter().any(|line| line.contains("clients")));
+}
+
+#[test]
+fn no_descriptors_are_left() {
+    let scratch = Scratch::new();
+    scratch.write("page", "content");
+    let root = scratch.to_str().unwrap().to_string();
+    let mut program =
+        starved(64, &["--max-connections", "1000", "--handshake-timeout", "600", "--root", &root]);
+    let taken = || program.descriptors().iter().filter(|number| **number < 64).count();
+    let mut browser = Client::connect(program.addr());
+    assert_eq!(browser.http("GET", "/page", "").text(), "content");
+    // When this is answered, the file of the other answer is closed.
+    assert_eq!(browser.http("GET", "/none", "").status, 404);
+    let before = taken();
+
+    let mut clients = crowd(program.addr(), 200);
+    program.logged("clients have to wait");
+    let room = 64 - before;
+    let mut waiting = clients.split_off(room);
+    for client in &mut clients {
+        client.read_answer();
+    }
+    assert_eq!(taken(), 64);
+    does_not_spin(&program);
+    are_served(&mut clients);
+    // A file takes a descriptor too; the connection outlives that there is none.
+    assert_eq!(browser.http("GET", "/page", "").status, 503);
+    assert!(waiting.iter().all(Client::has_nothing));
+
+    // Each that goes lets one in, in their order; however many do, it is no news yet.
+    for gone in clients.drain(..room / 2) {
+        gone.reset();
+    }
+    let mut let_in: Vec<Client> = waiting.drain(..room / 2).collect();
+    for client in &mut let_in {
+        client.read_answer();
+    }
+    are_served(&mut let_in);
+    are_served(&mut clients);
+    assert_eq!(taken(), 64);
+    assert!(waiting.iter().all(Client::has_nothing));
+
+    drop((clients, let_in));
+    for mut client in waiting {
+        client.read_answer();
+    }
+    program.logged("clients are accepted again");
+    assert_eq!(browser.http("GET", "/page", "").text(), "content");
+    Bystander::on(program.addr()).is_served();
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0));
+    let again: Vec<String> = program.all_logged();
+    let again: Vec<&String> = again.iter().filter(|line| line.contains("clients ")).collect();
+    assert!(again.is_empty(), "{again:?}");
+}
+
+/// What was said between two lines that are waited for is not looked at above: here all of it is.
+#[test]
+fn that_none_are_left_is_said_once() {
+    let mut program = starved(40, &["--max-connections", "1000", "--handshake-timeout", "600"]);
+    // Each in turn is let in, served, and gone; most of them while others wait.
+    for mut client in crowd(program.addr(), 200) {
+        client.read_answer();
+        client.text("hello");
+        assert_eq!(client.read_text(), "hello");
+        client.reset();
+    }
+    Bystander::on(program.addr()).is_served();
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0));
+    let lines = program.all_logged();
+    let count = |words| lines.iter().filter(|line| line.contains(words)).count();
+    assert_eq!((count("clients have to wait"), count("clients are accepted again")), (1, 1));
+}

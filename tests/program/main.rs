@@ -1,0 +1,27 @@
+//! The command-line server and the demos, each started as a program and spoken to from outside.
+
+#[cfg(feature = "tls")]
+#[path = "../common/certificate.rs"]
+mod certificate;
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/neighbours.rs"]
+mod neighbours;
+#[path = "../common/program.rs"]
+mod program;
+
+#[cfg(all(any(feature = "deflate", feature = "tls"), target_os = "linux"))]
+mod memory;
+mod run;
+
+mod cli;
+#[cfg(all(feature = "deflate", target_os = "linux"))]
+mod deflate;
+mod demos;
+mod each_second;
+mod http;
+mod log;
+mod plot;
+mod signals;
+#[cfg(feature = "tls")]
+mod tls;
