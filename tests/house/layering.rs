@@ -263,3 +263,40 @@ fn words_are_found_whole() {
     assert!(holds("use mio::Poll;", "mio") && holds("(mio)", "mio"));
     assert!(!holds("use mioes::Poll;", "mio") && !holds("let a_mio = 1;", "mio"));
 }
+
+#[test]
+fn the_server_on_one_page_is_short_and_does_without_the_library() {
+    let source = include_str!("../../demo/tiny.rs");
+    let lines = source.lines().map(str::trim);
+    let code: Vec<&str> =
+        lines.filter(|line| !line.is_empty() && !line.starts_with("//")).collect();
+    assert!(code.len() <= 300, "{} lines of code", code.len());
+    for line in code {
+        if let Some(path) = line.strip_prefix("use ") {
+            let (name, _) = path.split_once("::").unwrap();
+            let known = ["std", "mio", "slab", "sha1", "md5", "base64", "ReadyState", "Version"];
+            assert!(known.contains(&name), "{line}");
+        }
+        for word in ["wsloop", "unsafe", ".unwrap()", ".expect(", "panic!"] {
+            assert!(!line.contains(word), "{line}");
+        }
+    }
+}
+
+/// Files are named in comments and texts for those who read on; they must be there.
+#[test]
+fn every_source_file_that_is_named_exists() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut named = 0;
+    for text in [include_str!("../../demo/tiny.rs"), include_str!("../../README.md")] {
+        for (place, _) in text.match_indices("src/") {
+            let of_a_path = |c: &char| is_of_a_name(*c) || "/.".contains(*c);
+            let path: String = text[place..].chars().take_while(of_a_path).collect();
+            if path.ends_with(".rs") {
+                assert!(package.join(&path).is_file(), "{path} is named and does not exist");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 10, "{named} files");
+}

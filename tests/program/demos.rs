@@ -17,7 +17,7 @@ const HELLO: &[u8] = b"\x81\x05Hello";
 
 /// A demo that runs, until this is dropped.
 pub struct Demo {
-    child: Child,
+    pub child: Child,
     /// Kept open, since a demo that prints to a closed pipe ends.
     stdout: BufReader<ChildStdout>,
     /// `127.0.0.1:PORT`.
@@ -26,7 +26,7 @@ pub struct Demo {
 
 impl Demo {
     /// Starts a demo on a free port. It must say that it listens, on this path.
-    fn start(name: &str, path: &str) -> Demo {
+    pub fn start(name: &str, path: &str) -> Demo {
         Demo::start_on(&["127.0.0.1:0"], name, path)
     }
 

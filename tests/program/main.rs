@@ -9,6 +9,8 @@ mod common;
 mod neighbours;
 #[path = "../common/program.rs"]
 mod program;
+#[path = "../common/unruly.rs"]
+mod unruly;
 
 #[cfg(all(any(feature = "deflate", feature = "tls"), target_os = "linux"))]
 mod memory;
@@ -23,5 +25,6 @@ mod http;
 mod log;
 mod plot;
 mod signals;
+mod tiny;
 #[cfg(feature = "tls")]
 mod tls;

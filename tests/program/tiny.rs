@@ -1,19 +1,16 @@
 //! `demo/tiny.rs`, the server on one page: started as a program, and spoken to by the clients that
 //! test the library.
-//!
-//! `cargo test` builds it; before `cargo test --test tiny` alone, `cargo build --examples` does.
 
-mod common;
-
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
 
-use common::*;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message};
 use wsloop::Version;
+
+use crate::common::*;
+use crate::demos::Demo;
 
 const MAX_MESSAGE: usize = 64 * 1024;
 const MAX_CONNECTIONS: usize = 500;
@@ -21,27 +18,13 @@ const MAX_CONNECTIONS: usize = 500;
 /// The program, until this is dropped.
 struct Tiny {
     addr: SocketAddr,
-    child: Child,
-    /// Kept open, since a program that prints to a closed pipe ends.
-    _stdout: BufReader<ChildStdout>,
+    demo: Demo,
 }
 
 impl Tiny {
     fn start() -> Tiny {
-        let test = std::env::current_exe().unwrap();
-        let program = test.parent().unwrap().with_file_name("examples").join("tiny");
-        let mut child = Command::new(&program)
-            .arg("127.0.0.1:0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{program:?} (cargo build --examples): {error}"));
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let addr =
-            line.strip_prefix("listening on ws://").and_then(|line| line.strip_suffix("/\n"));
-        let addr = addr.expect(&line).parse().unwrap();
-        Tiny { addr, child, _stdout: stdout }
+        let demo = Demo::start("tiny", "/");
+        Tiny { addr: demo.host.parse().unwrap(), demo }
     }
 
     fn open(&self, version: Version, path: &str) -> Client {
@@ -57,9 +40,7 @@ impl Tiny {
 impl Drop for Tiny {
     fn drop(&mut self) {
         // It never ends by itself: if it has, it panicked.
-        let ended = self.child.try_wait().unwrap();
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let ended = self.demo.child.try_wait().unwrap();
         assert!(ended.is_none() || std::thread::panicking(), "the program ended: {ended:?}");
     }
 }
@@ -541,7 +522,7 @@ fn what_comes_behind_a_broken_rule_is_not_kept() {
     }
     is_closed_with(&mut client, 1002);
     round_trip(&mut witness);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", tiny.child.id())).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", tiny.demo.child.id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(peak < 32 * 1024, "{peak} KiB, of 64 MiB sent");
@@ -600,23 +581,4 @@ fn a_client_that_is_not_ours() {
     let answer = CloseFrame { code: CloseCode::Library(4321), reason: "".into() };
     assert_eq!(client.read().unwrap(), Message::Close(Some(answer)));
     assert!(matches!(client.read(), Err(Error::ConnectionClosed)));
-}
-
-#[test]
-fn it_is_one_page_without_the_library() {
-    let source = include_str!("../demo/tiny.rs");
-    let lines = source.lines().map(str::trim);
-    let code: Vec<&str> =
-        lines.filter(|line| !line.is_empty() && !line.starts_with("//")).collect();
-    assert!(code.len() <= 300, "{} lines of code", code.len());
-    for line in code {
-        if let Some(path) = line.strip_prefix("use ") {
-            let (name, _) = path.split_once("::").unwrap();
-            let known = ["std", "mio", "slab", "sha1", "md5", "base64", "ReadyState", "Version"];
-            assert!(known.contains(&name), "{line}");
-        }
-        for word in ["wsloop", "unsafe", ".unwrap()", ".expect(", "panic!"] {
-            assert!(!line.contains(word), "{line}");
-        }
-    }
 }
