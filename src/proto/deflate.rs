@@ -55,7 +55,7 @@ pub(crate) struct Agreed {
 
 /// The first offer that can be accepted, out of the values of all `Sec-WebSocket-Extensions` fields
 /// (section 5.1).
-pub(super) fn agree<'a>(mut fields: impl Iterator<Item = &'a [u8]>) -> Option<Agreed> {
+pub(crate) fn agree<'a>(mut fields: impl Iterator<Item = &'a [u8]>) -> Option<Agreed> {
     fields.find_map(|field| split(str::from_utf8(field).ok()?, ',').find_map(accept))
 }
 
@@ -223,7 +223,7 @@ impl Contexts {
 }
 
 /// Takes one message in.
-pub(super) struct Inflater {
+pub(crate) struct Inflater {
     inflate: Inflate,
     /// A last block has ended, and nothing has come behind it; or nothing has come at all.
     ended: bool,
@@ -238,7 +238,7 @@ impl fmt::Debug for Inflater {
 impl Inflater {
     /// Bytes of memory that one takes, about.
     #[cfg(fuzzing)]
-    pub(super) const SIZE: usize = 48 * 1024;
+    pub(crate) const SIZE: usize = 48 * 1024;
 
     /// The largest window, which all others are part of.
     fn new() -> Box<Inflater> {

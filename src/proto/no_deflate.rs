@@ -10,7 +10,7 @@ pub enum Deflate {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Agreed {}
 
-pub(super) fn agree<'a>(_: impl Iterator<Item = &'a [u8]>) -> Option<Agreed> {
+pub(crate) fn agree<'a>(_: impl Iterator<Item = &'a [u8]>) -> Option<Agreed> {
     None
 }
 
@@ -47,11 +47,11 @@ impl Contexts {
 }
 
 #[derive(Debug)]
-pub(super) enum Inflater {}
+pub(crate) enum Inflater {}
 
 impl Inflater {
     #[cfg(fuzzing)]
-    pub(super) const SIZE: usize = 0;
+    pub(crate) const SIZE: usize = 0;
 
     pub(super) fn inflate(
         &mut self,

@@ -10,6 +10,7 @@ use std::net::Shutdown;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, symlink};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -19,18 +20,17 @@ use rustix::net::SendFlags;
 
 use crate::config::Config;
 use crate::context::Context;
-use crate::files::Site;
 use crate::handler::{Answer, Handler};
-use crate::http::{self, HeadEnd, Request, find_head_end};
-use crate::ids::ConnId;
-use crate::origin::{OriginRule, admitted};
-use crate::pool::Pool;
+use crate::http::files::Site;
+use crate::http::origin::{OriginRule, admitted};
+use crate::http::request::{self, HeadEnd, Request, find_head_end};
+use crate::http::response::{Body, Response};
+use crate::net::stream::Stream;
 use crate::proto::deflate::{self, Agreed, Deflate, Inflater};
 use crate::proto::handshake::{self, Offer};
+use crate::proto::pool::Pool;
 use crate::proto::{self, Decoder, Event, Framing, Limits, Message, Version};
-use crate::response::{Body, Response};
 use crate::server::Server;
-use crate::transport::Stream;
 
 /// The lengths of the pieces that an input is cut into; they are used in turn.
 type Cuts = [u8; 3];
@@ -66,7 +66,7 @@ pub fn head(input: &[u8]) {
     match end {
         HeadEnd::At(end) => take_head(&bytes[..end]),
         // The server asks for no such thing, but it must do no harm.
-        _ => drop(http::parse(bytes, &mut [httparse::EMPTY_HEADER; 16])),
+        _ => drop(request::parse(bytes, &mut [httparse::EMPTY_HEADER; 16])),
     }
 }
 
@@ -84,7 +84,7 @@ fn find_in_pieces(bytes: &[u8], cuts: Cuts) -> HeadEnd {
 
 fn take_head(head: &[u8]) {
     let mut slots = [httparse::EMPTY_HEADER; 16];
-    let request = match http::parse(head, &mut slots) {
+    let request = match request::parse(head, &mut slots) {
         Ok(request) => request,
         Err(refusal) => return check_response(&refusal),
     };
@@ -411,9 +411,9 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn encode(version: Version, message: Message<'_>) -> Vec<u8> {
-    let wrapping = Framing::of(version, None).wrap(message, None).unwrap();
-    let head = wrapping.head();
-    [head.as_slice(), message.as_bytes(), wrapping.tail()].concat()
+    let envelope = Framing::of(version, None).envelope(message, None).unwrap();
+    let head = envelope.head();
+    [head.as_slice(), message.as_bytes(), envelope.tail()].concat()
 }
 
 /// Makes a server's frame a client's.
@@ -561,8 +561,9 @@ fn converse<'a>(mode: u8, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome
     let _ = talk.peer.shutdown(Shutdown::Write);
     talk.turn_until_quiet();
     talk.wait_for_end();
-    assert!(talk.server.engine.conns.is_empty(), "the connection outlived both ends of it");
-    assert!(talk.server.engine.rooms.iter().all(|room| room.members().is_empty()));
+    assert!(talk.server.context("*").unwrap().members().is_empty());
+    talk.server.stop();
+    assert!(talk.server.is_stopped(), "the connection outlived both ends of it");
 
     let calls = talk.handler.calls.take();
     let place = |word: &str| calls.iter().position(|call| call.starts_with(word));
@@ -581,7 +582,6 @@ fn converse<'a>(mode: u8, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome
 struct Talk {
     server: Server,
     handler: Recorder,
-    id: ConnId,
     peer: UnixStream,
     /// What the peer has read, and whether the end too.
     bytes: Vec<u8>,
@@ -609,15 +609,15 @@ impl Talk {
             ..Config::default()
         })
         .unwrap();
-        server.site = folder().clone();
+        server.serve_folder(root()).unwrap();
         let handler = Recorder::default();
         server.route("*", handler.clone());
         let (ours, peer) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         peer.set_nonblocking(true).unwrap();
         let ours = Stream::Unix(mio::net::UnixStream::from_std(ours));
-        let id = server.engine.admit(server.poll.registry(), ours, None).unwrap();
-        Talk { server, handler, id, peer, bytes: Vec::new(), ended: false }
+        server.adopt_stream(ours, None, b"").unwrap();
+        Talk { server, handler, peer, bytes: Vec::new(), ended: false }
     }
 
     fn send(&mut self, mut bytes: &[u8]) {
@@ -645,7 +645,10 @@ impl Talk {
         let received = self.receive();
         let resumed = self.handler.paused.take();
         if resumed {
-            self.server.engine.resume(self.id);
+            let mut ws = self.server.context("*").unwrap();
+            if let [id] = *ws.members() {
+                ws.to(id).resume();
+            }
         }
         let due = self.server.poll_timeout() == Some(Duration::ZERO);
         events > 0 || received || resumed || due
@@ -741,10 +744,16 @@ const PAGES: Site = Site::Embedded(&[
     ("/a/b%20c.html", b"a third page"),
 ]);
 
-/// Made once for the process, and left to who set TMPDIR.
+/// The folder as a site.
 fn folder() -> &'static Site {
     static SITE: OnceLock<Site> = OnceLock::new();
-    SITE.get_or_init(|| {
+    SITE.get_or_init(|| Site::folder(root()).unwrap())
+}
+
+/// A folder to serve, made once for the process, and left to who set TMPDIR.
+fn root() -> &'static Path {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
         let scratch = std::env::temp_dir().join(format!("wsloop-fuzz-{}", std::process::id()));
         let root = scratch.join("root");
         let _ = fs::remove_dir_all(&scratch);
@@ -772,7 +781,7 @@ fn folder() -> &'static Site {
         let fifo = root.join("fifo");
         let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
-        Site::folder(&root).unwrap()
+        root
     })
 }
 
@@ -804,7 +813,7 @@ fn head_of(method: &str, target: &[u8], fields: &[u8]) -> Vec<u8> {
 fn ask(head: &[u8], check: impl Fn(&Site, &Request<'_>)) -> bool {
     let HeadEnd::At(end) = find_head_end(head, 0) else { return false };
     let mut slots = [httparse::EMPTY_HEADER; 32];
-    let Ok(request) = http::parse(&head[..end], &mut slots) else { return false };
+    let Ok(request) = request::parse(&head[..end], &mut slots) else { return false };
     check(folder(), &request);
     check(&PAGES, &request);
     true
