@@ -2,9 +2,10 @@
 
 use std::ffi::{CStr, c_int, c_void};
 
+use super::data::{WSLOOP_BINARY, WSLOOP_TEXT};
 use super::input::{number, source_number};
 use super::request::wsloop_request;
-use super::types::{WSLOOP_BINARY, WSLOOP_TEXT, wsloop_handler};
+use super::types::wsloop_handler;
 use super::wsloop_server;
 use crate::context::Context;
 use crate::handler::{Answer, Handler};

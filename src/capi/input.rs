@@ -3,8 +3,8 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::slice;
 
+use super::data::{WSLOOP_BINARY, WSLOOP_TEXT};
 use super::error::{Error, Outcome};
-use super::types::{WSLOOP_BINARY, WSLOOP_TEXT};
 use crate::ids::{ConnId, RouteId};
 use crate::proto::Message;
 

@@ -9,6 +9,7 @@
 
 mod callbacks;
 mod connections;
+mod data;
 mod entry;
 mod error;
 mod input;

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::NonNull;
 
+use super::data::wsloop_str;
 use super::entry::guard;
 use super::error::{Error, Outcome, WSLOOP_ERR_ARGUMENT, WSLOOP_ERR_PANIC, WSLOOP_OK};
 use super::input::{bytes, name, put, text};
-use super::types::wsloop_str;
 use crate::http::request::{Request, is_token};
 use crate::http::response::Response;
 

@@ -2,10 +2,11 @@
 
 use std::ffi::c_int;
 
+use super::data::wsloop_str;
 use super::entry::enter;
 use super::error::{Error, WSLOOP_OK};
 use super::input::put;
-use super::types::{copy_to, wsloop_stats, wsloop_str};
+use super::types::{copy_to, wsloop_stats};
 use super::wsloop_server;
 
 #[unsafe(no_mangle)]

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::ptr::{null, null_mut};
 
 use super::connections::*;
+use super::data::*;
 use super::entry::{enter, wsloop_error_text};
 use super::error::*;
 use super::input::{conn, number, source_number};

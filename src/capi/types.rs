@@ -14,9 +14,6 @@ use super::request::wsloop_request;
 use super::wsloop_server;
 use crate::config::{Config, OnFull};
 
-pub const WSLOOP_TEXT: c_int = 1;
-pub const WSLOOP_BINARY: c_int = 2;
-
 pub const WSLOOP_F_FD_ONLY: u32 = 1;
 pub const WSLOOP_F_DROP_WHEN_FULL: u32 = 2;
 pub const WSLOOP_F_SECURE_PROXY: u32 = 4;
@@ -33,21 +30,6 @@ const WORD: usize = size_of::<usize>();
 
 pub type wsloop_conn = u64;
 pub type wsloop_source = u64;
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct wsloop_str {
-    pub ptr: *const c_char,
-    pub len: usize,
-}
-
-impl wsloop_str {
-    pub(super) const NONE: wsloop_str = wsloop_str { ptr: ptr::null(), len: 0 };
-
-    pub(super) fn of(bytes: &[u8]) -> wsloop_str {
-        wsloop_str { ptr: bytes.as_ptr().cast(), len: bytes.len() }
-    }
-}
 
 #[repr(C)]
 #[derive(Clone, Copy)]
