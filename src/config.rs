@@ -40,15 +40,21 @@ pub struct Config {
     pub max_backlog: usize,
     /// What becomes of a connection whose backlog is full.
     pub on_full: OnFull,
-    /// After this much silence a ping is sent. Default 25 s: proxies forget idle connections after
-    /// 30 to 60. `None`: no pings. The Hixie versions have no ping; see `idle_timeout`.
+    /// After this much silence a ping is sent; a peer that takes bytes it had to wait for is not
+    /// silent. Default 25 s: proxies forget idle connections after 30 to 60. `None`: no pings. The
+    /// Hixie versions have no ping; see `idle_timeout`.
     pub ping_interval: Option<Duration>,
-    /// How long after a ping anything at all must have come. Default 25 s. Exceeded: the
+    /// How long after a ping anything at all must have come. It begins when the ping has left for the
+    /// peer: behind bytes that the peer takes slowly, that is later. Default 25 s. Exceeded: the
     /// connection is gone, close code 1006.
     pub pong_timeout: Duration,
-    /// Longest silence, pongs counted as sound. Default none. Exceeded: the connection is gone.
+    /// Longest silence, pongs counted as sound, and bytes taken that had to wait. Default none.
+    /// Exceeded: the connection is gone.
     pub idle_timeout: Option<Duration>,
-    /// How long the peer has to answer a close frame, or to take the last bytes. Default 5 s.
+    /// How long the peer has to answer a close frame, or to take the last bytes. As long as it takes
+    /// some, the period begins anew, and ends after twelve such periods whatever it takes; the same
+    /// holds when the server stops. Default 5 s, so a minute on the whole. Exceeded: the connection
+    /// is gone, close code 1006.
     pub close_timeout: Duration,
     /// Most connections. `None`: what the limit of open descriptors leaves, less a reserve of 32.
     /// Exceeded: 503, closed.

@@ -75,3 +75,7 @@ pub use proto::{Message, Version};
 pub use server::Server;
 pub use server::remote::{MessageBuf, Remote};
 pub use stats::Stats;
+
+#[cfg(test)]
+#[path = "../tests/simulation/mod.rs"]
+mod simulation;

@@ -17,7 +17,7 @@ use super::types::*;
 use super::wsloop_server;
 use crate::context::Context;
 use crate::ids::ConnId;
-use crate::net::stream::Stream;
+use crate::net::stream::{Socket, Stream};
 use crate::proto::Message;
 use crate::server::Server;
 
@@ -153,7 +153,7 @@ fn peer(server: *mut wsloop_server, request: &[u8]) -> TcpStream {
     let (theirs, _) = listener.accept().unwrap();
     theirs.set_nonblocking(true).unwrap();
     ours.set_nonblocking(true).unwrap();
-    let theirs = Stream::Tcp(mio::net::TcpStream::from_std(theirs));
+    let theirs = Stream::plain(Socket::Tcp(mio::net::TcpStream::from_std(theirs)));
     // SAFETY: the server is there.
     let admitted =
         unsafe { &*server }.with_server(|inner| Ok(inner.adopt_stream(theirs, None, b"")?));

@@ -13,10 +13,12 @@ use crate::context::Context;
 use crate::handler::Handler;
 use crate::http::files::Site;
 use crate::ids::{ConnId, RouteId};
+use crate::net::stream::Readiness;
 use crate::peers::Peers;
 use crate::peers::closing::Report;
 use crate::peers::connection::{ReadyState, Role};
 use crate::peers::time::Timer;
+use crate::proto::close::code;
 use routes::Routes;
 
 /// The peers, and the handlers and files that serve them.
@@ -24,11 +26,14 @@ pub(crate) struct Dispatcher {
     pub(crate) peers: Peers,
     pub(crate) routes: Routes,
     pub(crate) site: Site,
+    /// Connections to read on in this turn.
+    left_over: Vec<ConnId>,
 }
 
 impl Dispatcher {
     pub(crate) fn new(config: Config) -> Dispatcher {
-        Dispatcher { peers: Peers::new(config), routes: Routes::default(), site: Site::None }
+        let (routes, site) = (Routes::default(), Site::None);
+        Dispatcher { peers: Peers::new(config), routes, site, left_over: Vec::new() }
     }
 
     /// Adds a route, or gives an old one a new handler.
@@ -60,8 +65,51 @@ impl Dispatcher {
         }
     }
 
+    // A turn's steps; between them the server accepts, and sees to other threads.
+
+    /// Begins a turn: time goes on, and those whose reading was cut short have to be read on.
+    pub(crate) fn begin_turn(&mut self) {
+        self.peers.clock.tick();
+        // Listed before this turn's events, which may list more for the next.
+        self.left_over = self.peers.take_to_read();
+    }
+
+    /// The kernel announces something of a connection.
+    pub(crate) fn announced(&mut self, token: usize, what: Readiness, receive: &mut [u8]) {
+        if let Some(id) = self.peers.announced(token, what) {
+            self.read(id, receive);
+        }
+    }
+
+    /// Reads on where the last turn stopped.
+    pub(crate) fn read_on(&mut self, receive: &mut [u8]) {
+        for id in std::mem::take(&mut self.left_over) {
+            self.peers.delist(id);
+            self.read(id, receive);
+        }
+    }
+
+    /// Ends a turn: sees to who is late, fires timers, writes, and reports who has ended. True if a
+    /// connection was removed.
+    pub(crate) fn end_turn(&mut self, receive: &mut [u8]) -> bool {
+        self.check_deadlines(receive);
+        self.fire_timers();
+        self.settle()
+    }
+
+    /// Sees to all that missed a deadline.
+    fn check_deadlines(&mut self, receive: &mut [u8]) {
+        while let Some(id) = self.peers.next_overdue() {
+            if self.peers.is_to_be_heard(id) {
+                self.read(id, receive);
+            }
+            self.peers.judge(id);
+        }
+        self.peers.judge_next_turn();
+    }
+
     /// Calls the handlers whose timers are due.
-    pub(crate) fn fire_timers(&mut self) {
+    fn fire_timers(&mut self) {
         let now = self.peers.clock.now();
         while let Some(timer) = self.peers.timers.pop_due(now) {
             self.fire(timer);
@@ -81,7 +129,7 @@ impl Dispatcher {
     /// What is left to do before the next wait: writes to everyone who has something to be written,
     /// and reports who has ended, until neither leads to more of the other: a goodbye sent from
     /// `on_close` still goes out now. True if a connection was removed.
-    pub(crate) fn settle(&mut self) -> bool {
+    fn settle(&mut self) -> bool {
         let mut removed = false;
         loop {
             self.peers.deliver_all();
@@ -105,6 +153,14 @@ impl Dispatcher {
             }
         }
         removed
+    }
+
+    /// Ends all connections at once; their handlers are told.
+    pub(crate) fn end(&mut self) {
+        for id in self.peers.ids() {
+            self.peers.drop_now(id, code::ABNORMAL, "the server is gone");
+        }
+        self.settle();
     }
 
     /// Calls `on_close` or `on_source_end` if it is owed, and removes the connection if it is gone:

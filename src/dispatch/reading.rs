@@ -26,7 +26,7 @@ const INFLATE_BUDGET: usize = 1024 * 1024;
 impl Dispatcher {
     /// Reads what a connection has, within the budget; what is left is read next turn. `receive` is
     /// the buffer that all share.
-    pub(crate) fn read(&mut self, id: ConnId, receive: &mut [u8]) {
+    pub(super) fn read(&mut self, id: ConnId, receive: &mut [u8]) {
         if let Some(mut unread) = self.peers.take_unread(id) {
             self.process(id, &mut unread);
         }

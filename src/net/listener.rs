@@ -12,7 +12,8 @@ use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use rustix::net::sockopt;
 
-use crate::net::stream::{Family, Stream, inspect};
+use super::socket::{Family, Socket, inspect};
+use super::stream::Stream;
 
 /// Clients the kernel holds ready between two turns; mio asks for 128, which bursts overflow.
 const BACKLOG: i32 = 4096;
@@ -102,11 +103,11 @@ impl Listener {
     /// among them.
     pub(crate) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
-            Listener::Tcp { socket, .. } => {
-                socket.accept().map(|(stream, addr)| (Stream::Tcp(stream), Some(addr)))
-            }
+            Listener::Tcp { socket, .. } => socket
+                .accept()
+                .map(|(stream, addr)| (Stream::plain(Socket::Tcp(stream)), Some(addr))),
             Listener::Unix(listener, ..) => {
-                listener.accept().map(|(stream, _)| (Stream::Unix(stream), None))
+                listener.accept().map(|(stream, _)| (Stream::plain(Socket::Unix(stream)), None))
             }
         }
     }

@@ -2,6 +2,9 @@
 //! time; when to make which is decided elsewhere.
 
 pub(crate) mod listener;
+#[cfg(test)]
+pub(crate) mod played;
+mod socket;
 pub(crate) mod stream;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 pub(crate) mod tls;

@@ -3,11 +3,16 @@
 //! | [`Overdue`] | begins | lasts | what follows |
 //! |---|---|---|---|
 //! | Handshake | accepted, or the last response written | `handshake_timeout` | 408; gone, if no request began |
-//! | Ping | anything was read last | `ping_interval` | a ping |
-//! | Pong | that ping | `pong_timeout` | cut |
-//! | Idle | anything was read last | `idle_timeout` | cut |
-//! | Stall | the kernel last took anything, while something waits | ping and pong together | cut |
-//! | Close | the closing handshake began, or our end was sent | `close_timeout` | cut |
+//! | Ping | the peer last sent or took anything | `ping_interval` | a ping |
+//! | Pong | that ping left for the peer | `pong_timeout` | cut |
+//! | Idle | the peer last sent or took anything | `idle_timeout` | cut |
+//! | Stall | the peer last took anything, while something waits | ping and pong together | cut |
+//! | Close | closing began, or the peer last took anything | `close_timeout` | cut |
+//!
+//! A peer that is slow but takes what is sent to it is alive. The kernel says that it has taken
+//! something by having room again; as long as there is none, a peer is neither pinged nor judged by
+//! an answer that it cannot give yet. And what a peer has sent was sent in time, however late it is
+//! read: so nobody is cut before the kernel was asked for what it holds.
 
 use std::time::Duration;
 
@@ -20,6 +25,12 @@ use crate::config::Config;
 use crate::http::response::Response;
 use crate::ids::ConnId;
 use crate::proto::close::code;
+
+/// A closing that makes progress may last this many times the close timeout on the whole.
+const CLOSE_ON_THE_WHOLE: Millis = 12;
+/// The kernel has room again once a third of what it holds for a peer has gone, so what is left takes
+/// about this many times as long as the peer took for that.
+const LEFT_IN_KERNEL: Millis = 4;
 
 /// The times of a [`Config`] in milliseconds; [`NEVER`] where there is none.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +93,10 @@ impl Connection {
             (ReadyState::Open, _) if self.is_paused() => stall,
             (ReadyState::Open, role) => {
                 let ping = match role {
+                    // It lies behind what the peer has not taken.
+                    _ if self.writing.blocked => (NEVER, Overdue::Ping),
                     Role::WebSocket { awaiting_pong: true } => {
-                        (after(self.since, times.pong), Overdue::Pong)
+                        (after(self.since.max(self.written), times.pong), Overdue::Pong)
                     }
                     _ if self.version.is_hixie() => (NEVER, Overdue::Ping),
                     _ => (after(self.heard, times.ping), Overdue::Ping),
@@ -92,8 +105,36 @@ impl Connection {
                 [ping, idle].into_iter().fold(stall, |a, b| if b.0 < a.0 { b } else { a })
             }
             (ReadyState::Closing | ReadyState::Closed, _) => {
-                (after(self.since, times.close), Overdue::Close)
+                let step = after(self.since.max(self.written), times.close);
+                (step.min(self.latest_close(times)), Overdue::Close)
             }
+        }
+    }
+
+    /// When closing ends, whatever progress it makes.
+    fn latest_close(&self, times: &Times) -> Millis {
+        self.since.saturating_add(times.close.saturating_mul(CLOSE_ON_THE_WHOLE))
+    }
+
+    /// The kernel, which had no room, has taken more: so the peer has taken something, which is a sign
+    /// of life as good as any. With `all`, nothing waits here any more.
+    pub(super) fn took(&mut self, now: Millis, all: bool) {
+        let pace = now.saturating_sub(self.written);
+        let left = if all { pace.saturating_mul(LEFT_IN_KERNEL) } else { 0 };
+        self.written = now.saturating_add(left);
+        self.heard = now;
+    }
+
+    /// What kept it from closing.
+    fn why_not_closed(&self, now: Millis, times: &Times) -> &'static str {
+        if now >= self.latest_close(times) {
+            "takes too long to close"
+        } else if self.writing.blocked {
+            "takes nothing"
+        } else if self.close_sent {
+            "no answer to the close"
+        } else {
+            "not done in time"
         }
     }
 
@@ -123,15 +164,8 @@ impl Peers {
         self.deadlines.next()
     }
 
-    /// Sees to all who missed a deadline.
-    pub(crate) fn check_deadlines(&mut self) {
-        while let Some((id, overdue)) = self.next_overdue() {
-            self.missed(id, overdue);
-        }
-    }
-
     /// The next connection that missed a deadline; those whose deadline moved are put back.
-    fn next_overdue(&mut self) -> Option<(ConnId, Overdue)> {
+    pub(crate) fn next_overdue(&mut self) -> Option<ConnId> {
         let now = self.clock.now();
         while let Some((at, id)) = self.deadlines.pop_due(now) {
             let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else {
@@ -141,29 +175,59 @@ impl Peers {
                 continue;
             }
             conn.armed = NEVER;
-            let (at, overdue) = conn.deadline(&self.times);
-            if at <= now {
-                return Some((id, overdue));
+            if conn.deadline(&self.times).0 <= now {
+                return Some(id);
             }
             self.arm(id);
         }
         None
     }
 
+    /// Whether a connection that is late is to be read before it is judged: what it has sent may lie in
+    /// the kernel since long before, if this program was stopped meanwhile, or had much to do.
+    pub(crate) fn is_to_be_heard(&mut self, id: ConnId) -> bool {
+        let Some(conn) = find(&mut self.conns, id) else { return false };
+        let hears = match conn.deadline(&self.times).1 {
+            // It is only asked, or asked to take something.
+            Overdue::Ping | Overdue::Stall => false,
+            Overdue::Handshake | Overdue::Pong | Overdue::Idle | Overdue::Close => true,
+        };
+        if hears {
+            conn.reading.announced(false);
+        }
+        hears
+    }
+
+    /// Does what follows if the connection is still late.
     #[cold]
-    fn missed(&mut self, id: ConnId, overdue: Overdue) {
-        let Some(conn) = self.get(id) else { return };
+    pub(crate) fn judge(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        let Some(conn) = self.get(id).filter(|conn| !conn.is_gone()) else { return };
+        let (at, overdue) = conn.deadline(&self.times);
+        if at > now {
+            return self.arm(id);
+        }
+        // It has sent more than its share of this turn: what comes next may be what is missing.
+        if conn.may_read() && (overdue != Overdue::Close || now < conn.latest_close(&self.times)) {
+            return self.unheard.push(id);
+        }
         match overdue {
             Overdue::Ping => self.ping_silent(id),
             Overdue::Pong => self.cut(id, "no answer to a ping"),
             Overdue::Idle => self.cut(id, "idle"),
             Overdue::Stall => self.stalled(id),
-            Overdue::Close if !conn.close_sent => self.cut(id, "not done in time"),
-            Overdue::Close => self.cut(id, "no answer to the close"),
+            Overdue::Close => self.cut(id, conn.why_not_closed(now, &self.times)),
             Overdue::Handshake if conn.owes_request() => {
                 self.refuse(id, Response::text(408, "no request came in time\n"), false);
             }
             Overdue::Handshake => self.drop_now(id, code::NORMAL, "no further request"),
+        }
+    }
+
+    /// Those that are late and were not heard to the end are judged next turn.
+    pub(crate) fn judge_next_turn(&mut self) {
+        while let Some(id) = self.unheard.pop() {
+            self.arm(id);
         }
     }
 

@@ -64,6 +64,8 @@ pub(crate) struct Peers {
     unfinished: Vec<ConnId>,
     /// Connections whose handler is to hear that nothing waits any more.
     drained: Vec<ConnId>,
+    /// Connections that are late, and have not been heard to the end.
+    unheard: Vec<ConnId>,
     /// Connections that became Closed or gone, to be reported and removed.
     ended: Vec<ConnId>,
 }
@@ -92,6 +94,7 @@ impl Peers {
             to_write: VecDeque::new(),
             unfinished: Vec::new(),
             drained: Vec::new(),
+            unheard: Vec::new(),
             ended: Vec::new(),
         }
     }
@@ -248,7 +251,7 @@ impl Peers {
         if conn.id.token() != token {
             return None;
         }
-        if what.writable && std::mem::take(&mut conn.writing.blocked) {
+        if what.writable && conn.writing.blocked {
             conn.list_to_write(&mut self.to_write);
         }
         if !what.readable {

@@ -389,7 +389,9 @@ impl Peers {
         let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else { return };
         match flush(conn, &mut self.spares) {
             Ok(Left::Nothing) => {
-                conn.writing.blocked = false;
+                if std::mem::take(&mut conn.writing.blocked) {
+                    conn.took(now, true);
+                }
                 if !conn.is_open() {
                     self.written_all(id);
                 } else if std::mem::take(&mut conn.writing.pressed) {
@@ -398,15 +400,17 @@ impl Peers {
                 return;
             }
             Ok(Left::Budget) => {
-                conn.written = now;
-                conn.writing.blocked = false;
+                if std::mem::take(&mut conn.writing.blocked) {
+                    conn.took(now, false);
+                }
                 self.unfinished.push(id);
             }
             Ok(Left::Blocked { progress }) => {
-                if progress || !conn.writing.blocked {
+                if !std::mem::replace(&mut conn.writing.blocked, true) {
                     conn.written = now;
+                } else if progress {
+                    conn.took(now, false);
                 }
-                conn.writing.blocked = true;
             }
             Err(error) => return self.write_failed(id, &error),
         }

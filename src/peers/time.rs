@@ -3,8 +3,12 @@
 //! A connection has one entry among the deadlines at most. It is not moved when the connection
 //! shows life, only looked at again when it falls due: nothing here costs anything per message.
 
+#[cfg(test)]
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+#[cfg(test)]
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::ids::{ConnId, RouteId};
@@ -18,13 +22,38 @@ pub(crate) const NEVER: Millis = Millis::MAX;
 /// The time, read once a turn.
 #[derive(Debug)]
 pub(crate) struct Clock {
-    start: Instant,
+    source: Source,
     now: Millis,
+}
+
+/// Where the time comes from.
+#[derive(Debug)]
+enum Source {
+    /// The system's clock, from this moment on.
+    System(Instant),
+    /// Whoever tests: time passes when the test says so, and so no test has to wait.
+    #[cfg(test)]
+    Given(Rc<Cell<Duration>>),
 }
 
 impl Clock {
     pub(crate) fn new() -> Clock {
-        Clock { start: Instant::now(), now: 0 }
+        Clock { source: Source::System(Instant::now()), now: 0 }
+    }
+
+    /// A clock that shows what a test sets.
+    #[cfg(test)]
+    pub(crate) fn given(time: Rc<Cell<Duration>>) -> Clock {
+        Clock { source: Source::Given(time), now: 0 }
+    }
+
+    /// How long the server has run.
+    fn elapsed(&self) -> Duration {
+        match &self.source {
+            Source::System(start) => start.elapsed(),
+            #[cfg(test)]
+            Source::Given(time) => time.get(),
+        }
     }
 
     /// When this turn began.
@@ -33,22 +62,22 @@ impl Clock {
     }
 
     pub(crate) fn tick(&mut self) {
-        self.now = millis(self.start.elapsed());
+        self.now = millis(self.elapsed());
     }
 
     pub(super) fn uptime(&self) -> Duration {
-        self.start.elapsed()
+        self.elapsed()
     }
 
     /// The first whole millisecond when `duration` will have passed from this very moment on: the
     /// turn may have begun a while ago.
     pub(crate) fn after(&self, duration: Duration) -> Millis {
-        millis(self.start.elapsed().saturating_add(duration)).saturating_add(1)
+        millis(self.elapsed().saturating_add(duration)).saturating_add(1)
     }
 
     /// How long from this very moment until `at`.
     pub(crate) fn until(&self, at: Millis) -> Duration {
-        Duration::from_millis(at).saturating_sub(self.start.elapsed())
+        Duration::from_millis(at).saturating_sub(self.elapsed())
     }
 }
 

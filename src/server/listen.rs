@@ -10,7 +10,7 @@ use super::accept::{Purpose, watch};
 use super::{LISTENERS, MAX_LISTENERS, Server};
 use crate::ids::RouteId;
 use crate::net::listener::{ListenAddr, Listener};
-use crate::net::stream::Stream;
+use crate::net::stream::{Socket, Stream};
 
 impl Server {
     /// Listens on one more address: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` (the first
@@ -65,7 +65,7 @@ impl Server {
     pub fn feed_stdin(&mut self, path: &str) -> io::Result<()> {
         let route = self.named_route(path)?;
         let peers = &mut self.dispatcher.peers;
-        let stdin = watch(self.poll.registry(), peers, Stream::Stdin)?;
+        let stdin = watch(self.poll.registry(), peers, Stream::plain(Socket::Stdin))?;
         peers.admit_source(stdin, None, route);
         self.set_alarm();
         Ok(())
@@ -110,6 +110,8 @@ impl Server {
         read: &[u8],
     ) -> io::Result<()> {
         let (registry, peers) = (self.poll.registry(), &mut self.dispatcher.peers);
+        // The last turn may have been long ago.
+        peers.clock.tick();
         self.acceptor.adopt(stream, addr, read, registry, peers)?;
         self.set_alarm();
         Ok(())

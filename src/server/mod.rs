@@ -17,7 +17,6 @@ use std::time::Duration;
 use log::info;
 use mio::{Events, Poll, Token, Waker};
 
-use crate::code;
 use crate::config::Config;
 use crate::context::Context;
 use crate::dispatch::Dispatcher;
@@ -182,6 +181,7 @@ impl Server {
     /// A context of any connection and route, for the C API.
     #[cfg(feature = "capi")]
     pub(crate) fn context_of(&mut self, id: ConnId, route: RouteId) -> Context<'_> {
+        self.dispatcher.peers.clock.tick();
         self.dispatcher.context(id, route)
     }
 
@@ -207,6 +207,8 @@ impl Server {
     /// was added. What is sent through it is written in the next turn.
     pub fn context(&mut self, path: &str) -> Option<Context<'_>> {
         let route = self.dispatcher.routes.named(path)?;
+        // The last turn may have been long ago, and periods that begin now begin now.
+        self.dispatcher.peers.clock.tick();
         // Whatever will be done through it is done before anybody asks again.
         if let Some(alarm) = &mut self.alarm {
             alarm.set(0, &self.dispatcher.peers.clock);
@@ -272,6 +274,7 @@ impl Server {
         if peers.is_stopping() {
             return;
         }
+        peers.clock.tick();
         info!("stopping: {} connections", peers.len());
         self.acceptor.close();
         peers.stop();
@@ -297,10 +300,82 @@ impl Drop for Server {
         if std::thread::panicking() {
             return;
         }
-        let peers = &mut self.dispatcher.peers;
-        for id in peers.ids() {
-            peers.drop_now(id, code::ABNORMAL, "the server is gone");
+        self.dispatcher.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::peers::time::Clock;
+    use crate::{Context, Message};
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Version: 13\r\n\r\n";
+
+    /// A server that took its last turn twenty seconds ago, and the time to push further.
+    fn after_a_long_silence(adopt: &[UnixStream]) -> (Server, Rc<Cell<Duration>>) {
+        let time = Rc::new(Cell::new(Duration::ZERO));
+        let mut server = Server::new(Config::default()).unwrap();
+        server.dispatcher.peers.clock = Clock::given(time.clone());
+        server.route("/", |_: &mut Context<'_>, _: Message<'_>| {});
+        for socket in adopt {
+            server.adopt(socket.try_clone().unwrap().into(), REQUEST).unwrap();
         }
-        self.dispatcher.settle();
+        server.turn(Some(Duration::ZERO)).unwrap();
+        time.set(Duration::from_secs(20));
+        (server, time)
+    }
+
+    /// What the peer has been sent by now.
+    fn sent(peer: &mut UnixStream) -> Vec<u8> {
+        let mut bytes = vec![0; 1000];
+        peer.set_nonblocking(true).unwrap();
+        let count = peer.read(&mut bytes).unwrap_or(0);
+        bytes.truncate(count);
+        bytes
+    }
+
+    #[test]
+    fn who_is_adopted_between_turns_has_all_its_time() {
+        let (mut server, time) = after_a_long_silence(&[]);
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        server.adopt(ours.into(), b"").unwrap();
+        server.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(sent(&mut peer), b"");
+        time.set(Duration::from_millis(29_900));
+        peer.write_all(REQUEST).unwrap();
+        server.turn(Some(Duration::ZERO)).unwrap();
+        assert!(sent(&mut peer).starts_with(b"HTTP/1.1 101 "));
+    }
+
+    #[test]
+    fn who_is_closed_between_turns_has_all_its_time_to_answer() {
+        for by_stop in [false, true] {
+            let (ours, mut peer) = UnixStream::pair().unwrap();
+            let (mut server, time) = after_a_long_silence(&[ours]);
+            assert!(sent(&mut peer).starts_with(b"HTTP/1.1 101 "));
+            if by_stop {
+                server.stop();
+            } else {
+                let mut ws = server.context("/").unwrap();
+                let id = ws.members()[0];
+                assert!(ws.to(id).close(1000, ""));
+            }
+            server.turn(Some(Duration::ZERO)).unwrap();
+            assert!(sent(&mut peer).starts_with(b"\x88"));
+            time.set(Duration::from_millis(24_900));
+            server.turn(Some(Duration::ZERO)).unwrap();
+            assert_eq!(server.stats().closed, 0, "by stop: {by_stop}");
+            peer.write_all(b"\x88\x82\0\0\0\0\x03\xe8").unwrap();
+            server.turn(Some(Duration::ZERO)).unwrap();
+            assert_eq!((server.stats().closed, server.stats().cut.len()), (1, 0));
+        }
     }
 }

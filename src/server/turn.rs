@@ -30,21 +30,14 @@ impl Server {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             result => result?,
         }
-        self.dispatcher.peers.clock.tick();
-        // Listed before this turn's events, which may list more for the next.
-        let left_over = self.dispatcher.peers.take_to_read();
+        self.dispatcher.begin_turn();
         let count = self.read_announced();
-        for id in left_over {
-            self.dispatcher.peers.delist(id);
-            self.dispatcher.read(id, &mut self.receive);
-        }
+        self.dispatcher.read_on(&mut self.receive);
         self.acceptor.accept(self.poll.registry(), &mut self.dispatcher.peers);
         if self.inlet_waits {
             self.run_commands();
         }
-        self.dispatcher.peers.check_deadlines();
-        self.dispatcher.fire_timers();
-        if self.dispatcher.settle() {
+        if self.dispatcher.end_turn(&mut self.receive) {
             self.acceptor.resume();
         }
         self.set_alarm();
@@ -68,9 +61,7 @@ impl Server {
                     self.acceptor.announce(LISTENERS.saturating_sub(token));
                 }
                 Token(token) => {
-                    if let Some(id) = self.dispatcher.peers.announced(token, Readiness::of(event)) {
-                        self.dispatcher.read(id, &mut self.receive);
-                    }
+                    self.dispatcher.announced(token, Readiness::of(event), &mut self.receive);
                 }
             }
         }

@@ -25,7 +25,7 @@ use crate::http::files::Site;
 use crate::http::origin::{OriginRule, admitted};
 use crate::http::request::{self, HeadEnd, Request, find_head_end};
 use crate::http::response::{Body, Response};
-use crate::net::stream::Stream;
+use crate::net::stream::{Socket, Stream};
 use crate::proto::deflate::{self, Agreed, Deflate, Inflater};
 use crate::proto::handshake::{self, Offer};
 use crate::proto::pool::Pool;
@@ -615,7 +615,7 @@ impl Talk {
         let (ours, peer) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         peer.set_nonblocking(true).unwrap();
-        let ours = Stream::Unix(mio::net::UnixStream::from_std(ours));
+        let ours = Stream::plain(Socket::Unix(mio::net::UnixStream::from_std(ours)));
         server.adopt_stream(ours, None, b"").unwrap();
         Talk { server, handler, peer, bytes: Vec::new(), ended: false }
     }

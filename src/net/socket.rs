@@ -1,0 +1,207 @@
+//! The sockets of peers, and the system calls made on them.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use mio::event::Event;
+use mio::net::{TcpStream, UnixStream};
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendAncillaryBuffer, SendFlags, SocketType, sockopt};
+use rustix::stdio::stdin;
+
+#[cfg(test)]
+use super::played::Played;
+
+/// What the kernel announces of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Readiness {
+    /// There is something to read: bytes, the end, or an error.
+    pub(crate) readable: bool,
+    /// The peer sends no more: the end lies behind what is to be read.
+    pub(crate) read_closed: bool,
+    pub(crate) writable: bool,
+}
+
+impl Readiness {
+    pub(crate) fn of(event: &Event) -> Readiness {
+        let read_closed = event.is_read_closed();
+        Readiness {
+            readable: event.is_readable() || read_closed || event.is_error(),
+            read_closed,
+            writable: event.is_writable(),
+        }
+    }
+}
+
+/// One client's socket, or the program's standard input.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Stdin,
+    /// What a test plays in a socket's place.
+    #[cfg(test)]
+    Played(Played),
+}
+
+impl Socket {
+    /// A socket that is connected already, and the peer's address where it has one.
+    pub(super) fn from_fd(fd: OwnedFd) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match inspect(&fd, false)? {
+            Family::Tcp => {
+                sockopt::set_tcp_nodelay(&fd, true)?;
+                let stream = TcpStream::from_std(fd.into());
+                let addr = stream.peer_addr()?;
+                Ok((Socket::Tcp(stream), Some(addr)))
+            }
+            Family::Unix => Ok((Socket::Unix(UnixStream::from_std(fd.into())), None)),
+        }
+    }
+
+    /// Reads behind what a buffer holds, as much as it has room for.
+    pub(super) fn read_onto(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            #[cfg(test)]
+            Socket::Played(played) => played.read_onto(buffer),
+            _ => Ok(rustix::io::read(self.as_fd()?, rustix::buffer::spare_capacity(buffer))?),
+        }
+    }
+
+    /// Sends the end of the stream behind what was written.
+    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Socket::Stdin => Ok(()),
+            #[cfg(test)]
+            Socket::Played(played) => played.shutdown_write(),
+        }
+    }
+
+    /// Asks the kernel to announce both directions. Edge-triggered, this is all that it ever needs to
+    /// be told.
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Socket::Tcp(stream) => registry.register(stream, token, both),
+            Socket::Unix(stream) => registry.register(stream, token, both),
+            Socket::Stdin => {
+                let fd = stdin().as_raw_fd();
+                match registry.register(&mut SourceFd(&fd), token, Interest::READABLE) {
+                    // A regular file, which is always ready.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                    result => result,
+                }
+            }
+            #[cfg(test)]
+            Socket::Played(_) => Ok(()),
+        }
+    }
+
+    fn is_played(&self) -> bool {
+        #[cfg(test)]
+        return matches!(self, Socket::Played(_));
+        #[cfg(not(test))]
+        false
+    }
+
+    fn as_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        match self {
+            Socket::Tcp(stream) => Ok(stream.as_fd()),
+            Socket::Unix(stream) => Ok(stream.as_fd()),
+            Socket::Stdin => Ok(stdin()),
+            #[cfg(test)]
+            Socket::Played(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.read(buf),
+            Socket::Unix(stream) => stream.read(buf),
+            Socket::Stdin => read_stdin(buf),
+            #[cfg(test)]
+            Socket::Played(played) => played.read(buf),
+        }
+    }
+}
+
+/// By send and sendmsg, since writev(2) would end a program that leaves SIGPIPE at its default when
+/// the peer has gone.
+impl Write for Socket {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        match self {
+            #[cfg(test)]
+            Socket::Played(played) => played.write(part),
+            _ => Ok(rustix::net::send(self.as_fd()?, part, NO_SIGPIPE)?),
+        }
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        // One part is the rule, and send is the shorter way.
+        if let [part] = parts {
+            return self.write(part);
+        }
+        // Neither Miri nor a socket that a test plays has a sendmsg.
+        if cfg!(miri) || self.is_played() {
+            let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+            return self.write(&parts.concat());
+        }
+        let mut no_control = SendAncillaryBuffer::default();
+        Ok(rustix::net::sendmsg(self.as_fd()?, parts, &mut no_control, NO_SIGPIPE)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGPIPE: SendFlags = SendFlags::NOSIGNAL;
+/// Apple's systems have no such flag; std and mio set SO_NOSIGPIPE on their sockets there.
+#[cfg(target_vendor = "apple")]
+const NO_SIGPIPE: SendFlags = SendFlags::empty();
+
+/// Whose addresses a stream socket has.
+pub(super) enum Family {
+    Tcp,
+    Unix,
+}
+
+/// Looks at a socket that somebody else made, and makes it non-blocking.
+pub(super) fn inspect(fd: &OwnedFd, listening: bool) -> io::Result<Family> {
+    let wrong = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    let not_ours = |error: Errno| match error {
+        Errno::NOTSOCK => io::Error::new(io::ErrorKind::InvalidInput, "not a socket"),
+        error => error.into(),
+    };
+    if sockopt::socket_type(fd).map_err(not_ours)? != SocketType::STREAM {
+        return wrong("not a stream socket");
+    }
+    if sockopt::socket_acceptconn(fd)? != listening {
+        return wrong(if listening { "it does not listen" } else { "it listens" });
+    }
+    let family = match sockopt::socket_domain(fd)? {
+        AddressFamily::INET | AddressFamily::INET6 => Family::Tcp,
+        AddressFamily::UNIX => Family::Unix,
+        _ => return wrong("neither TCP nor a Unix socket"),
+    };
+    rustix::io::ioctl_fionbio(fd, true)?;
+    Ok(family)
+}
+
+/// Reads if there is something to read. Standard input is shared with other programs, which may
+/// not expect it to be non-blocking; so it stays as it is, and is asked first.
+fn read_stdin(buf: &mut [u8]) -> io::Result<usize> {
+    let mut fds = [PollFd::from_borrowed_fd(stdin(), PollFlags::IN)];
+    if poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0 {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    Ok(rustix::io::read(stdin(), buf)?)
+}

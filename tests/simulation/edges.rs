@@ -1,0 +1,135 @@
+//! What is announced once: an end, a reset, room to write, with bytes or without.
+
+use super::world::{World, masked};
+use crate::config::Config;
+
+#[test]
+fn an_end_that_comes_with_bytes_is_seen_though_it_is_announced_once() {
+    for read_budget in [1, 3, 64 * 1024] {
+        let mut world = World::new(Config { read_budget, ..Config::default() });
+        let peer = world.open();
+        peer.sends(&masked(0x81, b"last words"));
+        peer.ends();
+        world.turn_until_quiet();
+        assert_eq!(peer.takes_all(), b"\x81\x0alast words", "{read_budget}");
+        assert_eq!(world.closed(&peer).as_deref(), Some("1006 "));
+        assert!(!world.has(&peer) && peer.socket.borrow().unread() == 0);
+    }
+}
+
+#[test]
+fn a_reset_ends_at_once_wherever_it_comes() {
+    for sent in [&b""[..], b"\x81", &masked(0x81, b"whole")] {
+        let mut world = World::new(Config::default());
+        let peer = world.open();
+        peer.sends(sent);
+        peer.socket.borrow_mut().peer_resets();
+        world.turn_until_quiet();
+        assert!(world.closed(&peer).is_some_and(|why| why.starts_with("1006 ")));
+        assert!(!world.has(&peer));
+    }
+}
+
+#[cfg(feature = "tls")]
+mod tls {
+    use std::io;
+    use std::sync::Arc;
+
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    use super::super::world::{Peer, REQUEST};
+    use super::*;
+    use crate::net::tls::Tls;
+
+    /// A client's side of a session, by rustls.
+    struct Client {
+        session: ClientConnection,
+    }
+
+    fn certificate() -> (Tls, Arc<ClientConfig>) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
+        let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (Tls::from_pem(cert.as_bytes(), key.as_bytes()).unwrap(), Arc::new(config))
+    }
+
+    impl Client {
+        fn new(config: &Arc<ClientConfig>) -> Client {
+            let name = "localhost".try_into().unwrap();
+            Client { session: ClientConnection::new(config.clone(), name).unwrap() }
+        }
+
+        /// What the client would send now.
+        fn output(&mut self) -> Vec<u8> {
+            let mut bytes = Vec::new();
+            while self.session.wants_write() {
+                self.session.write_tls(&mut bytes).unwrap();
+            }
+            bytes
+        }
+
+        /// Shakes hands, and opens a WebSocket.
+        fn open(&mut self, world: &mut World, peer: &Peer) {
+            io::Write::write_all(&mut self.session.writer(), REQUEST).unwrap();
+            for _ in 0..10 {
+                peer.sends(&self.output());
+                world.turn_until_quiet();
+                let answer = peer.takes_all();
+                self.session.read_tls(&mut &answer[..]).unwrap();
+                self.session.process_new_packets().unwrap();
+            }
+        }
+    }
+
+    /// How many bytes of a record come before the end.
+    const CUTS: [usize; 8] = [0, 1, 4, 5, 6, 20, 30, usize::MAX];
+
+    #[test]
+    fn an_end_behind_a_part_of_a_record_ends_the_connection_at_once() {
+        let (tls, config) = certificate();
+        let settings = || Config { ping_interval: None, ..Config::default() };
+        for open in [false, true] {
+            for cut in CUTS {
+                for together in [true, false] {
+                    for reset in [false, true] {
+                        let mut world = World::new(settings());
+                        let peer = world.connect_by(|stream| stream.with_tls(Some(&tls)).unwrap());
+                        let mut client = Client::new(&config);
+                        if open {
+                            client.open(&mut world, &peer);
+                            assert_eq!(world.calls.borrow()[..], ["open 1"]);
+                            io::Write::write_all(
+                                &mut client.session.writer(),
+                                &masked(0x81, b"a message that is cut"),
+                            )
+                            .unwrap();
+                        }
+                        let record = client.output();
+                        peer.sends(&record[..cut.min(record.len())]);
+                        if !together {
+                            world.turn();
+                        }
+                        match reset {
+                            true => peer.socket.borrow_mut().peer_resets(),
+                            false => peer.ends(),
+                        }
+                        world.turn_until_quiet();
+                        // A whole message is sent back, which may take until it is taken.
+                        peer.takes_all();
+                        world.turn_until_quiet();
+                        let which = format!("open {open}, cut {cut}, {together}, reset {reset}");
+                        assert!(!world.has(&peer), "{which}");
+                        assert_eq!(world.closed(&peer).is_some(), open, "{which}");
+                    }
+                }
+            }
+        }
+    }
+}

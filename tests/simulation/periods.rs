@@ -1,0 +1,273 @@
+//! When each period begins, and that nobody is cut who is alive.
+
+use std::time::Duration;
+
+use super::world::{Peer, World, masked};
+use crate::config::Config;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// A peer that asked for this many bytes, of which its kernel has taken some.
+fn reader(world: &mut World, bytes: usize) -> Peer {
+    let peer = world.open();
+    peer.sends(&masked(0x81, format!("+{bytes}").as_bytes()));
+    world.turn_until_quiet();
+    peer
+}
+
+/// Takes so many bytes each second, for at most `time`, until `wanted` have come. How many came.
+fn reads(world: &mut World, peer: &Peer, each: usize, wanted: usize, time: Duration) -> usize {
+    let mut came = 0;
+    for _ in 0..time.as_secs() {
+        came += peer.takes(each.min(wanted - came)).len();
+        world.turns_for(SECOND, SECOND);
+        let over = world.closed(peer).is_some() && peer.socket.borrow().under_way() == 0;
+        if came == wanted || over {
+            break;
+        }
+    }
+    came
+}
+
+#[test]
+fn who_reads_slowly_and_steadily_is_not_cut() {
+    let mut world = World::new(Config::default());
+    let size = 3 << 20;
+    let peer = reader(&mut world, size);
+    // Two minutes and more, at 24 KiB a second: a ping that was queued behind it all could be
+    // answered in none of them.
+    let wanted = size + 10;
+    assert_eq!(reads(&mut world, &peer, 24 << 10, wanted, seconds(200)), wanted);
+    assert_eq!(world.closed(&peer), None);
+    // Then it is as silent as any other: pinged, and gone without an answer.
+    let silent = world.dispatcher.peers.clock.now();
+    while world.closed(&peer).is_none() {
+        world.turns_for(SECOND, SECOND);
+    }
+    assert_eq!(world.closed(&peer).as_deref(), Some("1006 no answer to a ping"));
+    assert!(peer.takes_all().starts_with(b"\x89\x00"));
+    let late = world.dispatcher.peers.clock.now() - silent;
+    assert!((48_000..=70_000).contains(&late), "{late} ms");
+}
+
+#[test]
+fn a_ping_that_is_under_way_gives_the_time_that_the_bytes_before_it_take() {
+    let mut world = World::new(Config::default());
+    let peer = world.open();
+    world.turns_for(seconds(26), SECOND);
+    assert_eq!(peer.socket.borrow().under_way(), 2, "a ping");
+    // Behind the ping comes much; the peer takes it all, slowly, and the ping first.
+    world.dispatcher.peers.send(peer.id, (&vec![b'x'; 1 << 20][..]).into());
+    world.turn_until_quiet();
+    let wanted = 2 + 10 + (1 << 20);
+    assert_eq!(reads(&mut world, &peer, 16 << 10, wanted, seconds(100)), wanted);
+    assert_eq!(world.closed(&peer), None);
+}
+
+#[test]
+fn who_takes_nothing_is_cut_as_before() {
+    let mut world = World::new(Config::default());
+    let peer = reader(&mut world, 1 << 20);
+    world.turns_for(seconds(49), SECOND);
+    assert_eq!(world.closed(&peer), None);
+    world.turns_for(seconds(3), SECOND);
+    assert_eq!(world.closed(&peer).as_deref(), Some("1006 takes nothing"));
+}
+
+#[test]
+fn a_closing_that_makes_progress_is_let_go_on() {
+    for who in ["handler", "peer", "stop"] {
+        let mut world = World::new(Config::default());
+        let size = 3 << 20;
+        let peer = reader(&mut world, size);
+        match who {
+            "handler" => assert!(world.dispatcher.peers.close(peer.id, 1000, "")),
+            "peer" => peer.sends(&masked(0x88, b"\x03\xe8")),
+            _ => world.stop(),
+        }
+        world.turn_until_quiet();
+        // All of it and the close frame, in most of a minute, where the close timeout is five seconds.
+        let wanted = size + 10 + if who == "stop" { 4 + 16 } else { 4 };
+        assert_eq!(reads(&mut world, &peer, 60 << 10, wanted, seconds(60)), wanted, "{who}");
+        if who != "peer" {
+            assert_eq!(world.closed(&peer), None, "{who}");
+            peer.sends(&masked(0x88, b"\x03\xe8"));
+        }
+        world.turn_until_quiet();
+        assert_eq!(world.closed(&peer).as_deref(), Some("1000 "), "{who}");
+        peer.ends();
+        world.turn_until_quiet();
+        assert!(!world.has(&peer), "{who}");
+    }
+}
+
+#[test]
+fn a_closing_without_progress_is_cut_and_the_log_says_why() {
+    // Takes nothing at all.
+    let mut world = World::new(Config::default());
+    let peer = reader(&mut world, 1 << 20);
+    world.dispatcher.peers.close(peer.id, 1000, "");
+    world.turns_for(seconds(7), SECOND);
+    assert_eq!(world.closed(&peer).as_deref(), Some("1006 takes nothing"));
+    // Takes all, and does not answer.
+    let peer = world.open();
+    world.dispatcher.peers.close(peer.id, 1000, "");
+    world.turn_until_quiet();
+    world.turns_for(seconds(4), SECOND);
+    assert_eq!(world.closed(&peer), None);
+    world.turns_for(seconds(2), SECOND);
+    assert_eq!(world.closed(&peer).as_deref(), Some("1006 no answer to the close"));
+    // Takes a little, for ever.
+    let peer = reader(&mut world, 3 << 20);
+    world.dispatcher.peers.close(peer.id, 1000, "");
+    world.turn_until_quiet();
+    assert!(reads(&mut world, &peer, 24 << 10, 3 << 20, seconds(100)) > 0);
+    assert_eq!(world.closed(&peer).as_deref(), Some("1006 takes too long to close"));
+}
+
+#[test]
+fn nobody_is_judged_before_what_the_kernel_holds_was_read() {
+    let config = Config { max_events: 2, idle_timeout: Some(seconds(30)), ..Config::default() };
+    let mut world = World::new(config);
+    let talkers: Vec<Peer> = (0..10).map(|_| world.open()).collect();
+    let asking: Vec<Peer> = (0..10).map(|_| world.connect()).collect();
+    let pinged = world.open();
+    world.turns_for(seconds(8), SECOND);
+    for peer in &talkers {
+        peer.sends(&masked(0x81, b"alive"));
+    }
+    for peer in &asking {
+        peer.sends(super::world::REQUEST);
+    }
+    // The program is stopped for longer than any deadline; the poll then tells of two of them.
+    world.pass(seconds(70));
+    world.turn();
+    for peer in talkers.iter().chain(&asking) {
+        assert_eq!(world.closed(peer), None);
+        assert!(world.has(peer));
+    }
+    world.turn_until_quiet();
+    assert_eq!(world.calls.borrow().iter().filter(|call| call.starts_with("open")).count(), 21);
+    assert_eq!(world.closed(&pinged).as_deref(), Some("1006 idle"));
+}
+
+#[test]
+fn a_pong_that_lies_unread_counts() {
+    let mut world = World::new(Config::default());
+    let peers: Vec<Peer> = (0..5).map(|_| world.open()).collect();
+    world.max_events = 1;
+    world.turns_for(seconds(26), SECOND);
+    for peer in &peers {
+        assert_eq!(peer.takes_all(), b"\x89\x00");
+        peer.sends(&masked(0x8a, b""));
+    }
+    world.pass(seconds(60));
+    world.turn_until_quiet();
+    assert!(peers.iter().all(|peer| world.closed(peer).is_none()));
+}
+
+#[test]
+fn a_request_longer_than_a_turn_reads_is_waited_for() {
+    let config = Config { read_budget: 10, max_events: 1, ..Config::default() };
+    let mut world = World::new(config);
+    let peer = world.connect();
+    peer.sends(super::world::REQUEST);
+    world.pass(seconds(60));
+    world.turn_until_quiet();
+    assert_eq!(world.calls.borrow()[..], ["open 1"]);
+    assert_eq!(world.closed(&peer), None);
+}
+
+#[test]
+fn who_was_paused_for_long_is_asked_and_cut_after_the_resume() {
+    let mut world = World::new(Config::default());
+    let peer = world.open();
+    world.dispatcher.peers.pause(peer.id);
+    world.turns_for(seconds(100), SECOND);
+    assert_eq!(peer.takes_all(), b"");
+    world.dispatcher.peers.resume(peer.id);
+    world.turns_for(seconds(24), SECOND);
+    assert_eq!(peer.takes_all(), b"");
+    world.turns_for(seconds(2), SECOND);
+    assert_eq!(peer.takes_all(), b"\x89\x00");
+    world.turns_for(seconds(26), SECOND);
+    assert_eq!(world.closed(&peer).as_deref(), Some("1006 no answer to a ping"));
+}
+
+#[test]
+fn whose_end_was_read_has_the_close_timeout_from_then_on() {
+    let mut world = World::new(Config::default());
+    let peer = reader(&mut world, 1 << 20);
+    world.turns_for(seconds(10), SECOND);
+    peer.ends();
+    world.turn_until_quiet();
+    world.turns_for(seconds(4), SECOND);
+    assert!(world.has(&peer));
+    world.turns_for(seconds(2), SECOND);
+    assert!(!world.has(&peer));
+}
+
+#[test]
+fn a_socket_lingers_for_the_close_timeout_from_its_end_on() {
+    let mut world = World::new(Config::default());
+    let peer = reader(&mut world, 1 << 20);
+    // A broken rule: our close frame goes behind what is queued.
+    peer.sends(b"\x81\x00");
+    world.turn_until_quiet();
+    world.turns_for(seconds(4), SECOND);
+    while !peer.takes_all().is_empty() {
+        world.turn_until_quiet();
+    }
+    assert!(peer.socket.borrow().server_has_ended());
+    world.turns_for(seconds(4), SECOND);
+    assert!(world.has(&peer), "the peer may still be reading");
+    world.turns_for(seconds(20), SECOND);
+    assert!(!world.has(&peer));
+}
+
+#[test]
+fn a_response_that_began_long_ago_is_finished_when_the_server_stops() {
+    let mut world = World::new(Config::default());
+    world.dispatcher.site =
+        crate::http::files::Site::Embedded(&[("/index.html", &[b'x'; 200_000])]);
+    let peer = world.connect();
+    peer.sends(b"GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n");
+    world.turn_until_quiet();
+    world.turns_for(seconds(20), SECOND);
+    world.stop();
+    world.turn_until_quiet();
+    world.turns_for(seconds(4), SECOND);
+    let mut came = 0;
+    loop {
+        match peer.takes_all().len() {
+            0 => break,
+            more => came += more,
+        }
+        world.turn_until_quiet();
+    }
+    assert!(came > 200_000, "{came} bytes");
+}
+
+#[test]
+fn a_ping_that_does_not_fit_is_not_asked_for_each_turn() {
+    use crate::config::OnFull;
+    let config = Config {
+        max_backlog: 1 << 20,
+        on_full: OnFull::Drop,
+        pong_timeout: seconds(1000),
+        ..Config::default()
+    };
+    let mut world = World::new(config);
+    let peer = reader(&mut world, (1 << 20) - 20);
+    // The kernel takes a little, so that it is not blocked, and then nothing.
+    world.turns_for(seconds(30), SECOND);
+    let calls = peer.socket.borrow().calls;
+    for _ in 0..100 {
+        world.turn();
+    }
+    assert!(peer.socket.borrow().calls <= calls + 2, "the loop spins");
+}
