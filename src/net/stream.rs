@@ -16,13 +16,13 @@ use rustix::stdio::stdin;
 use super::tls::{Session, Tls};
 use super::transfer::{Received, Written};
 
-/// Whose addresses a stream socket has.
+/// The kind of addresses a stream socket has.
 pub(super) enum Family {
     Tcp,
     Unix,
 }
 
-/// Looks at a socket that somebody else made, and makes it non-blocking.
+/// Checks a socket that somebody else made, and makes it non-blocking.
 pub(super) fn inspect(fd: &OwnedFd, listening: bool) -> io::Result<Family> {
     let wrong = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     let not_ours = |error: Errno| match error {
@@ -70,13 +70,13 @@ impl Readiness {
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-    /// What is read and written goes through the session; the socket carries what that makes of it.
+    /// What is read and written goes through the session; the socket carries it encrypted.
     Tls(TcpStream, Session),
     Stdin,
 }
 
 impl Stream {
-    /// A socket that is connected already, and the peer's address where it has one.
+    /// A socket that is connected already, and the peer's address if it has one.
     pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<(Stream, Option<SocketAddr>)> {
         match inspect(&fd, false)? {
             Family::Tcp => {
@@ -89,7 +89,7 @@ impl Stream {
         }
     }
 
-    /// The same stream, whose client speaks TLS if there is any; a Unix socket stays as it is.
+    /// The same stream, with TLS on it if there is any; a Unix socket stays as it is.
     pub(crate) fn with_tls(self, tls: Option<&Tls>) -> io::Result<Stream> {
         match (self, tls) {
             (Stream::Tcp(socket), Some(tls)) => Ok(Stream::Tls(socket, Session::new(tls)?)),
@@ -97,8 +97,8 @@ impl Stream {
         }
     }
 
-    /// Puts back bytes that somebody else read from the socket, if they are TLS: the next read has
-    /// them. False if they are not.
+    /// Puts back bytes that somebody else read from the socket, if they are TLS: the next read
+    /// returns them. False if they are not.
     pub(crate) fn unread(&mut self, bytes: &[u8]) -> bool {
         match self {
             Stream::Tls(_, session) => session.unread(bytes),
@@ -116,8 +116,8 @@ impl Stream {
         matches!(self, Stream::Tls(_, session) if session.is_handshaking())
     }
 
-    /// Reads what has come. `Unsupported` if a client speaks HTTP where TLS is spoken: the stream is
-    /// a plain one from then on, so that it can be told.
+    /// Reads what has come. `Unsupported` if a client speaks HTTP where TLS is spoken: from then on
+    /// the stream is a plain one, so that the client can be told.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> io::Result<Received> {
         let room = buf.len();
         let got = |count| Received::of(count, room);
@@ -133,7 +133,7 @@ impl Stream {
                     Err(error)
                 }
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    // The alert, which is the last that is heard of us. No matter if it fails.
+                    // The alert is the last that the client hears of us. No matter if it fails.
                     let _ = self.flush();
                     Err(error)
                 }
@@ -142,7 +142,7 @@ impl Stream {
         }
     }
 
-    /// Reads behind what a buffer holds, as much as it has room for. Not for TLS.
+    /// Appends to a buffer what has come, as much as it has room for. Not for TLS.
     pub(crate) fn read_onto(&self, buffer: &mut Vec<u8>) -> io::Result<Received> {
         let room = buffer.capacity().saturating_sub(buffer.len());
         let count = rustix::io::read(self.as_fd(), rustix::buffer::spare_capacity(buffer))?;
@@ -150,8 +150,8 @@ impl Stream {
         Ok(if count == 0 { Received::End } else { Received::Onto { count, more } })
     }
 
-    /// Writes what is taken of these parts. Those that are not taken must be offered again as they
-    /// are: a session may have made something of them already.
+    /// Writes what is taken of these parts. The rest must be offered again unchanged: a session may
+    /// have encrypted it already.
     pub(crate) fn write(&mut self, parts: &[IoSlice<'_>]) -> io::Result<Written> {
         if let Stream::Tls(socket, session) = self {
             return session.write(&mut Socket(socket.as_fd()), parts);
@@ -160,7 +160,7 @@ impl Stream {
         Socket(self.as_fd()).write_vectored(parts).map(|bytes| Written::of(bytes, offered))
     }
 
-    /// Writes what a session has to say of itself.
+    /// Writes what a session itself has to send.
     pub(crate) fn flush(&mut self) -> io::Result<Written> {
         match self {
             Stream::Tls(..) => self.write(&[]),
@@ -168,7 +168,7 @@ impl Stream {
         }
     }
 
-    /// Says that nothing comes any more, where there is a way to say so before the socket ends.
+    /// Says that nothing more comes, where there is a way to say so before the socket ends.
     pub(crate) fn close(&mut self) -> io::Result<Written> {
         if let Stream::Tls(_, session) = self {
             session.close();
@@ -190,8 +190,8 @@ impl Stream {
         !matches!(self, Stream::Stdin)
     }
 
-    /// Asks the kernel to announce both directions. Edge-triggered, this is all that it ever needs to
-    /// be told.
+    /// Asks the kernel to announce both directions. With edge-triggered events, this is all it ever
+    /// needs to be told.
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         match self {
@@ -209,8 +209,8 @@ impl Stream {
     }
 }
 
-/// Reads if there is something to read. Standard input is shared with other programs, which may
-/// not expect it to be non-blocking; so it stays as it is, and is asked first.
+/// Reads if there is something to read. Standard input is shared with other programs, which may not
+/// expect it to be non-blocking; so it stays as it is, and is polled first.
 fn read_stdin(buf: &mut [u8]) -> io::Result<usize> {
     let mut fds = [PollFd::from_borrowed_fd(stdin(), PollFlags::IN)];
     if poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0 {
@@ -219,8 +219,8 @@ fn read_stdin(buf: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::io::read(stdin(), buf)?)
 }
 
-/// Writes to a socket by sendmsg, since writev(2) would end a program that leaves SIGPIPE at its
-/// default when the peer has gone.
+/// Writes to a socket by sendmsg: once the peer has gone, writev(2) would end a program that leaves
+/// SIGPIPE at its default.
 struct Socket<'a>(BorrowedFd<'a>);
 
 impl Write for Socket<'_> {
@@ -229,12 +229,12 @@ impl Write for Socket<'_> {
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        // The rule, and send is the shorter way.
+        // The usual case, for which send is the shorter way.
         if let [part] = parts {
             return self.write(part);
         }
         if cfg!(miri) {
-            // Which has no sendmsg.
+            // Miri has no sendmsg.
             let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
             return self.write(&bytes);
         }
