@@ -1,12 +1,12 @@
-//! What one says, everyone on the path hears, the speaker too. Run `cargo run --example broadcast`,
-//! then in the consoles of two browser windows
+//! What one client says, everyone on the path hears, the speaker too. Run `cargo run --example
+//! broadcast`, then in the consoles of two browser windows
 //!     ws = new WebSocket("ws://localhost:8000/broadcast"); ws.onmessage = e => console.log(e.data)
 //! and in either `ws.send("hi")`: both show it, and the program counts along.
 
 use wsloop::{Config, Context, Handler, Message, OriginRule, Request, Server};
 
-/// One value serves all connections, on one thread: its state is plain fields, without locks. Who
-/// is here need not be kept; the route's members are known.
+/// One value serves all connections, on one thread: its state is plain fields, without locks. It
+/// need not remember who is here; the route knows its members.
 #[derive(Default)]
 struct Broadcast {
     messages: u64,

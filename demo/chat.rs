@@ -6,8 +6,8 @@
 //!
 //! The room is at `/chat`. Everything in it is plain text, for pages and for people at a terminal
 //! alike. A client's first message is its name, each further one is something said. What the room
-//! says begins with `* `, what somebody says with the name and `: `; no name has a colon, begins with
-//! an asterisk, or is there twice, so that nobody can speak for the room or for another:
+//! says begins with `* `, what somebody says with the name and `: `; no name has a colon, begins
+//! with an asterisk, or is given twice, so that nobody can speak for the room or for another:
 //!
 //! ```text
 //! * What is your name?
@@ -16,10 +16,10 @@
 //! Ben: I am
 //! ```
 //!
-//! Who comes in hears the last 50 things said. Control characters become spaces, and marks that turn
-//! the direction of writing are left out. A message may have 500 characters; what is longer, or
-//! empty, is not passed on, and its sender is told. Of a name the first 24 characters count, and no
-//! more than its first 256 bytes are looked at.
+//! Whoever comes in hears the last 50 things said. Control characters become spaces, and marks that
+//! turn the direction of writing are left out. A message may have 500 characters; one that is
+//! longer, or empty, is not passed on, and its sender is told. Only the first 24 characters of a
+//! name count, and only its first 256 bytes are looked at.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -29,7 +29,7 @@ use wsloop::{Config, ConnId, Context, Handler, Message, OriginRule, Request, Ser
 #[derive(Default)]
 pub struct Chat {
     names: BTreeMap<ConnId, String>,
-    /// The same in lower case: when a thousand want one name, each finds a free one soon.
+    /// The names in lower case: when a thousand want one name, each finds a free one soon.
     taken: HashSet<String>,
     said: VecDeque<String>,
 }
@@ -95,11 +95,11 @@ fn main() -> std::io::Result<()> {
 }
 
 const MAX_NAME: usize = 24;
-/// A first message may be as large as any other. What is behind these bytes costs no work.
+/// A first message may be as large as any other. What lies behind these bytes costs no work.
 const MAX_NAME_BYTES: usize = 256;
 const MAX_TEXT: usize = 500;
 const REMEMBERED: usize = 50;
-/// So many names are listed to who comes in; the others are counted.
+/// This many names are listed to whoever comes in; the others are counted.
 const LISTED: usize = 20;
 
 impl Chat {
@@ -113,7 +113,7 @@ impl Chat {
         self.names.insert(ws.id(), name);
     }
 
-    /// To everyone who has a name: the room is heard by those who are in it.
+    /// To everyone who has a name: only those in the room hear it.
     fn tell(&self, ws: &mut Context<'_>, line: &str) {
         for id in self.names.keys() {
             ws.send_to(*id, line);
@@ -128,7 +128,7 @@ impl Chat {
     }
 }
 
-/// The names of those who are in the room, for one who comes in.
+/// The names of those who are in the room, for somebody who comes in.
 fn who<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
     let more = names.len().saturating_sub(LISTED);
     let listed: Vec<&str> = names.take(LISTED).map(String::as_str).collect();
@@ -139,7 +139,7 @@ fn who<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
     }
 }
 
-/// The name wanted, with a number behind it if somebody has it. From now on it is taken.
+/// The name wanted, with a number behind it if somebody has it. From now on it is in use.
 fn take_name(taken: &mut HashSet<String>, wanted: &str) -> String {
     let wanted = clean_name(wanted);
     let mut name = wanted.clone();
@@ -173,7 +173,7 @@ fn clean(text: &str) -> Result<String, String> {
 }
 
 /// Without what is not seen: control characters, which a terminal would obey, become spaces; marks
-/// that turn the direction of writing, or have no width, go.
+/// that turn the direction of writing, or have no width, are left out.
 fn visible(text: &str) -> String {
     let mark = |c| {
         matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}'
@@ -210,7 +210,7 @@ mod tests {
         let behind = |count: usize, name: &str| format!("{}{name}", " ".repeat(count));
         assert_eq!(clean_name(&behind(MAX_NAME_BYTES - 3, "Ann")), "Ann");
         assert_eq!(clean_name(&behind(MAX_NAME_BYTES - 2, "Ann")), "An");
-        // A character that is not whole within these bytes is not there.
+        // A character that is not whole within these bytes is left out.
         assert_eq!(clean_name(&behind(MAX_NAME_BYTES - 1, "é")), "Somebody");
         assert_eq!(clean_name(&behind(1 << 20, "Ann")), "Somebody");
         for filling in ["a", "a ", "é", "🌍", "a\u{200b}", "\u{200b}", ":"] {

@@ -10,15 +10,15 @@ struct Echo {
 }
 
 impl Handler for Echo {
-    /// Everything the browser said in its request can be asked for.
+    /// Everything that the browser said in its request can be read here.
     fn on_open(&mut self, ws: &mut Context<'_>, request: &Request<'_>) {
         let from = request.header("Origin").unwrap_or("no page");
         println!("{:?} from {from:?}, by {:?}", ws.id(), ws.version());
     }
 
     /// The message is borrowed from the receive buffer; what is sent is copied to the connection's
-    /// own, and written when the turn ends. So there is nothing to wait for, but there may be no
-    /// room: a client that sends and never reads is dropped once too much waits for it.
+    /// own buffer, and written when the turn ends. So there is nothing to wait for, but room can
+    /// run out: a client that sends and never reads is dropped once too much waits for it.
     fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>) {
         let status = match message {
             Message::Text(text) => ws.send(&format!("{}{text}", self.prefix)),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use wsloop::{Config, Context, Handler, Message, OriginRule, Request, Server};
 
-/// One value serves all connections, and this one has nothing to keep: how far each connection is,
-/// is in its timer's tag.
+/// One value serves all connections, and this one has nothing to remember: how far each connection
+/// has come is in its timer's tag.
 pub struct Hello;
 
 const WORDS: [&str; 2] = ["hello", "world"];
@@ -18,8 +18,8 @@ impl Handler for Hello {
         ws.set_timer(PAUSE, 0);
     }
 
-    /// Says the word that the tag counts to, and sets the timer for the next. Nothing waits here:
-    /// the loop serves everybody else meanwhile. A connection's timers end with it.
+    /// Says the word whose number is the tag, and sets the timer for the next. Nothing waits here:
+    /// meanwhile the loop serves everybody else. A connection's timers end with it.
     fn on_timer(&mut self, ws: &mut Context<'_>, tag: u64) {
         if let Some(&word) = WORDS.get(tag as usize) {
             ws.send(word);

@@ -1,9 +1,9 @@
-//! A server that shows how it is: connections, messages, bytes, memory, once a second and only
+//! A server that shows its own state: connections, messages, bytes, memory, once a second and only
 //! while somebody watches. Run `cargo run --example monitor` and open http://localhost:8080/; for
 //! something to see, send messages to any other path, from a browser's console:
 //!     ws = new WebSocket("ws://localhost:8080/"); setInterval(() => ws.send("busy"), 10)
 //!
-//! What it tells is what `Context::stats` counts, and the memory of the process, as JSON.
+//! What it shows is what `Context::stats` counts, and the memory of the process, as JSON.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use std::time::Duration;
 use wsloop::handlers::Mirror;
 use wsloop::{Config, Context, Handler, Message, OriginRule, Request, Server, Stats, Version};
 
-/// Nothing is counted or sent while nobody watches: the timer is set for the first who comes, and
-/// not again when nobody is left.
+/// Nothing is counted or sent while nobody watches: the first who comes starts the timer, and it is
+/// not set again when nobody is left.
 #[derive(Default)]
 pub struct Monitor {
     ticking: bool,
@@ -24,7 +24,7 @@ impl Handler for Monitor {
     fn on_open(&mut self, ws: &mut Context<'_>, _: &Request<'_>) {
         ws.send(&report(&ws.stats()));
         if !std::mem::replace(&mut self.ticking, true) {
-            // Of the route: it outlives the connection that happens to be the first.
+            // The timer is the route's: it outlives the connection that happens to be the first.
             ws.of_route().set_timer(PERIOD, 0);
         }
     }
@@ -91,7 +91,7 @@ fn report(stats: &Stats) -> String {
     json
 }
 
-/// What the process holds in memory, in bytes, where the system tells (Linux).
+/// How many bytes of memory the process holds, if the system tells (Linux).
 fn resident_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -6,20 +6,20 @@
 //!     ws.onmessage = e => { console.log(e.data); ws.send("") }
 //! Open http://localhost:9877/ for the page that draws them.
 //!
-//! A source's first line is the name of its series, each further one a point, `x y`. What is no
-//! point is answered and counted, and the source goes on. The last 10,000 points of a series are
-//! kept, and 64 series: for one more, the oldest whose source has ended goes.
+//! A source's first line is the name of its series, each further one a point, `x y`. A line that is
+//! no point is answered and counted, and the source goes on. The last 10,000 points of a series are
+//! kept, and 64 series: one more replaces the oldest whose source has ended.
 //!
-//! A page is sent one batch when it opens, and one more for each *empty message* it sends, which
-//! it does when it has drawn the last. A batch has all points since the one before; if there are
-//! none yet, it is held back until there is one:
+//! A page is sent one batch when it opens, and one more for each *empty message* it sends, which it
+//! does when it has drawn the batch before. A batch has all points since the batch before; if there
+//! are none yet, it is sent as soon as there is one:
 //!
 //! ```text
 //! {"malformed":0,"series":[{"id":3,"name":"load","missed":false,"points":[[1.5,2],[2,0.25]]}]}
 //! ```
 //!
 //! So a slow page gets fewer and larger batches, a stalled one none at all. All that is kept for a
-//! page is where in the stream of points it is; `missed` says that it was away for so long that
+//! page is its place in the stream of points; `missed` says that the page came back so late that
 //! points in between are gone. A batch of over 20,000 points is cut, and the rest comes with the
 //! next.
 
@@ -119,7 +119,7 @@ fn main() -> std::io::Result<()> {
     server.route("/", Plot::default());
     server.serve_embedded(PAGE);
     println!("listening on {}/", server.listen(&socket)?);
-    // Who connects here is a source: its lines go to the handler of the route.
+    // Whoever connects here is a source: its lines go to the handler of the route.
     println!("lines from {}", server.feed(&lines, "/")?.to_string().replacen("ws", "tcp", 1));
     server.run()
 }
@@ -128,7 +128,7 @@ struct Series {
     name: String,
     ended: bool,
     points: VecDeque<Point>,
-    /// The number behind that of the last point that is gone.
+    /// The number after that of the last point that is gone.
     gone: u64,
 }
 
@@ -139,13 +139,13 @@ struct Point {
     y: f64,
 }
 
-/// Bounds the memory: 64 times 10,000 times the 24 bytes of a point.
+/// Limits the memory: 64 times 10,000 times the 24 bytes of a point.
 const MOST_SERIES: usize = 64;
 const MOST_POINTS: usize = 10_000;
-/// Bounds a batch: no point takes more than 50 bytes, most take half of that.
+/// Limits a batch: no point takes more than 50 bytes, most take half of that.
 const MOST_IN_BATCH: usize = 20_000;
 const MOST_IN_NAME: usize = 100;
-/// A page that asks and does not read what it gets waits while so many bytes are on their way.
+/// A page that asks and does not read waits while this many bytes are on their way to it.
 const MOST_BUFFERED: usize = 64 * 1024;
 
 impl Plot {
@@ -219,13 +219,13 @@ impl Plot {
 }
 
 impl Series {
-    /// Where in its points those begin whose number is not below this.
+    /// The index of the first of its points whose number is not below this.
     fn place(&self, number: u64) -> usize {
         self.points.partition_point(|point| point.number < number)
     }
 }
 
-/// The number behind the last point of a batch that begins with number `seen`; `seen` itself if
+/// The number after the last point of a batch that begins with number `seen`; `seen` itself if
 /// there are no points.
 fn end_of_batch(series: &BTreeMap<u64, Series>, seen: u64, count: u64) -> u64 {
     let number = |series: &Series| series.points.get(series.place(seen)).map(|point| point.number);
@@ -250,7 +250,7 @@ fn parse(line: &str) -> Result<(f64, f64), String> {
     }
 }
 
-/// The shortest digits that stand for exactly this number; those far from 1 with an exponent.
+/// The shortest digits that stand for exactly this number; with an exponent if it is far from 1.
 fn number(number: f64) -> String {
     match number.abs() {
         0.0 => "0".to_string(),

@@ -11,7 +11,7 @@
 //!   {"symbol":"LOOP","price":102.31,"change":-0.12}, …]}
 //! ```
 //!
-//! `made` and `sent` are the server's time in milliseconds, of the quotes and of this message;
+//! `made` and `sent` are times of the server in milliseconds: of the quotes, and of this message.
 //! `asked` is how many bytes the client sent for it: its request for the first, none after that.
 
 use std::cell::RefCell;
@@ -68,7 +68,7 @@ impl Handler for Stocks {
 impl Handler for Quote {
     fn on_request(&mut self, _: &mut Context<'_>, request: &Request<'_>) -> Answer {
         let mut market = self.market.borrow_mut();
-        // The timer moves the market for those who watch; for those who only poll, they do.
+        // The timer moves the market for those who watch; those who only poll move it themselves.
         if !market.watched && market.traded.is_none_or(|at| at.elapsed() >= PERIOD) {
             market.trade();
         }
@@ -106,8 +106,8 @@ fn main() -> std::io::Result<()> {
     server.run()
 }
 
-/// How long this request was on the wire: bytes of its first line, its fields and the empty line,
-/// as everybody writes them, with one space behind a colon.
+/// How many bytes this request had on the wire: its first line, its fields and the empty line, as
+/// everybody writes them, with one space behind a colon.
 fn head_len(request: &Request<'_>) -> usize {
     let line = request.method().len() + request.target().len() + " HTTP/1.1".len() + 1 + 2;
     let fields = request.headers().map(|(name, value)| name.len() + 2 + value.len() + 2);

@@ -1,6 +1,6 @@
-//! Pages in step: what is played, moved or made louder on one is so on all. The server keeps the
-//! one state there is, and tells it to those who come later. Run `cargo run --example sync` and open
-//! http://localhost:8080/sync.html, in two windows; or, in a browser's console,
+//! Pages in step: what is played, moved or made louder on one page is so on all. The server keeps
+//! the one state there is, and tells it to pages that come later. Run `cargo run --example sync`
+//! and open http://localhost:8080/sync.html, in two windows; or, in a browser's console,
 //!     ws = new WebSocket("ws://localhost:8080/sync"); ws.onmessage = e => console.log(e.data)
 //!     ws.send("play")
 //!
@@ -13,9 +13,9 @@
 //!
 //! There is one order of changes, the one in which they arrive here, and `version` counts it: two
 //! people who drag one slider see different things until they let go, and then the same. `by` is
-//! whoever made the change, `you` the number of the one who is told. Who comes later is told the
-//! present state; while it plays, the position goes on by this server's clock, and begins again at
-//! the end.
+//! the number of the client that made the change, `you` that of the client that is told. A client
+//! that comes later is told the present state; while it plays, the position goes on by this
+//! server's clock, and begins again at the end.
 //!
 //! Anything else ends the connection with 1008.
 
@@ -67,7 +67,7 @@ fn main() -> std::io::Result<()> {
 
     let mut server = Server::new(config)?;
     server.route("/sync", Sync::default());
-    // From a folder: change the page, reload it, and there it is.
+    // From a folder: change a page, reload it, and see the change.
     server.serve_folder(concat!(env!("CARGO_MANIFEST_DIR"), "/demo/web"))?;
     println!("listening on {}/sync", server.listen(&addr)?);
     server.run()
@@ -90,7 +90,7 @@ enum Change {
     Volume(f64),
 }
 
-/// Of the tune, in seconds.
+/// The tune's length in seconds.
 const LENGTH: f64 = 64.0;
 const LOUDEST: f64 = 100.0;
 const MAX_MESSAGE: usize = 64;

@@ -140,7 +140,7 @@ enum ReadyState {
     Connecting,
     /// Messages go both ways.
     Open,
-    /// The server has queued its last. What the peer still sends is read and thrown away.
+    /// The server has queued its last bytes. What the peer still sends is read and thrown away.
     Closing,
     /// Nothing more is read. The socket is closed when everything queued is written.
     Closed,
@@ -185,7 +185,7 @@ impl Connection {
         Connection { stream, ready_state, version, path, read_buffer, write_buffer, message: None }
     }
 
-    /// The loop asks this before it reads, and the next before it writes. With neither, it is over.
+    /// The loop asks this before it reads, and `writable` before it writes. If neither, it is over.
     fn readable(&self) -> bool {
         self.ready_state != Closed
     }
@@ -338,7 +338,7 @@ fn handshake(head: &str, target: &str, behind: &[u8]) -> Result<(Version, Vec<u8
 
 /// What shows that the server has understood the request (section 4.2.2).
 fn hybi(key: &str) -> Result<String, u16> {
-    // Section 4.2.1. The library takes any key from clients of the drafts.
+    // Section 4.2.1. The library accepts any key from clients of the drafts.
     check(BASE64.decode(key).is_ok_and(|bytes| bytes.len() == 16), 400)?;
     let hash = Sha1::digest([key, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat());
     Ok(format!("Sec-WebSocket-Accept: {}", BASE64.encode(hash)))

@@ -4,14 +4,14 @@
 //!     ws = new WebSocket("ws://localhost:8080/"); ws.onmessage = e => console.log(e.data)
 //!     ws.send("[1, 47.37, 8.54]")
 //!
-//! A client says where it is with a JSON array, `[id, latitude, longitude]` in degrees, and as often
-//! as it moves. Everyone else is told `[number, latitude, longitude]`, the number being one that this
-//! handler gives the connection: nobody can speak for another. The sender gets its own message back
-//! as it was, so that it knows by its own `id` which row is "Me", as the first such page did. A
-//! client that sends `[latitude, longitude]` gets its number too.
+//! A client says where it is with a JSON array, `[id, latitude, longitude]` in degrees, as often as
+//! it moves. Everyone else is told `[number, latitude, longitude]`, with a number that this handler
+//! gives the connection: nobody can speak for another. The sender gets its own message back as it
+//! was, so that it knows by its own `id` which row is "Me", as the first such page did. A client
+//! that sends `[latitude, longitude]` gets its number too.
 //!
-//! `[id, null, null]` means: no longer there. Clients say so to stop, and are told so when somebody
-//! stops or leaves. Who comes later is told of everyone who is there.
+//! `[id, null, null]` means: no longer there. A client says so to stop, and is told so when another
+//! stops or leaves. A client that comes later is told of everyone who is there.
 //!
 //! What is passed on was checked before. Anything else ends the connection with 1008: what is not
 //! such an array, a latitude outside ±90 or a longitude outside ±180, more than 128 bytes.
@@ -25,7 +25,7 @@ use wsloop::{Config, ConnId, Context, Handler, Message, OriginRule, Request, Ser
 pub struct Tracker {
     /// Those who are or were somewhere.
     visitors: BTreeMap<ConnId, Visitor>,
-    /// How many there have been.
+    /// How many clients there have been.
     count: u64,
 }
 
@@ -97,7 +97,7 @@ struct Visitor {
 /// Latitude and longitude.
 type Place = (f64, f64);
 
-/// What a client says: with an id of its own or without, and where it is, if anywhere.
+/// What a client says: where it is, if anywhere, with or without an id of its own.
 #[derive(Debug, PartialEq)]
 struct Report {
     has_id: bool,
@@ -105,8 +105,8 @@ struct Report {
 }
 
 const MAX_MESSAGE: usize = 128;
-/// Numbers begin here. The ids that clients draw for themselves are traditionally below, so that
-/// none takes another's number for its own id.
+/// Numbers begin here. The ids that clients draw for themselves are traditionally lower, so nobody
+/// mistakes another's number for its own id.
 const FIRST: u64 = 100_000;
 
 impl Visitor {
@@ -147,8 +147,8 @@ impl Report {
     }
 }
 
-/// A number as JSON writes it (RFC 8259 section 6). Rust's own reader takes all of these, and a
-/// plus sign, a bare point, `inf` and `NaN` besides.
+/// A number as JSON writes it (RFC 8259 section 6). Rust's own reader accepts all of these, and a
+/// plus sign, a bare point, `inf` and `NaN` too.
 fn number(text: &str) -> Option<f64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let whole = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());

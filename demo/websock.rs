@@ -17,8 +17,8 @@ const PAGE: &[(&str, &[u8])] = &[
 fn main() -> std::io::Result<()> {
     let page = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".to_string());
     let socket = std::env::args().nth(2).unwrap_or_else(|| "127.0.0.1:8001".to_string());
-    // The pages of any site may connect. Those of the same host may by default, on any port: page
-    // and WebSocket would do with that, other sites' consoles would not.
+    // The pages of any site may connect. By default those of the same host may, on any port: enough
+    // for this page and its WebSocket, but not for the consoles of other sites.
     let mut config = Config::default();
     config.origins = vec![OriginRule::Any];
 

@@ -25,20 +25,21 @@ pub struct Config {
     pub max_head: usize,
     /// Most header fields in a request. Default 100. Exceeded: 431, closed.
     pub max_headers: usize,
-    /// From accepting a connection to the end of its opening handshake; bytes that trickle in do
-    /// not move it. Also how long a kept-alive HTTP connection may wait for its next request.
-    /// Default 10 s. Exceeded: 408, closed.
+    /// Longest time from accepting a connection to the end of its opening handshake; bytes that
+    /// trickle in do not extend it. Also how long a kept-alive HTTP connection may wait for its
+    /// next request. Default 10 s. Exceeded: 408, closed; without 408 where no next request has
+    /// begun.
     pub handshake_timeout: Duration,
     /// Largest message in bytes, all fragments together; checked by the announced length, before
-    /// memory is taken. Default 1 MiB. Exceeded: close code 1009.
+    /// memory is allocated. Default 1 MiB. Exceeded: close code 1009.
     pub max_message: usize,
     /// Most fragments in one message. They share one growing buffer, so this bounds only the work.
     /// Default 131,072. Exceeded: close code 1008.
     pub max_fragments: u32,
-    /// Most bytes queued for one connection and not yet taken by the kernel, counted with the
-    /// message that is being added. Default 4 MiB. Exceeded: see [`Config::on_full`].
+    /// Most bytes queued for one connection that the kernel has not taken yet, the message that is
+    /// being added included. Default 4 MiB. Exceeded: see [`Config::on_full`].
     pub max_backlog: usize,
-    /// What becomes of a connection whose backlog is full.
+    /// What happens to a connection whose backlog is full. Default [`OnFull::Close`].
     pub on_full: OnFull,
     /// After this much silence a ping is sent; a peer that takes bytes it had to wait for is not
     /// silent. Default 25 s: proxies forget idle connections after 30 to 60. `None`: no pings. The
@@ -56,57 +57,56 @@ pub struct Config {
     /// holds when the server stops. Default 5 s, so a minute on the whole. Exceeded: the connection
     /// is gone, close code 1006.
     pub close_timeout: Duration,
-    /// Most connections. `None`: what the limit of open descriptors leaves, less a reserve of 32.
-    /// Exceeded: 503, closed.
+    /// Most connections. `None`, the default: the limit of open descriptors, less a reserve of 32.
+    /// Exceeded: 503, closed; beyond 16 of these, clients wait to be accepted.
     pub max_connections: Option<usize>,
-    /// Most events taken from the kernel in one turn; the rest come in the next. Default 1,024.
+    /// Most events handled in one turn; the rest come in the next. Default 1,024.
     pub max_events: usize,
-    /// Most bytes read from one connection in a turn, so that a busy peer starves nobody; what is
-    /// left is read in the next. A large message, which is read straight to where it will lie,
-    /// may take more. Default 64 KiB: a turn beside a connection that floods is a short one then, and
-    /// larger messages gain nothing by more. At most 256 KiB.
+    /// Most bytes read from one connection in a turn, so that a busy peer starves nobody; the rest
+    /// is read in the next. A large message, which is read straight to its final place, may exceed
+    /// it. Default 64 KiB: turns stay short beside a connection that floods, and larger messages
+    /// gain nothing from more. At most 256 KiB.
     pub read_budget: usize,
-    /// Has [`fd`](crate::Server::fd) become readable for deadlines and for work that is left over,
-    /// too: a loop round it then needs no timeout. It costs one more descriptor, and a system call
-    /// where the next deadline comes closer. Linux only; elsewhere
+    /// Makes [`fd`](crate::Server::fd) readable for deadlines and for left-over work too: a loop
+    /// around it then needs no timeout. It costs one more descriptor, and a system call when the
+    /// next deadline comes closer. Linux and Android only; elsewhere
     /// [`Server::new`](crate::Server::new) refuses it. Default off.
     pub fd_only: bool,
-    /// Which pages may connect. Default: those of the same host, on any port.
+    /// Which pages may connect. Default: those of the same host, on any port. Others: 403.
     pub origins: Vec<OriginRule>,
-    /// TLS ends at a proxy in front: the Hixie answers say `wss`.
+    /// A proxy in front ends TLS: the Hixie answers say `wss`. Default off.
     pub secure_proxy: bool,
-    /// A proxy in front sets `X-Forwarded-For` and `X-Forwarded-Proto`; believe them. Off by
-    /// default, since anybody can send them.
+    /// A proxy in front sets `X-Forwarded-For` and `X-Forwarded-Proto`; believe them. Default off,
+    /// since any client can send them.
     pub trust_proxy: bool,
-    /// Whether messages are compressed, both ways, for clients that offer permessage-deflate
-    /// (RFC 7692), and how. Default `None`: not at all.
+    /// Whether and how messages are compressed, both ways, for clients that offer
+    /// permessage-deflate (RFC 7692). Default `None`: not at all.
     ///
-    /// Neither side keeps its window from one message to the next, so that an idle connection
-    /// takes no more memory than one without. `max_message` counts the bytes of the message as it
-    /// is delivered, however few they were on their way; a compressed form may be longer by an
-    /// eighth, and 64 bytes, at most.
+    /// Neither side keeps its window from one message to the next, so an idle connection needs no
+    /// more memory than one without compression. `max_message` limits the message as it is
+    /// delivered; its compressed form may exceed that limit by an eighth and 64 bytes.
     #[cfg(feature = "deflate")]
     pub deflate: Option<Deflate>,
     #[cfg(not(feature = "deflate"))]
     pub(crate) deflate: Option<Deflate>,
-    /// The certificate for TLS (`wss://`, `https://`). Default `None`: plain. With one, TCP is
-    /// listened on for TLS, where the address does not say otherwise: see
+    /// The certificate for TLS (`wss://`, `https://`). Default `None`: plain. With one, TCP
+    /// addresses speak TLS unless they say otherwise: see
     /// [`Server::listen`](crate::Server::listen).
     ///
-    /// The handshake of TLS counts into `handshake_timeout`. A client that takes nothing has up to
-    /// 64 KiB of what it was sent encrypted already, beside `max_backlog`.
+    /// The handshake of TLS counts towards `handshake_timeout`. For a client that reads nothing, up
+    /// to 64 KiB is held encrypted, beside `max_backlog`.
     #[cfg(feature = "tls")]
     pub tls: Option<Tls>,
     #[cfg(not(feature = "tls"))]
     pub(crate) tls: Option<Tls>,
 }
 
-/// What becomes of a connection whose backlog is full.
+/// What happens to a connection whose backlog is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFull {
-    /// It is closed with 1008, so that it never misses a message unawares. The default.
+    /// It is closed with 1008, so that it never misses a message without noticing. The default.
     Close,
-    /// The message is dropped, for this connection alone, and the connection goes on.
+    /// The message is dropped for this connection alone, and the connection stays open.
     Drop,
 }
 

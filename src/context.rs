@@ -12,9 +12,9 @@ use crate::proto::close::code;
 use crate::proto::{Message, Version};
 use crate::stats::Stats;
 
-/// Handed to every callback: the connection it is about, and through it the others.
+/// Passed to every callback: the connection it is about, and through it the others.
 ///
-/// Nothing here blocks, and nothing here calls a handler. Messages are queued and written when the
+/// Nothing here blocks, and nothing here calls a handler. Messages are queued, and written when the
 /// turn ends; connections end then too.
 #[derive(Debug)]
 pub struct Context<'a> {
@@ -28,31 +28,31 @@ impl<'a> Context<'a> {
         Context { peers, id, route }
     }
 
-    /// Names this connection; may be kept, and used after it has gone.
+    /// The name of this connection. It may be kept, and is harmless after the connection has gone.
     pub fn id(&self) -> ConnId {
         self.id
     }
 
-    /// The same for another connection, whichever route it is on.
+    /// A context of another connection, whichever route it is on.
     pub fn to(&mut self, id: ConnId) -> Context<'_> {
         let opened = self.peers.get(id).filter(|conn| conn.is_websocket());
         let route = opened.map_or(self.route, |conn| conn.route);
         Context::new(self.peers, id, route)
     }
 
-    /// The same for the route, without a connection: timers set through it outlive this
-    /// connection, and are called back without one.
+    /// A context of this route without a connection: timers set through it outlive this connection,
+    /// and fire without one.
     pub fn of_route(&mut self) -> Context<'_> {
         Context::new(self.peers, ConnId::NONE, self.route)
     }
 
-    /// The same for any connection and any route.
+    /// A context of any connection and any route.
     #[cfg(feature = "capi")]
     pub(crate) fn at(&mut self, id: ConnId, route: RouteId) -> Context<'_> {
         Context::new(self.peers, id, route)
     }
 
-    /// Whether the connection is there still, be it at its end.
+    /// Whether the connection still exists, even if it is ending.
     #[cfg(feature = "capi")]
     pub(crate) fn is_known(&self) -> bool {
         self.peers.get(self.id).is_some()
@@ -71,9 +71,9 @@ impl<'a> Context<'a> {
 
     /// Queues a message for this connection.
     ///
-    /// [`SendStatus::Dropped`] if the connection is not open, its protocol version is a Hixie one
-    /// and the message binary, or the backlog would grow over [`Config::max_backlog`]
-    /// (see [`Config::on_full`]).
+    /// [`SendStatus::Dropped`] if the connection is not open, if the message is binary and the
+    /// protocol version a Hixie one, or if the backlog would exceed [`Config::max_backlog`] (see
+    /// [`Config::on_full`]).
     ///
     /// [`Config::max_backlog`]: crate::Config::max_backlog
     /// [`Config::on_full`]: crate::Config::on_full
@@ -86,8 +86,8 @@ impl<'a> Context<'a> {
         self.peers.send(id, message.into())
     }
 
-    /// Queues a message for everyone on this route, this connection included. Connections that
-    /// cannot take it are passed over, as [`send`](Context::send) says.
+    /// Queues a message for everyone on this route, this connection included. Passes over
+    /// connections for which [`send`](Context::send) would drop it.
     pub fn broadcast<'m>(&mut self, message: impl Into<Message<'m>>) {
         self.peers.broadcast(self.route, message.into(), ConnId::NONE);
     }
@@ -97,35 +97,36 @@ impl<'a> Context<'a> {
         self.peers.broadcast(self.route, message.into(), self.id);
     }
 
-    /// The open connections on this route, in no order.
+    /// The open connections on this route, in no particular order.
     pub fn members(&self) -> &[ConnId] {
         self.peers.members(self.route)
     }
 
-    /// Queues a ping with up to 125 bytes; what is over is left off. The answer comes to
-    /// [`on_pong`](crate::Handler::on_pong). Dropped in the Hixie versions, which have none.
+    /// Queues a ping with up to 125 bytes; the rest of `payload` is cut off. The answer comes to
+    /// [`on_pong`](crate::Handler::on_pong). Dropped in the Hixie versions, which have no ping.
     pub fn ping(&mut self, payload: &[u8]) -> SendStatus {
         self.peers.ping(self.id, payload)
     }
 
-    /// Starts the closing handshake behind what is queued. `reason` is cut to 123 bytes.
+    /// Queues a close frame behind what waits, and so starts the closing handshake. `reason` is cut
+    /// to 123 bytes.
     ///
-    /// False, and nothing happens, if the connection is not open, or if the code is not one that
-    /// may be sent: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 section 7.4).
+    /// Returns false and does nothing if the connection is not open, or if the code may not be
+    /// sent: only 1000 to 1003, 1007 to 1014 and 3000 to 4999 may (RFC 6455 section 7.4).
     pub fn close(&mut self, code: u16, reason: &str) -> bool {
         self.peers.close(self.id, code, reason)
     }
 
-    /// Ends the connection without a closing handshake, and drops what is queued. Of a large message
-    /// (16 KiB and more), and of broadcasts that came to over 64 KiB in this turn, the kernel may have
-    /// taken something already.
+    /// Ends the connection without a closing handshake, and drops what is queued. The kernel may
+    /// have taken a part already of a large message (16 KiB and more), or of broadcasts that came
+    /// to over 64 KiB in this turn.
     pub fn terminate(&mut self) {
         self.peers.drop_now(self.id, code::ABNORMAL, "terminated");
     }
 
-    /// Stops reading from this connection, until [`resume`](Context::resume): TCP then slows the
-    /// peer down. It is neither pinged nor timed out meanwhile, and its end is not noticed unless
-    /// something is sent to it.
+    /// Stops reading from this connection until [`resume`](Context::resume): TCP then slows the
+    /// peer down. Meanwhile the peer is neither pinged nor dropped for its silence, and its end is
+    /// not noticed unless something is sent to it.
     pub fn pause(&mut self) {
         self.peers.pause(self.id);
     }
@@ -142,23 +143,24 @@ impl<'a> Context<'a> {
         self.peers.timers.set(at, Timer { conn: self.id, route: self.route, tag })
     }
 
-    /// Clears a timer; one that has fired or was cleared is no error.
+    /// Clears a timer. If it has fired or was cleared before, nothing happens.
     pub fn clear_timer(&mut self, timer: TimerId) {
         self.peers.timers.clear(timer);
     }
 
-    /// Bytes that are queued for this connection and not yet taken by the kernel.
+    /// Bytes queued for this connection that the kernel has not taken yet.
     pub fn buffered_amount(&self) -> usize {
         self.peers.get(self.id).map_or(0, |conn| self.peers.backlog(conn))
     }
 
-    /// The value that the program keeps with this connection, an index or a key of its own; 0 if it
-    /// has set none. Still there in [`on_close`](crate::Handler::on_close).
+    /// The value that the program keeps with this connection, such as an index or a key; 0 if none
+    /// was set. It can still be read in [`on_close`](crate::Handler::on_close).
     pub fn data(&self) -> usize {
         self.peers.get(self.id).and_then(|conn| conn.extras()).map_or(0, |extras| extras.data)
     }
 
-    /// Keeps a value with this connection, for [`data`](Context::data). False if it has gone.
+    /// Keeps a value with this connection, for [`data`](Context::data). False if the connection has
+    /// gone.
     pub fn set_data(&mut self, data: usize) -> bool {
         let conn = self.peers.get_mut(self.id);
         conn.map(|conn| conn.extras_mut().data = data).is_some()
@@ -169,20 +171,21 @@ impl<'a> Context<'a> {
         self.peers.get(self.id).map_or(ReadyState::Closed, |conn| conn.ready_state())
     }
 
-    /// The protocol version; `None` before the handshake is accepted and after the end.
+    /// The protocol version; `None` before the handshake is accepted, and once the connection has
+    /// gone.
     pub fn version(&self) -> Option<Version> {
         let shaken = |state| state != ReadyState::Connecting;
         self.peers.get(self.id).filter(|conn| shaken(conn.ready_state())).map(|conn| conn.version)
     }
 
-    /// The subprotocol chosen.
+    /// The subprotocol chosen in [`on_request`](crate::Handler::on_request), if any.
     pub fn protocol(&self) -> Option<&str> {
         self.peers.get(self.id)?.extras()?.protocol.as_deref()
     }
 
-    /// The client's address: that of its socket, or what the proxy says if
-    /// [`Config::trust_proxy`](crate::Config::trust_proxy) is set (the port is 0 then). `None` on a
-    /// Unix socket.
+    /// The client's address: that of its socket, or with
+    /// [`Config::trust_proxy`](crate::Config::trust_proxy) the one the proxy names (then the port
+    /// is 0). `None` on a Unix socket.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.peers.get(self.id)?.addr.get()
     }

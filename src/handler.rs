@@ -6,8 +6,8 @@ use crate::http::response::Response;
 use crate::ids::SourceId;
 use crate::proto::Message;
 
-/// The callbacks of one route. There is one handler for all connections on it, and it is called
-/// by one thread: its state is plain fields.
+/// The callbacks of one route. One handler serves all its connections, and only one thread calls
+/// it: its state can be plain fields.
 ///
 /// A closure that takes a [`Context`] and a [`Message`] is a handler too.
 ///
@@ -30,12 +30,12 @@ use crate::proto::Message;
 /// ```
 ///
 /// [`on_open`](Handler::on_open) and [`on_close`](Handler::on_close) are called once each for every
-/// connection that opens, whichever way it ends, and nothing is called for it after `on_close`.
-/// What a callback sends is written when the turn ends.
+/// connection that opens, whichever way it ends; nothing is called for it after `on_close`. What a
+/// callback sends is written when the turn ends.
 pub trait Handler {
     /// A request for this path: to open a WebSocket, or plain HTTP. Called before anything is
-    /// answered; `ws` has no connection to send to yet. By default WebSockets are opened, without
-    /// a subprotocol, and plain HTTP is left to the site.
+    /// answered; `ws` is not open yet, so nothing can be sent to it. By default WebSockets are
+    /// opened, without a subprotocol, and plain HTTP is left to the site.
     fn on_request(&mut self, ws: &mut Context<'_>, request: &Request<'_>) -> Answer {
         let _ = (ws, request);
         Answer::Proceed
@@ -49,23 +49,25 @@ pub trait Handler {
     /// One whole message. It is borrowed from the receive buffer: copy what must be kept.
     fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>);
 
-    /// A pong, with the payload of the ping it answers, 125 bytes at most; those that answer the
-    /// server's own pings, which are empty, come here too. Pings are answered by the server.
+    /// A pong has come, with the payload of the ping it answers, 125 bytes at most. Answers to the
+    /// server's own pings, which are empty, come here too. The server answers pings by itself.
     fn on_pong(&mut self, ws: &mut Context<'_>, payload: &[u8]) {
         let _ = (ws, payload);
     }
 
-    /// After [`SendStatus::Backpressure`](crate::SendStatus::Backpressure), or a message dropped
-    /// because the backlog was full: everything that waited has been written. Where nothing
-    /// waited, for the message was over the limit by itself, this is called after the next one.
+    /// Everything that waited has been written, after
+    /// [`SendStatus::Backpressure`](crate::SendStatus::Backpressure) or after a message was dropped
+    /// because the backlog was full. If nothing waited then, because the message alone was over the
+    /// limit, this is called after the next message.
     fn on_drain(&mut self, ws: &mut Context<'_>) {
         let _ = ws;
     }
 
-    /// The connection has ended. `code` is the peer's close code; [`NO_STATUS`](crate::code::NO_STATUS)
-    /// if its close named none, [`ABNORMAL`](crate::code::ABNORMAL) if it ended without a closing
-    /// handshake, or the code sent to a peer that broke a rule or a limit. Sending to `ws` does
-    /// nothing; sending to others works.
+    /// The connection has ended. `code` is the peer's close code;
+    /// [`NO_STATUS`](crate::code::NO_STATUS) if its close frame had none,
+    /// [`ABNORMAL`](crate::code::ABNORMAL) if it ended without a closing handshake, or the code
+    /// sent to a peer that broke a rule or a limit. Sending to `ws` does nothing; sending to others
+    /// works.
     fn on_close(&mut self, ws: &mut Context<'_>, code: u16, reason: &str) {
         let _ = (ws, code, reason);
     }
@@ -79,7 +81,7 @@ pub trait Handler {
     /// `ws` belongs to no connection. By default the line is sent to everyone on the route.
     ///
     /// # Errors
-    /// What is wrong with the line; the source is told, with the line's number, and goes on.
+    /// What is wrong with the line. The source is told, with the line's number, and may go on.
     fn on_line(
         &mut self,
         ws: &mut Context<'_>,
@@ -109,9 +111,9 @@ pub enum Answer {
     /// Open the WebSocket without a subprotocol; leave plain HTTP to the site.
     Proceed,
     /// Open the WebSocket with this subprotocol, which must be one of those the client offers
-    /// ([`Request::protocols`]); any other is left out. Plain HTTP is left to the site.
+    /// ([`Request::protocols`]); any other is ignored. Plain HTTP is left to the site.
     Protocol(String),
-    /// Send this response. It refuses a WebSocket, and then ends the connection.
+    /// Send this response. To a request for a WebSocket it is a refusal, and ends the connection.
     Respond(Response),
 }
 

@@ -19,7 +19,7 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// An echo that begins with these words.
+    /// An echo with these words before each text.
     pub fn new(prefix: impl Into<String>) -> Echo {
         Echo { prefix: prefix.into() }
     }

@@ -1,21 +1,21 @@
-//! What connections, routes and sources are called: in the library, and as tokens of the poll.
+//! The names of connections, routes and sources: in the library, and as tokens of the poll.
 
 use std::fmt;
 
 const SLOT_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
 const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
-/// The slots above this are tokens of the server's own.
+/// Tokens with a slot above this are the server's own.
 pub(crate) const MAX_SLOTS: usize = SLOT_MASK - 1024;
 
-/// The number of a route, in the order they were added.
+/// The number of a route, counted from 0 as they were added.
 pub(crate) type RouteId = u16;
 
-/// Names one connection for as long as the server runs: a name whose connection has gone is
-/// harmless, and is never given to another. Ordered by when they were accepted (but for every four
-/// thousand millionth, which begins anew).
+/// The name of one connection for as long as the server runs: once the connection has gone its name
+/// is harmless, and is given to no other. Names are ordered by when the connections were accepted
+/// (the count begins anew after four thousand million).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(
-    /// The serial, and below it the slot: one number, since it is compared often.
+    /// The serial, and below it the slot: one number, since names are compared often.
     u64,
 );
 
@@ -36,28 +36,28 @@ impl ConnId {
         ConnId((u64::from(serial) << 32) | u64::from(slot))
     }
 
-    /// The connection's place among all, which another may have after it.
+    /// The connection's place among all; another may have the place after it.
     pub(crate) fn slot(self) -> usize {
         self.0 as u32 as usize
     }
 
-    /// How many connections were accepted before this one; what the log calls it.
+    /// Which connection it is, counted from 1 as they were accepted; the log calls it by this.
     pub(crate) fn serial(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
-    /// Slot and serial side by side, so that an event of this batch for a slot that was reused in
-    /// it finds the wrong serial. On 32 bits the serial loses its upper part.
+    /// Slot and serial side by side: an event for a slot that was reused in the same batch of
+    /// events then has the wrong serial. On 32 bits the serial loses its upper part.
     pub(crate) fn token(self) -> usize {
         ((self.serial() as usize) << SLOT_BITS) | self.slot()
     }
 }
 
-/// Names one source of lines, for as long as the server runs.
+/// The name of one source of lines, for as long as the server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub(crate) ConnId);
 
-/// Where the connection of a token is, if it is one's.
+/// The slot that a token names, if it is a connection's.
 pub(crate) fn slot(token: usize) -> usize {
     token & SLOT_MASK
 }

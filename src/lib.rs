@@ -14,19 +14,19 @@
 //! }
 //! ```
 //!
-//! Bytes flow one way, and so do the modules:
+//! Bytes flow one way, and modules use each other in that order only:
 //!
 //! ```text
 //! socket -> read buffer -> request head | frame decoder -> handler
 //!        -> frame encoder -> write buffer -> socket
 //! ```
 //!
-//! [`Server`] owns the poll, the connections and one [`Handler`] for each route, and calls them from
-//! its [`turn`](Server::turn). A handler is given a [`Context`], through which it reaches its own
-//! connection and all others; what it sends is queued, and written when the turn ends. All limits
-//! are in [`Config`]. Other threads have a [`Remote`].
+//! [`Server`] owns the poll, the connections and one [`Handler`] for each route, and calls the
+//! handlers from its [`turn`](Server::turn). A handler is given a [`Context`], through which it
+//! reaches its own connection and all others; what it sends is queued, and written when the turn
+//! ends. All limits are in [`Config`]. Other threads have a [`Remote`].
 
-// No byte of a peer's, and no number made of it, can end the program.
+// No bytes of a peer, and no number computed from them, can end the program.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 

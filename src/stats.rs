@@ -21,21 +21,21 @@ pub struct Stats {
     pub open: [u64; 5],
     /// Whole messages received.
     pub messages_in: u64,
-    /// Messages queued, one for each connection that they were queued for.
+    /// Messages queued; one for many connections counts for each.
     pub messages_out: u64,
     /// Bytes read from all sockets.
     pub bytes_in: u64,
     /// Bytes written to all sockets.
     pub bytes_out: u64,
-    /// Bytes queued at this moment, for all connections together. A message that is shared by
-    /// many counts for each.
+    /// Bytes queued at this moment, for all connections together. A message shared by many counts
+    /// for each.
     pub backlog: u64,
-    /// Connections that the server ended, and why, in the order the reasons first came up.
+    /// Connections that the server ended, by reason, in the order the reasons first came up.
     pub cut: Vec<(&'static str, u64)>,
 }
 
 impl Stats {
-    /// The server ended a connection of its own accord.
+    /// Counts a connection that the server ended of its own accord.
     pub(crate) fn count_cut(&mut self, reason: &'static str) {
         match self.cut.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => *count = count.saturating_add(1),

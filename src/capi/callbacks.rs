@@ -16,14 +16,14 @@ use crate::proto::Message;
 
 /// A route's functions in C.
 pub(super) struct Callbacks {
-    /// The server that this handler is part of. It is there for as long as this is.
+    /// The server that this handler is part of. It exists for as long as this does.
     pub(super) server: *mut wsloop_server,
     pub(super) functions: wsloop_handler,
     pub(super) user: *mut c_void,
 }
 
 impl Callbacks {
-    /// Calls C, unless a bug was met meanwhile or C wants no such calls.
+    /// Calls C, unless a panic was caught before or C wants no such calls.
     fn call<F: Copy, T>(
         &self,
         ws: &mut Context<'_>,
@@ -31,7 +31,7 @@ impl Callbacks {
         call: impl FnOnce(F, *mut wsloop_server, *mut c_void) -> T,
     ) -> Option<T> {
         let function = function?;
-        // SAFETY: see the field; whoever else borrows it does so shared, too.
+        // SAFETY: see the field; everybody else borrows it shared, too.
         let server = unsafe { &*self.server };
         if server.dead.get() {
             return None;
@@ -40,7 +40,7 @@ impl Callbacks {
     }
 }
 
-/// `data` and `len` of what C is given.
+/// A slice as C gets it: its address and its length.
 fn parts(bytes: &[u8]) -> (*const c_void, usize) {
     (bytes.as_ptr().cast(), bytes.len())
 }
@@ -76,7 +76,7 @@ impl Handler for Callbacks {
         };
         let (data, len) = parts(message.as_bytes());
         self.call(ws, self.functions.on_message, |function, server, user| {
-            // SAFETY: a function of this type, which is C's promise; so many bytes are there.
+            // SAFETY: a function of this type, which is C's promise; that many bytes are there.
             unsafe { function(server, conn, kind, data, len, user) }
         });
     }
@@ -85,7 +85,7 @@ impl Handler for Callbacks {
         let conn = number(ws.id());
         let (data, len) = parts(payload);
         self.call(ws, self.functions.on_pong, |function, server, user| {
-            // SAFETY: a function of this type, which is C's promise; so many bytes are there.
+            // SAFETY: a function of this type, which is C's promise; that many bytes are there.
             unsafe { function(server, conn, data, len, user) }
         });
     }
@@ -102,7 +102,7 @@ impl Handler for Callbacks {
         let conn = number(ws.id());
         let (data, len) = parts(reason.as_bytes());
         self.call(ws, self.functions.on_close, |function, server, user| {
-            // SAFETY: a function of this type, which is C's promise; so many bytes are there.
+            // SAFETY: a function of this type, which is C's promise; that many bytes are there.
             unsafe { function(server, conn, code, data.cast(), len, user) }
         });
     }
@@ -127,7 +127,7 @@ impl Handler for Callbacks {
         }
         let (data, len) = parts(line.as_bytes());
         let complaint = self.call(ws, self.functions.on_line, |function, server, user| {
-            // SAFETY: a function of this type, which is C's promise; so many bytes are there.
+            // SAFETY: a function of this type, which is C's promise; that many bytes are there.
             unsafe { function(server, source_number(source.0), data.cast(), len, user) }
         });
         match complaint {
@@ -154,7 +154,7 @@ impl Handler for Callbacks {
     }
 }
 
-/// What becomes of a request, by what C returned and what it did with the request before.
+/// What becomes of a request, by what C returned and by what it did with the request before.
 fn answer(status: c_int, request: wsloop_request) -> Answer {
     let (protocol, response) = request.decided();
     match (status, response, protocol) {

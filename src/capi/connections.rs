@@ -29,13 +29,13 @@ fn open<'c>(ws: &'c mut Context<'_>, number: wsloop_conn) -> Outcome<Context<'c>
     }
 }
 
-/// A connection that is there still, be it at its end.
+/// A connection that still exists, even if it is ending.
 fn known<'c>(ws: &'c mut Context<'_>, number: wsloop_conn) -> Outcome<Context<'c>> {
     let ws = ws.at(conn(number), 0);
     if ws.is_known() { Ok(ws) } else { Err(Error::Gone) }
 }
 
-/// What C is told of a message or a ping to an open connection.
+/// The code that C gets for a message or a ping to an open connection.
 fn sent(status: SendStatus, has_form: bool) -> Outcome {
     match status {
         SendStatus::Queued => Ok(WSLOOP_OK),
@@ -286,7 +286,7 @@ pub unsafe extern "C" fn wsloop_protocol(
     unsafe { enter(server, tell) }
 }
 
-/// The place of each among [`Version::ALL`], and one more.
+/// The index of each in [`Version::ALL`], plus one.
 pub const WSLOOP_HIXIE_75: c_int = 1;
 pub const WSLOOP_HIXIE_76: c_int = 2;
 pub const WSLOOP_HYBI_07: c_int = 3;
@@ -325,7 +325,7 @@ pub unsafe extern "C" fn wsloop_members(
             for route in routes(ws, route)? {
                 for &id in ws.at(ConnId::NONE, route).members() {
                     if count < room && !out.is_null() {
-                        // SAFETY: there is room for so many, which the header demands.
+                        // SAFETY: there is room for that many, which the header demands.
                         unsafe { out.add(count).write(number(id)) };
                     }
                     count = count.saturating_add(1);

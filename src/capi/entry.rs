@@ -1,4 +1,4 @@
-//! Where C comes in: no panic goes out again, and nothing is done twice at a time.
+//! Where C enters: no panic leaves, and no two calls use the server at the same time.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -41,7 +41,7 @@ pub(super) unsafe fn enter(
     }
 }
 
-/// The same for functions that do not answer with a code: `fallback` stands for all errors.
+/// The same for functions that do not return a code: `fallback` stands for all errors.
 ///
 /// # Safety
 /// As [`enter`].
@@ -60,7 +60,7 @@ pub(super) unsafe fn ask<T>(
     answer.unwrap_or(fallback)
 }
 
-/// Runs something of ours. The error is what a panic said.
+/// Runs code of ours. The error is the text of a panic.
 pub(super) fn guard<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     DEPTH.set(DEPTH.get().saturating_add(1));
     let outcome = catch_unwind(AssertUnwindSafe(body));
@@ -83,8 +83,8 @@ fn message(panic: Box<dyn Any + Send>) -> String {
     }
 }
 
-/// Standard error is the program's: what a panic has to say goes to the log, if it is one of ours.
-/// The hook belongs to this library's own copy of the Rust runtime, where it is built for C.
+/// Standard error is the program's: the text of a panic goes to the log, if the panic is in our
+/// code. The hook belongs to this library's own copy of the Rust runtime, where it is built for C.
 pub(super) fn keep_panics_quiet() {
     type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
     static BEFORE: OnceLock<Hook> = OnceLock::new();
@@ -113,7 +113,7 @@ impl wsloop_server {
         &self,
         body: impl FnOnce(&mut Context<'_>) -> Outcome<T>,
     ) -> Outcome<T> {
-        // Taken out meanwhile: should the log call C, and C come back here, it finds nothing.
+        // Taken out meanwhile: if the log calls C, and C comes back here, it finds nothing.
         let Some(mut context) = self.context.take() else {
             return self.with_server(|server| {
                 let answer = body(&mut server.context_of(ConnId::NONE, 0));
@@ -121,7 +121,7 @@ impl wsloop_server {
                 answer
             });
         };
-        // SAFETY: `lend` put it there. It does not touch it before C returns, and C is here.
+        // SAFETY: `lend` put it there, and does not touch it before C returns; C has not.
         let answer = body(unsafe { context.as_mut() });
         self.context.set(Some(context));
         answer
@@ -139,7 +139,8 @@ impl wsloop_server {
         if matches!(error, Error::Dead) {
             return error.code();
         }
-        // Whoever is answered may hold the text of the error before; a log may come back here.
+        // The new text is made before the old one goes: C may still read that, and a log may come
+        // back here.
         let text = CString::new(error.text().replace('\0', "?")).unwrap_or_default();
         self.said.replace(text);
         self.errno.set(error.errno());

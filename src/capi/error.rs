@@ -1,9 +1,9 @@
-//! What C is answered when something does not work.
+//! What C gets when something does not work.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::io;
 
-/// As in the header.
+/// The numbers of the header.
 pub const WSLOOP_OK: c_int = 0;
 pub const WSLOOP_BACKPRESSURE: c_int = 1;
 pub const WSLOOP_ERR_ARGUMENT: c_int = -1;
@@ -29,7 +29,7 @@ pub(super) enum Error {
     Stopped,
     Unsupported(&'static str),
     Panic(String),
-    /// A panic was met before, and its text stands.
+    /// A panic was caught before, and its text stays.
     Dead,
 }
 
@@ -50,7 +50,7 @@ impl Error {
         }
     }
 
-    /// errno, where the system has said it.
+    /// errno, if the system reported it.
     pub(super) fn errno(&self) -> c_int {
         match self {
             Error::System(error) => error.raw_os_error().unwrap_or(0),
@@ -58,7 +58,7 @@ impl Error {
         }
     }
 
-    /// More than [`explain`] knows of the code.
+    /// What there is to say beyond what [`explain`] says of the code.
     pub(super) fn text(&self) -> String {
         match self {
             Error::Argument(why) | Error::Unsupported(why) => why.to_string(),

@@ -1,4 +1,4 @@
-//! What C hands in, checked.
+//! What C passes in, checked.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::slice;
@@ -8,7 +8,7 @@ use super::error::{Error, Outcome};
 use crate::ids::{ConnId, RouteId};
 use crate::proto::Message;
 
-/// Bytes by address and length; a null address is fine where the length is 0.
+/// Bytes by address and length; the address may be null if the length is 0.
 ///
 /// # Safety
 /// What it points to can be read and does not change while it is borrowed.
@@ -70,15 +70,15 @@ pub(super) unsafe fn put<T>(place: *mut T, value: T) {
     }
 }
 
-/// Copies text out, as much as there is room for behind which a NUL stands. Answers with the
-/// length it has when it is not cut, as snprintf(3) does.
+/// Copies text out, as much as there is room for with a NUL behind it. Returns the length of the
+/// whole text, as snprintf(3) does.
 ///
 /// # Safety
 /// `room` bytes may be written to `out`; if it is null or `room` is 0, nothing is.
 pub(super) unsafe fn copy_out(text: &str, out: *mut c_char, room: usize) -> Outcome {
     if !out.is_null() && room > 0 {
         let fits = text.len().min(room.saturating_sub(1));
-        // SAFETY: there is room for so much and the NUL, which is what the caller promises.
+        // SAFETY: there is room for that much and the NUL, which is what the caller promises.
         unsafe {
             out.cast::<u8>().copy_from_nonoverlapping(text.as_ptr(), fits);
             out.add(fits).write(0);
@@ -96,7 +96,7 @@ pub(super) fn number(id: ConnId) -> u64 {
     }
 }
 
-/// Marks the number of a source, so that nothing takes it for a connection: no slot is as high.
+/// Marks the number of a source, so that nothing mistakes it for a connection: no slot is as high.
 const SOURCE: u64 = 1 << 31;
 
 pub(super) fn source_number(id: ConnId) -> u64 {

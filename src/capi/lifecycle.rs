@@ -72,13 +72,13 @@ pub unsafe extern "C" fn wsloop_free(server: *mut wsloop_server) -> c_int {
     {
         // SAFETY: as every function; see `enter`, which a dead server does not pass.
         let Some(server) = (unsafe { server.as_ref() }) else { return WSLOOP_OK };
-        // In a callback of this very call too: what it borrows is borrowed, or gone.
+        // This refuses a callback of this very call, too: the server is borrowed then, or gone.
         let taken = server.server.try_borrow_mut().ok().and_then(|mut inner| inner.take());
         let Some(inner) = taken else { return WSLOOP_ERR_BUSY };
-        // Here come the last calls of `on_close`. A panic is no reason not to go on.
+        // The last calls of `on_close` come here. If one panics, the rest goes on.
         let _ = guard(|| drop(inner));
     }
-    // SAFETY: `wsloop_new` made it of a box; nothing borrows it any more, for what was in it is
+    // SAFETY: `wsloop_new` made it of a box; nothing borrows it any more, since what was in it is
     // gone, with the callbacks that had its address.
     let _ = guard(|| drop(unsafe { Box::from_raw(server) }));
     WSLOOP_OK
@@ -107,7 +107,7 @@ pub unsafe extern "C" fn wsloop_route(
     unsafe { enter(server, add) }
 }
 
-/// What C is answered that asked to listen: the port.
+/// What C gets for listening: the port.
 fn port(addr: ListenAddr) -> c_int {
     match addr {
         ListenAddr::Tcp(addr) | ListenAddr::Tls(addr) => addr.port().into(),
@@ -152,17 +152,17 @@ fn set_tls(_: &mut Server, _: &str, _: &str) -> Outcome {
     Err(Error::Unsupported("the library was built without the feature tls"))
 }
 
-/// Has something done with a copy of a descriptor; if it goes well, the original is closed.
+/// Does something with a copy of a descriptor; if that succeeds, the original is closed.
 ///
 /// # Safety
 /// `fd` is C's own to give away, or no descriptor.
-unsafe fn take_over(fd: c_int, take: impl FnOnce(OwnedFd) -> Outcome) -> Outcome {
+unsafe fn take_over(fd: c_int, adopt: impl FnOnce(OwnedFd) -> Outcome) -> Outcome {
     if fd < 0 {
         return Err(Error::Argument("this is no descriptor"));
     }
     // SAFETY: it is not -1, and stays open in here; if it is not open at all, the system says so.
     let copy = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
-    let answer = take(copy)?;
+    let answer = adopt(copy)?;
     // SAFETY: the caller has given it away.
     drop(unsafe { OwnedFd::from_raw_fd(fd) });
     Ok(answer)
@@ -264,7 +264,7 @@ pub unsafe extern "C" fn wsloop_local_addr(
 pub unsafe extern "C" fn wsloop_run(server: *mut wsloop_server) -> c_int {
     let run = |this: &wsloop_server| {
         this.with_server(|inner| {
-            // A bug that a callback met ends it too.
+            // A panic that was caught in a callback ends it too.
             while !inner.is_stopped() && !this.dead.get() {
                 inner.turn(None)?;
             }
@@ -327,8 +327,8 @@ fn whole_ms(wait: Duration) -> c_int {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wsloop_stop(server: *const wsloop_server) -> c_int {
-    // SAFETY: made and not freed, which the header demands; of all that is in it only this field
-    // is looked at, which nobody changes: so this may be called beside any other.
+    // SAFETY: made and not freed, which the header demands. Only this field of it is looked at, and
+    // nobody changes that: so this may be called beside any other function.
     match unsafe { server.as_ref() } {
         None => WSLOOP_ERR_ARGUMENT,
         Some(server) => {

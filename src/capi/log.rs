@@ -1,4 +1,4 @@
-//! The log, handed to a function of C's.
+//! The log, handed to a function of C.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::OnceLock;
@@ -40,7 +40,7 @@ impl Log for Sink {
         if let (Some(function), true) = (self.function, self.enabled(record.metadata())) {
             let text = record.args().to_string();
             let level = record.level() as c_int;
-            // SAFETY: a function of this type, which is C's promise; so many bytes are there.
+            // SAFETY: a function of this type, which is C's promise; that many bytes are there.
             unsafe { function(level, text.as_ptr().cast(), text.len(), self.user) };
         }
     }

@@ -1,4 +1,4 @@
-//! What other threads have.
+//! What other threads use.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;

@@ -11,7 +11,7 @@ use super::input::{bytes, name, put, text};
 use crate::http::request::{Request, is_token};
 use crate::http::response::Response;
 
-/// On the stack of the callback it is handed to.
+/// It lives on the stack, for one callback.
 #[allow(non_camel_case_types, reason = "the name in C")]
 pub struct wsloop_request {
     request: NonNull<Request<'static>>,
@@ -20,7 +20,7 @@ pub struct wsloop_request {
 }
 
 impl wsloop_request {
-    /// Must be gone when the request is.
+    /// The result must not outlive the request.
     pub(super) fn new(request: &Request<'_>) -> wsloop_request {
         wsloop_request { request: NonNull::from(request).cast(), protocol: None, response: None }
     }
@@ -35,7 +35,7 @@ impl wsloop_request {
     }
 }
 
-/// Looks something up in a request; `None` for whatever is wrong.
+/// Looks something up in a request; `None` if anything is wrong.
 ///
 /// # Safety
 /// `request` is null, or what a callback was given that has not returned.
@@ -61,7 +61,7 @@ unsafe fn read(
         .unwrap_or(wsloop_str::NONE)
 }
 
-/// Changes what becomes of a request.
+/// Changes the answer to a request.
 ///
 /// # Safety
 /// `request` is null, or what `on_request` was given and has not returned.

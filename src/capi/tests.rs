@@ -25,7 +25,7 @@ const REQUEST: &[u8] = b"GET /?ada HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\
     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: a, b\r\n\r\n";
 
-/// What the callbacks were called for; their `user`.
+/// What the callbacks were called for; C's `user` points to it.
 #[derive(Default)]
 struct Notes(Vec<String>);
 
@@ -202,7 +202,7 @@ fn callbacks_come_back_in() {
     }
 }
 
-/// Everything says so, nothing is called, and it can be freed.
+/// Every function reports the panic, nothing is called, and the server can be freed.
 fn is_dead(server: *mut wsloop_server, user: *mut c_void, said: &str) {
     // SAFETY: the server is there, and then it is not.
     unsafe {

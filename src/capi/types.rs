@@ -1,5 +1,5 @@
-//! The structs and numbers of the header, as they lie in memory. Fields are only ever
-//! appended, and so that there is no padding between them on 64 bits.
+//! The structs and numbers of the header, as they lie in memory. Fields are only ever appended, and
+//! without padding between them on 64 bits.
 
 #![allow(non_camel_case_types, reason = "the names in C")]
 
@@ -23,9 +23,9 @@ const ALL_FLAGS: u32 = 31;
 
 pub const WSLOOP_NEVER: u32 = u32::MAX;
 
-/// The largest `size` that is believed: more means that nobody has set it.
+/// The largest `size` that is believed: a larger one means that nobody has set it.
 const MAX_SIZE: usize = 4096;
-/// The least `size`, and what each is a multiple of.
+/// The smallest `size`, of which every size is a multiple.
 const WORD: usize = size_of::<usize>();
 
 pub type wsloop_conn = u64;
@@ -95,7 +95,7 @@ pub struct wsloop_stats {
     pub backlog: u64,
 }
 
-/// A struct that begins with its size and that all zeros are a value of.
+/// A struct that begins with its size, and for which all zeros are a value.
 ///
 /// # Safety
 /// Implemented for such structs only.
@@ -108,7 +108,7 @@ unsafe impl Versioned for wsloop_handler {}
 // SAFETY: its first field is its size; integers may be 0.
 unsafe impl Versioned for wsloop_stats {}
 
-/// How large the caller's struct is: what its header knew of it.
+/// How large the caller's struct is, as the caller's header knew it.
 ///
 /// # Safety
 /// `given` is null or points to a size.
@@ -124,14 +124,14 @@ pub(super) unsafe fn size_of_given<T: Versioned>(given: *const T) -> Outcome<usi
 }
 
 /// Copies a struct of the caller's, of an older and shorter version or a newer and longer one.
-/// What the caller does not know is zero; what we do not know must be.
+/// Fields that the caller does not know are zero; fields that we do not know must be.
 ///
 /// # Safety
 /// `given` is null, or points to a struct of the size that it begins with.
 pub(super) unsafe fn copy_in<T: Versioned>(given: *const T) -> Outcome<T> {
     // SAFETY: what the caller promises.
     let size = unsafe { size_of_given(given) }?;
-    // SAFETY: so many bytes are there; they may be padding, so that they are only copied.
+    // SAFETY: that many bytes are there; they may be padding, so they are only copied.
     let bytes = unsafe { std::slice::from_raw_parts(given.cast::<MaybeUninit<u8>>(), size) };
     let (known, unknown) = bytes.split_at(size.min(size_of::<T>()));
     // SAFETY: fields of a later version, in which there is no padding.
@@ -148,14 +148,14 @@ pub(super) unsafe fn copy_in<T: Versioned>(given: *const T) -> Outcome<T> {
     }
 }
 
-/// Copies a struct out to the caller, as much as it knows of. The size stays as it is.
+/// Copies a struct out to the caller, as much as the caller knows of it. The size stays as it is.
 ///
 /// # Safety
 /// `out` is null, or points to a struct of the size that it begins with.
 pub(super) unsafe fn copy_to<T: Versioned>(value: &T, out: *mut T) -> Outcome {
     // SAFETY: what the caller promises.
     let size = unsafe { size_of_given(out) }?.min(size_of::<T>());
-    // SAFETY: both have so many bytes.
+    // SAFETY: both have that many bytes.
     unsafe {
         let from = ptr::from_ref(value).cast::<u8>().add(WORD);
         out.cast::<u8>().add(WORD).copy_from_nonoverlapping(from, size.saturating_sub(WORD));
@@ -164,7 +164,7 @@ pub(super) unsafe fn copy_to<T: Versioned>(value: &T, out: *mut T) -> Outcome {
 }
 
 impl wsloop_config {
-    /// What the library makes of it: 0 is the default everywhere.
+    /// The library's settings for it: 0 is the default everywhere.
     ///
     /// # Safety
     /// The origins are as the header says.

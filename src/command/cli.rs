@@ -1,4 +1,4 @@
-//! The command line: what may be said on it, and what was.
+//! The command line: what it allows, and what it said.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -62,7 +62,7 @@ SIGTERM and SIGINT close all connections with 1001 and end the program; a second
 once. Exit status: 0 stopped, 1 an address or a folder cannot be had, 2 wrong usage.
 ";
 
-/// In the help, if the program can do it.
+/// Part of the help, if TLS is built in.
 const TLS_HELP: &str = "\
 TLS
       --tls-cert FILE        the certificate and those that vouch for it, PEM; TCP then speaks TLS
@@ -71,7 +71,7 @@ TLS
 
 ";
 
-/// The same.
+/// Part of the help, if compression is built in.
 const DEFLATE_HELP: &str = "\
 Compression
       --deflate              compress messages for clients that offer permessage-deflate
@@ -95,14 +95,14 @@ pub struct Options {
     pub listen: Vec<String>,
     pub root: Option<PathBuf>,
     pub routes: Vec<(String, BuiltIn)>,
-    /// Where lines come in, `-` being standard input, and the path whose handler gets them.
+    /// Where lines come in, `-` for standard input, and the path whose handler gets them.
     pub feeds: Vec<(String, String)>,
     pub config: Config,
     pub log: LevelFilter,
     /// The files of the certificate and of its key: both or neither.
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
-    /// As given; without it the backlog has room for one largest message.
+    /// As given; if it was not, the backlog has room for one largest message.
     max_backlog: Option<usize>,
 }
 
@@ -178,7 +178,7 @@ impl BuiltIn {
 }
 
 impl Options {
-    /// Whether what is served, where, and from what lines, was all left to the program.
+    /// Whether what is served, where, and from which lines were all left to the program.
     pub fn is_demo(&self) -> bool {
         self.listen.is_empty() && self.root.is_none() && self.feeds.is_empty()
     }
@@ -199,7 +199,7 @@ impl Options {
     }
 }
 
-/// Reads the arguments behind the program's name. The error is one line for the user.
+/// Reads the arguments after the program's name. The error is one line for the user.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
     let mut options = Options {
         listen: Vec::new(),
@@ -252,7 +252,7 @@ fn flag_name(flag: &Arg<'_>) -> String {
     }
 }
 
-/// The flags whose value goes straight to its place.
+/// The options whose value is stored as it is.
 fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Result<(), String> {
     let config = &mut options.config;
     match name {
@@ -281,7 +281,7 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
     Ok(())
 }
 
-/// No option, or one of a part that this program was built without.
+/// The error for an unknown option, or for one that this program was built without.
 fn unknown(name: &str) -> String {
     let feature = match name {
         "--tls-cert" | "--tls-key" => "tls",
@@ -308,7 +308,7 @@ fn number(parser: &mut lexopt::Parser, name: &str) -> Result<usize, String> {
     }
 }
 
-/// A time; 0 is none.
+/// A time in seconds; 0 is `None`.
 fn seconds(parser: &mut lexopt::Parser, name: &str) -> Result<Option<Duration>, String> {
     let word = text(parser, name)?;
     let seconds: Option<f64> = word.parse().ok();

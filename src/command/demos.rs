@@ -1,11 +1,11 @@
-//! The demos whose handlers this program serves: the files of `demo/`, each a program by itself too.
-//! Here is where their unit tests run: Cargo runs none in an example.
+//! The demos whose handlers this program serves: the files of `demo/`, each also a program by
+//! itself. Their unit tests run here: Cargo runs none in an example.
 
 #![expect(dead_code, reason = "each demo has a main, and a page for it, that is not called here")]
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
-    reason = "lessons count in plain arithmetic, with numbers of their own"
+    reason = "demos calculate plainly, with numbers of their own"
 )]
 
 #[path = "../../demo/chat.rs"]

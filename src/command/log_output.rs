@@ -1,14 +1,15 @@
-//! Log lines to standard error, without ever waiting for its reader: there is one thread, and
+//! Log lines to standard error, without ever waiting for its reader: there is only one thread, and
 //! whoever reads the log must not be able to stop it.
 
 use std::io::{self, Write};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// A pipe that polls as writable takes this much without blocking: PIPE_BUF.
+/// A pipe that polls as writable takes this many bytes without blocking: PIPE_BUF.
 const AT_ONCE: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
-/// Writes lines as long as they are taken, drops them while they are not, and says how many.
+/// Writes lines while they are taken, drops them while they are not, and then says how many it
+/// dropped.
 #[derive(Default)]
 pub struct LogOutput {
     lost: u64,
@@ -17,7 +18,7 @@ pub struct LogOutput {
 }
 
 impl Write for LogOutput {
-    /// Called with a whole line; takes it, whatever becomes of it.
+    /// Called with a whole line. It always counts as written, even if it was dropped.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.lost > 0 && is_writable() {
             let note = format!("[{} log lines were lost: nobody read them]\n", self.lost);

@@ -84,7 +84,8 @@ fn serve(options: &Options) -> Result<(), String> {
     server.run().map_err(|error| error.to_string())
 }
 
-/// Lines for the plotter. Nobody asked for them by name: the site is served without them too.
+/// Lines for the plotter. Nobody asked for this feed by name, so the site is served even without
+/// it.
 fn default_feed(server: &mut Server) -> String {
     let (addr, path) = DEFAULT_FEED;
     match server.feed(addr, path) {
@@ -96,7 +97,7 @@ fn default_feed(server: &mut Server) -> String {
     }
 }
 
-/// As many connections as the system allows, not only as many as it hands out unasked.
+/// Allows as many connections as the system permits, not only as many as it grants unasked.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
@@ -104,7 +105,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// To standard output, at once. Nobody may be reading there any more, which is no failure.
+/// To standard output, at once. If nobody reads there any more, that is no failure.
 fn print(text: &str) -> ExitCode {
     let mut stdout = io::stdout();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());

@@ -1,5 +1,5 @@
-//! Lines from outside: a sensor, a log, a script that writes to a TCP port or to standard input; each
-//! line is handed to the handler of a route.
+//! Lines from outside: a sensor, a log or a script writes them to a TCP port or to standard input,
+//! and each is handed to the handler of a route.
 
 use log::{debug, info, warn};
 
@@ -9,12 +9,12 @@ use crate::ids::{ConnId, SourceId};
 use crate::peers::inbox::Inbox;
 use crate::proto::lines::{BadLine, Lines, MAX_LINE};
 
-/// A source that does not read what it is answered is answered no more, while so much waits.
+/// A source that does not read its answers gets no more of them while this many bytes wait.
 const MAX_ANSWERS: usize = 64 * 1024;
 
 impl Dispatcher {
-    /// Hands a source's lines to the handler of its route. The buffer is out of the connection
-    /// meanwhile, as with frames.
+    /// Hands a source's lines to the handler of its route. Their buffer is out of the connection
+    /// meanwhile, as the decoder is for frames.
     pub(super) fn process_lines(&mut self, id: ConnId, mut input: &[u8]) {
         let Some(mut lines) = self.lend_lines(id) else { return };
         while let Some(line) = lines.next(&mut input) {
@@ -24,7 +24,7 @@ impl Dispatcher {
         self.peers.return_inbox(id, Inbox::Lines(lines));
     }
 
-    /// The source has ended: hands over what has come of its last line.
+    /// The source has ended: hands over its last line, if that had no line end.
     pub(super) fn process_last_line(&mut self, id: ConnId) {
         let Some(mut lines) = self.lend_lines(id) else { return };
         if let Some(line) = lines.last() {
@@ -53,7 +53,7 @@ impl Dispatcher {
         handler.on_line(&mut ws, SourceId(id), line)
     }
 
-    /// Tells a source which of its lines was wrong, and why; it goes on.
+    /// Tells a source which of its lines was wrong, and why; the source stays connected.
     fn answer(&mut self, id: ConnId, number: u64, outcome: Result<(), String>) {
         let Err(why) = outcome else { return };
         debug!("#{} line {number}: {why:?}", id.serial());
@@ -66,7 +66,7 @@ impl Dispatcher {
         }
     }
 
-    /// Tells the handler that a source has ended, and the log.
+    /// Tells the handler and the log that a source has ended.
     pub(super) fn source_ended(&mut self, id: ConnId) {
         let Some(route) = self.peers.get(id).map(|conn| conn.route) else { return };
         info!("#{} source of {} ended", id.serial(), self.routes.path(route));

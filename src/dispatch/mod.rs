@@ -1,5 +1,5 @@
-//! What calls handlers: bytes become requests, messages and lines, and whatever else a handler is to
-//! be told. Nothing in this folder knows the poll.
+//! Calls handlers: turns bytes into requests, messages and lines, and tells handlers whatever else
+//! they are to know. Nothing in this folder knows the poll.
 
 mod feed;
 mod reading;
@@ -36,7 +36,7 @@ impl Dispatcher {
         Dispatcher { peers: Peers::new(config), routes, site, left_over: Vec::new() }
     }
 
-    /// Adds a route, or gives an old one a new handler.
+    /// Adds a route, or gives an existing one a new handler.
     pub(crate) fn route(&mut self, path: &str, handler: Box<dyn Handler>) {
         if self.routes.add(path, handler) {
             self.peers.add_room();
@@ -56,7 +56,7 @@ impl Dispatcher {
         }
     }
 
-    /// Another thread wakes all handlers.
+    /// Calls `on_wake` of every handler, because another thread asked for it.
     pub(crate) fn wake(&mut self) {
         for route in self.routes.ids() {
             if let Some(handler) = self.routes.handler(route) {
@@ -126,9 +126,9 @@ impl Dispatcher {
         }
     }
 
-    /// What is left to do before the next wait: writes to everyone who has something to be written,
-    /// and reports who has ended, until neither leads to more of the other: a goodbye sent from
-    /// `on_close` still goes out now. True if a connection was removed.
+    /// Does what is left before the next wait: writes to all that have something to be written, and
+    /// reports those that ended. Each can lead to more of the other, so it goes on until nothing is
+    /// left: a goodbye sent from `on_close` still goes out now. True if a connection was removed.
     fn settle(&mut self) -> bool {
         let mut removed = false;
         loop {
@@ -145,8 +145,8 @@ impl Dispatcher {
             }
         }
         self.peers.write_on_next_turn();
-        // What these queue is written next turn: a handler that refills the backlog of a fast
-        // reader would hold this one for good.
+        // What these queue is written next turn: otherwise a handler that refills the backlog of a
+        // fast reader would keep this turn from ending.
         for id in self.peers.take_drained() {
             if self.peers.is_open(id) {
                 self.with_handler(id, |handler, ws| handler.on_drain(ws));
@@ -163,8 +163,8 @@ impl Dispatcher {
         self.settle();
     }
 
-    /// Calls `on_close` or `on_source_end` if it is owed, and removes the connection if it is gone:
-    /// true then.
+    /// Calls `on_close` or `on_source_end` if it is owed, and removes the connection if it is gone.
+    /// True if it was removed.
     #[inline(never)]
     fn report(&mut self, id: ConnId) -> bool {
         let Some(Report { role, ending, gone }) = self.peers.take_report(id) else { return false };

@@ -1,5 +1,5 @@
-//! From the socket to the handler: what a connection has sent is read, cut into heads, frames or
-//! lines, and handed over, until its share of the turn is used up.
+//! From the socket to the handler: reads what a connection has sent, cuts it into heads, frames or
+//! lines, and hands these over, until the connection's share of the turn is used up.
 
 use std::io;
 
@@ -20,12 +20,12 @@ use crate::proto::close::code;
 /// Most reads from one connection in a turn, so that a busy peer starves nobody. They share
 /// [`Config::read_budget`](crate::Config::read_budget).
 const READS_PER_TURN: usize = 4;
-/// Most bytes inflated from one read: a few that came may be a thousand times as many.
+/// Most bytes inflated from one read: a few compressed bytes may become a thousand times as many.
 const INFLATE_BUDGET: usize = 1024 * 1024;
 
 impl Dispatcher {
-    /// Reads what a connection has, within the budget; what is left is read next turn. `receive` is
-    /// the buffer that all share.
+    /// Reads what a connection has sent, within the budget; the rest is read next turn. `receive`
+    /// is the buffer that all connections share.
     pub(super) fn read(&mut self, id: ConnId, receive: &mut [u8]) {
         if let Some(mut unread) = self.peers.take_unread(id) {
             self.process(id, &mut unread);
@@ -43,14 +43,14 @@ impl Dispatcher {
         self.peers.end_reading(id);
     }
 
-    /// One read. How much it brought, if there may be more to read now.
+    /// Reads once. Returns how many bytes came, if there may be more to read now.
     fn read_once(&mut self, id: ConnId, receive: &mut [u8]) -> Option<usize> {
         match self.peers.read(id, receive)? {
             Ok(Received::Bytes { count, more }) => {
                 self.process(id, receive.get_mut(..count).unwrap_or_default());
                 more.then_some(count)
             }
-            // Of a large message, read to where it lies.
+            // Part of a large message, read straight to its place.
             Ok(Received::Onto { count, more }) => {
                 let mut behind = self.peers.landed(id, count);
                 self.process(id, &mut behind);
@@ -66,7 +66,7 @@ impl Dispatcher {
         }
     }
 
-    /// As [`read_once`](Dispatcher::read_once).
+    /// Returns the same as [`read_once`](Dispatcher::read_once).
     #[inline(never)]
     fn read_failed(&mut self, id: ConnId, error: &io::Error) -> Option<usize> {
         match error.kind() {
@@ -81,8 +81,8 @@ impl Dispatcher {
         None
     }
 
-    /// Looks at bytes that were read; at all of them, but where the connection has to wait. There
-    /// may be none, when a message has come whole by another way.
+    /// Processes bytes that were read: all of them, unless the connection has to wait. There may be
+    /// none, when a read has completed a large message in its own place.
     fn process(&mut self, id: ConnId, input: &mut [u8]) {
         let mut rest = input;
         loop {
@@ -105,8 +105,8 @@ impl Dispatcher {
 
     /// Cuts frames out of the input and calls the handler for each message. The decoder is out of
     /// the connection meanwhile, so that the handler can reach every connection, this one too.
-    /// Gives back what has to wait because the handler paused this one, or because so much was
-    /// inflated that it is the others' turn.
+    /// Returns what has to wait, because the handler paused this one, or because so much was
+    /// inflated that the others must have their turn.
     fn process_frames<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
         let limits = self.peers.config.limits();
         let Some(conn) = self.peers.get_mut(id) else { return &mut [] };
@@ -139,7 +139,7 @@ impl Dispatcher {
     }
 }
 
-/// Hands over what a frame, or several, came to.
+/// Hands one event of the decoder to the handler, or to the peers' state.
 fn hand_over(
     handler: &mut dyn Handler,
     peers: &mut Peers,

@@ -1,4 +1,4 @@
-//! Request heads become answers or WebSockets.
+//! Turns request heads into answers or WebSockets.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,7 +16,7 @@ use crate::proto::handshake::{self, Offer};
 use crate::proto::{Decoder, take};
 
 impl Dispatcher {
-    /// Looks for the end of a head. Gives back what lies behind it.
+    /// Looks for the end of a head. Returns what lies behind it.
     #[inline(never)]
     pub(super) fn process_head<'i>(&mut self, id: ConnId, input: &'i mut [u8]) -> &'i mut [u8] {
         let max = self.peers.config.max_head;
@@ -24,7 +24,8 @@ impl Dispatcher {
         let Inbox::Head(kept) = &mut conn.inbox else { return &mut [] };
         let mut kept = std::mem::take(kept);
         let before = kept.len();
-        // One byte too many decides; what lies behind it must not, since it may come later.
+        // One byte too many is enough to refuse; what lies behind it must not matter, as it may
+        // come later.
         let room = max.saturating_add(1).saturating_sub(before);
         let fresh = input.get(..room).unwrap_or(input);
         if before > 0 {
@@ -63,7 +64,7 @@ impl Dispatcher {
         }
     }
 
-    /// A proxy appends the address it was called from to what it was sent, so the last one counts.
+    /// A proxy appends its client's address to what that client sent, so the last one counts.
     fn learn_address(&mut self, id: ConnId, request: &Request<'_>) {
         if !self.peers.config.trust_proxy {
             return;
@@ -88,7 +89,7 @@ impl Dispatcher {
         config.secure_proxy || (config.trust_proxy && said())
     }
 
-    /// Answers plain HTTP: the handler of the path if it wants to, else the site.
+    /// Answers plain HTTP: by the handler of the path if that has an answer, else by the site.
     fn serve(&mut self, id: ConnId, request: &Request<'_>) {
         if request.content_length() > 0 {
             let response = Response::text(413, "request bodies are not taken here\n");
@@ -115,7 +116,7 @@ impl Dispatcher {
         Some(handler.on_request(&mut Context::new(&mut self.peers, id, route), request))
     }
 
-    /// Whether a WebSocket request is accepted: its route and subprotocol, or the refusal.
+    /// Decides on a request for a WebSocket: its route and subprotocol, or the refusal.
     fn negotiate(
         &mut self,
         id: ConnId,
@@ -145,8 +146,8 @@ impl Dispatcher {
         }
     }
 
-    /// Sends the head of the answer. Hixie-76 then waits for its last bytes, but not with the
-    /// head: a proxy may hold them back until it has seen it.
+    /// Sends the head of the answer. In Hixie-76 only then the client's last bytes are awaited: a
+    /// proxy may hold them back until it has seen this head.
     fn upgrade(
         &mut self,
         id: ConnId,
@@ -177,7 +178,7 @@ impl Dispatcher {
         }
     }
 
-    /// Takes the eight bytes behind a Hixie-76 head. Gives back what follows them: frames.
+    /// Collects the eight bytes behind a Hixie-76 head. Returns what follows them: frames.
     #[inline(never)]
     pub(super) fn process_challenge<'i>(
         &mut self,
@@ -212,7 +213,7 @@ impl Dispatcher {
     }
 }
 
-/// For a plain request to a path that only speaks WebSocket (RFC 9110 section 15.5.22).
+/// For a plain request to a path that serves only WebSockets (RFC 9110 section 15.5.22).
 fn upgrade_required() -> Response {
     Response::text(426, "this is the address of a WebSocket\n")
         .header("Upgrade", "websocket")
@@ -228,7 +229,7 @@ mod tests {
     use crate::config::Config;
     use crate::server::Server;
 
-    /// What a server that takes heads of 64 bytes answers to these pieces.
+    /// What a server that allows heads of 64 bytes answers to these pieces.
     fn answer(pieces: &[&[u8]]) -> String {
         let mut server = Server::new(Config { max_head: 64, ..Config::default() }).unwrap();
         let (ours, mut peer) = UnixStream::pair().unwrap();
@@ -250,7 +251,7 @@ mod tests {
         for pieces in [&[&late[..]][..], &[&late[..10], &late[10..]], &[&late[..70], &late[70..]]] {
             assert!(answer(pieces).starts_with("HTTP/1.1 431 "), "{pieces:?}");
         }
-        // The 65th byte is still looked at: the 64 in front are not too many yet.
+        // The 65th byte is still looked at: the 64 before it are not too many yet.
         for (place, status) in [(63, 400), (64, 400), (65, 431)] {
             let mut head = late.clone();
             head[place] = b'\n';
@@ -295,7 +296,7 @@ mod tests {
         peer.write_all(&frame.repeat(20)).unwrap();
         for turn in 1..=7 {
             server.turn(Some(Duration::ZERO)).unwrap();
-            // The third is over a megabyte.
+            // The third message of a turn is over a megabyte.
             assert_eq!(count.get(), 20.min(3 * turn));
             assert_eq!(server.poll_timeout() == Some(Duration::ZERO), count.get() < 20);
         }

@@ -8,17 +8,17 @@ struct Route {
     handler: Box<dyn Handler>,
 }
 
-/// The routes, in the order they were added; there are few, so they are looked through.
+/// The routes, in the order they were added. There are few, so a search looks at each.
 #[derive(Default)]
 pub(crate) struct Routes {
     routes: Vec<Route>,
 }
 
 impl Routes {
-    /// Every path that no other route names.
+    /// The name of the route for every path that no other route names.
     const REST: &str = "*";
 
-    /// Adds a route, or gives an old one a new handler. True if it is new.
+    /// Adds a route, or gives an existing one a new handler. True if it is new.
     pub(super) fn add(&mut self, path: &str, handler: Box<dyn Handler>) -> bool {
         match self.routes.iter_mut().find(|route| route.path == path) {
             Some(route) => {
@@ -37,7 +37,7 @@ impl Routes {
         self.named(path).or_else(|| self.named(Routes::REST))
     }
 
-    /// The route that was added by this name.
+    /// The route that was added under this name.
     pub(crate) fn named(&self, path: &str) -> Option<RouteId> {
         let place = self.routes.iter().position(|route| route.path == path)?;
         RouteId::try_from(place).ok()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// The media type by the last extension; bytes where it is not known.
+/// The media type by the last extension; that of plain bytes if the extension is not known.
 pub(super) fn content_type(path: &Path) -> &'static str {
     let extension = path.extension().unwrap_or_default();
     CONTENT_TYPES
@@ -13,7 +13,8 @@ pub(super) fn content_type(path: &Path) -> &'static str {
         .map_or("application/octet-stream", |(content_type, _)| content_type)
 }
 
-/// With their extensions. JSON has no charset parameter (RFC 8259 section 11); XML says its own.
+/// Types and their extensions. JSON has no charset parameter (RFC 8259 section 11); XML states its
+/// own.
 const CONTENT_TYPES: &[(&str, &[&str])] = &[
     ("text/html; charset=utf-8", &["html", "htm"]),
     ("text/css; charset=utf-8", &["css"]),

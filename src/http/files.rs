@@ -1,8 +1,9 @@
 //! Static content beside the WebSocket: a folder's files, or pages that are part of the program
 //! (RFC 9110: GET, HEAD, conditions, one range).
 //!
-//! A path is decoded once, component by component, and never normalised: no spelling of `..` has
-//! a meaning. What the file system makes of it, links included, must lie within the folder.
+//! A path is decoded once, component by component, and never normalised: no spelling of `..` has a
+//! meaning. The file it leads to, all links followed, must lie within the folder. Files are opened
+//! and read in the loop, which waits for the disk: this is for small sites.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -23,7 +24,7 @@ use crate::http::content_type::content_type;
 use crate::http::request::Request;
 use crate::http::response::{Response, bad_request};
 
-/// What is served to plain GET and HEAD requests no handler answers.
+/// What is served to plain GET and HEAD requests that no handler answers.
 #[derive(Debug, Clone)]
 pub(crate) enum Site {
     /// Nothing: every path is 404.
@@ -46,7 +47,7 @@ impl Site {
         Ok(Site::Folder(canonical))
     }
 
-    /// Answers a request. To HEAD too the body is attached, for its length: whoever sends the
+    /// Answers a request. The answer to HEAD has a body too, for its length: whoever sends the
     /// response leaves it out.
     pub(crate) fn respond(&self, request: &Request<'_>) -> Response {
         let (Ok(response) | Err(response)) = self.answer(request);
@@ -76,7 +77,7 @@ impl Site {
     }
 }
 
-/// What stands behind a path.
+/// What a path leads to.
 enum Found {
     Content(Representation),
     Directory,
@@ -109,9 +110,10 @@ fn decode_component(raw: &str) -> Result<Vec<u8>, Response> {
     Ok(name)
 }
 
-/// The directory a path without its trailing slash meant; 301, as browsers older than 308 are
-/// served here. The path is encoded anew, `\` included, which browsers read as a slash; and its
-/// first component is not empty. So this never begins with `//` and stays on this host.
+/// The redirect for a directory whose path came without its last slash; 301, since browsers older
+/// than 308 are served here. The path is encoded anew, `\` included, which browsers read as a
+/// slash; and its first component is not empty. So this never begins with `//` and stays on this
+/// host.
 fn redirect(path: &[u8], query: &str) -> Response {
     const LITERAL: &AsciiSet =
         &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -120,8 +122,8 @@ fn redirect(path: &[u8], query: &str) -> Response {
     Response::new(301).header("Location", location).header("Cache-Control", "no-cache")
 }
 
-/// Opens a file below the root. Who could put a link in a directory's place between the check and
-/// the opening may write to the folder, and is trusted with it.
+/// Opens a file below the root. Whoever could put a link in a directory's place between the check
+/// and the opening may write to the folder, and is trusted with it.
 fn find_file(root: &Path, path: &Path) -> Result<Found, Response> {
     let refused = |error| refusal(&error, path);
     let canonical = fs::canonicalize(root.join(path)).map_err(refused)?;
@@ -139,8 +141,8 @@ fn find_file(root: &Path, path: &Path) -> Result<Found, Response> {
     Ok(Found::Content(Representation::of_file(path, file, &metadata)))
 }
 
-/// Opens for reading without waiting for a FIFO's writer, without following a link put there
-/// since, and without taking a terminal for our own.
+/// Opens for reading without waiting for a FIFO's writer, without following a link that was put
+/// there since, and without making a terminal ours.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NOCTTY;
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
@@ -178,7 +180,7 @@ fn find_page(pages: &[(&str, &'static [u8])], path: &[u8]) -> Option<Found> {
     page(b"/index.html").map(|_| Found::Directory)
 }
 
-/// One file or page, and what caches and conditions go by.
+/// One file or page, and what caches and conditions depend on.
 struct Representation {
     content_type: &'static str,
     etag: String,
@@ -193,10 +195,10 @@ enum Content {
 }
 
 impl Representation {
-    /// Its tag is weak: the clock behind a file's times ticks every few milliseconds, so a file
-    /// can change twice with neither time nor length to show for it (RFC 9110 section 8.8.1).
-    /// The change time is in it because package managers and image builders give every file the
-    /// same modification time: an update of the same length would go unseen.
+    /// The tag is weak: the clock behind a file's times ticks every few milliseconds, so a file can
+    /// change twice and neither time nor length show it (RFC 9110 section 8.8.1). The change time
+    /// is in it because package managers and image builders give every file the same modification
+    /// time: an update of the same length would go unseen.
     fn of_file(path: &Path, file: File, metadata: &Metadata) -> Representation {
         let (len, modified, changed) = (metadata.len(), metadata.mtime(), metadata.ctime());
         let (modified_ns, changed_ns) = (metadata.mtime_nsec(), metadata.ctime_nsec());
@@ -209,7 +211,7 @@ impl Representation {
         }
     }
 
-    /// Its tag is strong: it is a hash of the content. The program's build is no date to rely on.
+    /// The tag is strong: it is a hash of the content. The program's build is no date to rely on.
     fn of_page(name: &str, bytes: &'static [u8]) -> Representation {
         Representation {
             content_type: content_type(Path::new(name)),
@@ -238,8 +240,8 @@ impl Representation {
         }
     }
 
-    /// What 304 repeats of the 200 it stands for (RFC 9110 section 15.4.5). `no-cache` makes
-    /// caches keep a copy but ask each time: no name here tells versions apart.
+    /// The fields that a 304 repeats of the 200 it stands for (RFC 9110 section 15.4.5). `no-cache`
+    /// makes caches keep a copy but ask each time: no name here tells versions apart.
     fn validated(&self, status: u16) -> Response {
         Response::new(status).header("ETag", self.etag.as_str()).header("Cache-Control", "no-cache")
     }
@@ -275,7 +277,7 @@ impl Representation {
         (client_has_it == Some(true)).then_some(304)
     }
 
-    /// RFC 9110 section 8.8.3.2: strongly, a weak tag does not even equal itself.
+    /// RFC 9110 section 8.8.3.2: in a strong comparison, a weak tag does not even equal itself.
     fn is_strongly(&self, tag: &[u8]) -> bool {
         !self.etag.starts_with("W/") && self.etag.as_bytes() == tag
     }
@@ -296,8 +298,8 @@ impl Representation {
         range.map_or(Selection::Whole, |range| select(range, self.len))
     }
 
-    /// RFC 9110 section 13.1.5. A date counts if it is the very one: the client may only send one
-    /// that was over a second old when it got it, and a later change has a later date.
+    /// RFC 9110 section 13.1.5. A date counts only if it is the very same: the client may only send
+    /// one that was over a second old when it got it, and a later change has a later date.
     fn if_range(&self, request: &Request<'_>) -> bool {
         let Some(validator) = request.header_bytes("If-Range") else { return true };
         let is_date = |date| self.modified == Some(date);
@@ -313,7 +315,7 @@ fn last_modified(metadata: &Metadata) -> Option<SystemTime> {
 }
 
 /// Whether any tag of a list passes, as `*` does; `None` if the field is missing. Commas may stand
-/// within a tag, but none does within ours, and no part of a longer tag has both its quotes.
+/// within a tag, but ours have none, and no part of a longer tag has both its quotes.
 fn any_tag(request: &Request<'_>, name: &str, passes: impl Fn(&[u8]) -> bool) -> Option<bool> {
     request.header_bytes(name)?;
     let mut tags = request.header_values(name).flat_map(|list| list.split(|&byte| byte == b','));
@@ -325,7 +327,7 @@ fn date(request: &Request<'_>, name: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(request.header(name)?).ok()
 }
 
-/// What of the content a `Range` field asks for. A part is not empty.
+/// What of the content a `Range` field asks for. A part is never empty.
 #[derive(Debug, PartialEq, Eq)]
 enum Selection {
     Whole,
@@ -333,8 +335,8 @@ enum Selection {
     Nothing,
 }
 
-/// RFC 9110 section 14.1.2. Several ranges, and what is malformed, may be ignored (section 14.2),
-/// and are: assembling many small parts is work for us alone.
+/// RFC 9110 section 14.1.2. Several ranges, and malformed ones, may be ignored (section 14.2), and
+/// are: assembling many small parts is work for us alone.
 fn select(range: &str, len: u64) -> Selection {
     match range_spec(range) {
         None | Some((None, None)) => Selection::Whole,
@@ -360,7 +362,7 @@ fn range_spec(range: &str) -> Option<(Option<u64>, Option<u64>)> {
     Some((position(first)?, position(last)?))
 }
 
-/// Digits, as many as there may be: a number too large for `u64` is behind every end all the same.
+/// Digits, any number of them: a number too large for `u64` lies behind every end all the same.
 fn position(digits: &str) -> Option<Option<u64>> {
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -507,7 +509,7 @@ mod tests {
     fn names_need_not_be_utf_8() {
         let scratch = Scratch::new();
         let name = OsStr::from_bytes(b"caf\xe9.txt");
-        // Some file systems take UTF-8 names only.
+        // Some file systems allow UTF-8 names only.
         if fs::write(scratch.0.join("root").join(name), "latin").is_ok() {
             assert_eq!(get(&scratch.site(), "/caf%E9.txt").text(), "latin");
         }
@@ -926,7 +928,7 @@ mod tests {
             let fields = format!("Range: bytes=1-2\r\nIf-Range: {validator}\r\n");
             let answer = ask(&scratch.site(), "GET", "/digits.txt", &fields);
             assert_eq!(answer.status, status, "{validator}");
-            // What is not a range because If-Range fails cannot be a bad one.
+            // A range that If-Range turns off cannot be a bad one.
             let fields = format!("Range: bytes=99-\r\nIf-Range: {validator}\r\n");
             let answer = ask(&scratch.site(), "GET", "/digits.txt", &fields);
             assert_eq!(answer.status, if status == 206 { 416 } else { 200 }, "{validator}");

@@ -1,5 +1,5 @@
-//! HTTP/1 (RFC 9110 and 9112): request heads, responses, which pages may connect, files. Knows no
-//! socket and no poll; `files` alone knows the file system.
+//! HTTP/1 (RFC 9110 and 9112): request heads, responses, which pages may connect, files. Nothing
+//! here knows a socket or the poll; only `files` knows the file system.
 
 pub(crate) mod content_type;
 pub(crate) mod files;

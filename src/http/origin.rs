@@ -5,8 +5,8 @@
 
 use std::str::FromStr;
 
-/// One rule; a connection is let in if any rule admits it. A request without `Origin` does not
-/// come from a browser's page, and is always let in.
+/// One rule; a connection is admitted if any rule admits it. A request without `Origin` does not
+/// come from a browser's page, and is always admitted.
 ///
 /// Parsed from the words of the command line: `self`, `null`, `*`, or an origin such as
 /// `https://example.com:8443`.
@@ -24,7 +24,7 @@ pub enum OriginRule {
     Any,
 }
 
-/// A scheme, a host and a port, in lower case, the port always there.
+/// A scheme, a host and a port, in lower case. The port is always there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     scheme: String,
@@ -49,7 +49,7 @@ impl OriginRule {
     }
 }
 
-/// Whether any rule lets the page in. An origin that is not UTF-8 is nobody's.
+/// Whether any rule lets the page in. An origin that is not UTF-8 counts as an empty one.
 pub(crate) fn admitted(
     rules: &[OriginRule],
     origin: Option<&[u8]>,

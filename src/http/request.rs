@@ -1,14 +1,14 @@
 //! Request heads (RFC 9112), sans-I/O.
 //!
-//! `httparse` cuts the head into fields; everything it is lenient about is checked here first, so
-//! that no two readers of the same bytes (a proxy in front and us) can disagree about them.
+//! `httparse` cuts the head into fields; everything it is lenient about is checked here, so that no
+//! two readers of the same bytes (a proxy in front and us) can disagree about them.
 
 use httparse::Header;
 use memchr::memchr_iter;
 
 use crate::http::response::{Response, bad_request};
 
-/// One request head, borrowed from the receive buffer; alive during
+/// One request head, borrowed from the receive buffer; valid during
 /// [`on_request`](crate::Handler::on_request) and [`on_open`](crate::Handler::on_open).
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -25,7 +25,8 @@ impl<'a> Request<'a> {
         self.method
     }
 
-    /// The request target as it was sent: path and query, visible ASCII only.
+    /// The request target: path and query as they were sent, without a scheme and host; visible ASCII
+    /// only.
     pub fn target(&self) -> &'a str {
         self.target
     }
@@ -40,13 +41,13 @@ impl<'a> Request<'a> {
         self.target.split_once('?').map_or("", |(_, query)| query)
     }
 
-    /// The first field of this name, in any case, if its value is UTF-8.
+    /// The value of the first field of this name, in any case, if the value is UTF-8.
     pub fn header(&self, name: &str) -> Option<&'a str> {
         self.header_bytes(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// The first field of this name, in any case: the bytes of its value, without the white
-    /// space around them.
+    /// The first field of this name, in any case: the bytes of its value, without the white space
+    /// around them.
     pub fn header_bytes(&self, name: &str) -> Option<&'a [u8]> {
         self.header_values(name).next()
     }
@@ -95,7 +96,7 @@ impl<'a> Request<'a> {
         self.is_http_1_1() && !self.has_token("Connection", "close")
     }
 
-    /// The announced length of a body; 0 where none is announced.
+    /// The announced length of a body in bytes; 0 if none is announced.
     pub(crate) fn content_length(&self) -> u64 {
         let digits = self.header("Content-Length").unwrap_or("0");
         digits.parse().unwrap_or(u64::MAX)
@@ -123,8 +124,8 @@ pub(crate) enum HeadEnd {
     BareLineFeed,
 }
 
-/// Looks for the empty line, from `searched` on: bytes before that were looked through by an
-/// earlier call, so that a head sent byte by byte costs no more than one sent at once.
+/// Looks for the empty line, from `searched` on: earlier calls have looked through the bytes
+/// before, so that a head sent byte by byte costs no more than one sent at once.
 pub(crate) fn find_head_end(buf: &[u8], searched: usize) -> HeadEnd {
     for line_feed in memchr_iter(b'\n', buf.get(searched..).unwrap_or_default()) {
         let end = searched.saturating_add(line_feed).saturating_add(1);
@@ -137,8 +138,8 @@ pub(crate) fn find_head_end(buf: &[u8], searched: usize) -> HeadEnd {
     HeadEnd::Missing
 }
 
-/// How long the head at the front of these bytes is, `None` if it is not whole yet, or the answer
-/// to what cannot become one within `max` bytes.
+/// The length of the head at the front of these bytes, `None` if it is not whole yet. The error is
+/// the answer to what cannot become a head within `max` bytes.
 pub(crate) fn head_end(buf: &[u8], searched: usize, max: usize) -> Result<Option<usize>, Response> {
     if !may_begin(buf) {
         return Err(bad_request("no HTTP request begins like this; TLS is not spoken here"));
@@ -162,12 +163,12 @@ fn may_begin(head: &[u8]) -> bool {
     }
 }
 
-/// Whether this head, whole or not, asks for no body with its answer, be that a refusal.
+/// Whether this head, whole or not, asks for no body with its answer, even with a refusal.
 pub(crate) fn asks_head_only(head: &[u8]) -> bool {
     head.strip_prefix(b"\r\n").unwrap_or(head).starts_with(b"HEAD ")
 }
 
-/// Cuts one whole head, as [`find_head_end`] found it, into its fields. `slots` bounds how many
+/// Cuts one whole head, as [`find_head_end`] found it, into its fields. `slots` limits how many
 /// there may be. The error is the answer to send before closing.
 pub(crate) fn parse<'a>(
     head: &'a [u8],

@@ -10,7 +10,7 @@ pub(crate) fn bad_request(why: &str) -> Response {
     Response::text(400, format!("{why}\n"))
 }
 
-/// What a plain HTTP request, or a refused upgrade, is answered with.
+/// The answer to a plain HTTP request, or to a request for a WebSocket that is refused.
 ///
 /// ```
 /// use wsloop::Response;
@@ -28,8 +28,8 @@ pub struct Response {
     pub(crate) body: Body,
 }
 
-/// A response's body: what is small is bytes, what may be large is a file and read as the
-/// peer takes it.
+/// A response's body: bytes if it is small; a file, which may be large, is read as the peer takes
+/// it.
 #[derive(Debug)]
 pub(crate) enum Body {
     Bytes(Cow<'static, [u8]>),
@@ -53,21 +53,21 @@ impl Response {
             .body(text.into().into_bytes())
     }
 
-    /// Adds a header field. Bytes that may not stand in a value (controls, so CR, LF and NUL
-    /// too) become `?`: nothing put in here can split the response.
+    /// Adds a header field. Bytes that may not stand in a value (controls, so CR, LF and NUL too)
+    /// become `?`: no value can split the response.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Response {
         self.add_header(Cow::Borrowed(name), value.into());
         self
     }
 
-    /// The same, for a name that must be a token: it is not looked at.
+    /// The same for any name. It must be a token, which is not checked.
     pub(crate) fn add_header(&mut self, name: Cow<'static, str>, value: String) {
         let clean = |c: char| if c.is_control() && c != '\t' { '?' } else { c };
         self.headers.push((name, value.chars().map(clean).collect()));
     }
 
-    /// Sets the body, whole. It is queued at once: keep it small.
+    /// Sets the body. It is queued whole, at once: keep it small.
     #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Response {
         self.body = Body::Bytes(Cow::Owned(body.into()));
@@ -96,15 +96,15 @@ impl Response {
         }
     }
 
-    /// Whether the head is all there is, whatever was set as a body: bytes behind it would be taken
-    /// for the next response.
+    /// Whether the head is all there is, whatever was set as a body: bytes behind it would be read
+    /// as the next response.
     pub(crate) fn is_bodiless(&self) -> bool {
         matches!(self.status, 204 | 304)
     }
 
-    /// Writes the head: status line, `Date`, the fields, `Content-Length`, and `Connection`
-    /// where this is the last response. 204 and 304 have no body and say no length
-    /// (RFC 9110 sections 15.3.5 and 15.4.5).
+    /// Writes the head: status line, `Date`, the fields, `Content-Length`, and `Connection` if this
+    /// is the last response. 204 and 304 have no body and state no length (RFC 9110 sections 15.3.5
+    /// and 15.4.5).
     pub(crate) fn write_head(&self, keep_alive: bool, out: &mut Vec<u8>) {
         let status_line = format!("HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status));
         out.extend_from_slice(status_line.as_bytes());

@@ -15,7 +15,7 @@ use rustix::net::sockopt;
 use super::socket::{Family, Socket, inspect};
 use super::stream::Stream;
 
-/// Clients the kernel holds ready between two turns; mio asks for 128, which bursts overflow.
+/// Clients that the kernel keeps ready between two turns; mio asks for 128, which bursts overflow.
 const BACKLOG: i32 = 4096;
 
 /// A socket that clients connect to.
@@ -26,7 +26,7 @@ pub(crate) enum Listener {
         /// Whether its clients speak TLS.
         secure: bool,
     },
-    /// With its path, and which file that is if it is ours to remove.
+    /// With its path, and which file that is if the file is ours to remove.
     Unix(UnixListener, PathBuf, Option<Inode>),
 }
 
@@ -55,8 +55,8 @@ impl fmt::Display for ListenAddr {
 }
 
 impl Listener {
-    /// Listens on `host:port`, `[v6]:port` or `unix:/path`. Of several addresses behind a name,
-    /// the first that can be had.
+    /// Listens on `host:port`, `[v6]:port` or `unix:/path`. Of several addresses behind a name it
+    /// uses the first that is free.
     pub(crate) fn bind(addr: &str) -> io::Result<Listener> {
         match addr.strip_prefix("unix:") {
             Some(path) => bind_unix(Path::new(path)),
@@ -64,7 +64,7 @@ impl Listener {
         }
     }
 
-    /// A socket that listens already. Its path, if it has one, is somebody else's to remove.
+    /// Listens on a socket that listens already. Its path, if it has one, is not ours to remove.
     pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
         match inspect(&fd, true)? {
             Family::Tcp => {
@@ -99,8 +99,8 @@ impl Listener {
         }
     }
 
-    /// One client, and its address where it has one. Errors are those of accept(2), `WouldBlock`
-    /// among them.
+    /// Accepts one client; its address comes with it, if it has one. Errors are those of accept(2),
+    /// `WouldBlock` among them.
     pub(crate) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
             Listener::Tcp { socket, .. } => socket
@@ -123,8 +123,8 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Listener::Unix(_, path, Some(inode)) = self {
-            // Nobody can connect to what nobody listens on; but another server may have put its
-            // own socket there by now.
+            // Nobody listens there any more, so nobody can connect; but another server may have put
+            // its own socket there by now.
             if self::inode(path).is_ok_and(|now| now == *inode) {
                 let _ = fs::remove_file(path);
             }
@@ -142,7 +142,7 @@ fn bind_tcp(addr: &str) -> io::Result<Listener> {
         match TcpListener::bind(addr) {
             Ok(listener) => {
                 rustix::net::listen(&listener, BACKLOG)?;
-                // Inherited by what is accepted: one call instead of one for each client.
+                // Inherited by accepted sockets: one call instead of one for each client.
                 sockopt::set_tcp_nodelay(&listener, true)?;
                 return Ok(Listener::Tcp { socket: listener, secure: false });
             }
@@ -152,7 +152,7 @@ fn bind_tcp(addr: &str) -> io::Result<Listener> {
     Err(failure)
 }
 
-/// A socket that a server left behind is replaced; one that somebody listens on is not.
+/// A socket file that a server left behind is replaced; one that somebody listens on is not.
 fn bind_unix(path: &Path) -> io::Result<Listener> {
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         match std::os::unix::net::UnixStream::connect(path) {

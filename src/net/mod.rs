@@ -1,5 +1,5 @@
-//! Sockets: those that listen, those of clients, and the TLS on them. One call of the system at a
-//! time; when to make which is decided elsewhere.
+//! Sockets: those that listen, those of clients, and the TLS on them. Each call here is one call of
+//! the system; when to make which is decided elsewhere.
 
 pub(crate) mod listener;
 #[cfg(test)]

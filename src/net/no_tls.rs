@@ -1,5 +1,5 @@
-//! In place of `tls.rs` where its feature is off: there is no certificate, so no session can come
-//! about.
+//! In place of `tls.rs` where its feature is off: there is no certificate, so there can be no
+//! session.
 
 use std::io::{self, IoSlice, Read, Write};
 

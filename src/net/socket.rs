@@ -168,13 +168,13 @@ const NO_SIGPIPE: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 const NO_SIGPIPE: SendFlags = SendFlags::empty();
 
-/// Whose addresses a stream socket has.
+/// The kind of addresses a stream socket has.
 pub(super) enum Family {
     Tcp,
     Unix,
 }
 
-/// Looks at a socket that somebody else made, and makes it non-blocking.
+/// Checks a socket that somebody else made, and makes it non-blocking.
 pub(super) fn inspect(fd: &OwnedFd, listening: bool) -> io::Result<Family> {
     let wrong = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     let not_ours = |error: Errno| match error {

@@ -10,8 +10,8 @@ pub(crate) use super::socket::{Readiness, Socket};
 use super::tls::{Session, Tls};
 use super::transfer::{Received, Written};
 
-/// What is read and written goes through the session, if there is one; the socket then carries what
-/// that makes of it.
+/// What is read and written goes through the session, if there is one; the socket then carries it
+/// encrypted.
 #[derive(Debug)]
 pub(crate) struct Stream {
     socket: Socket,
@@ -28,7 +28,7 @@ impl Stream {
         Socket::from_fd(fd).map(|(socket, addr)| (Stream::plain(socket), addr))
     }
 
-    /// The same stream, whose client speaks TLS if there is any; a Unix socket stays as it is.
+    /// The same stream, with TLS on it if there is any; a Unix socket stays as it is.
     pub(crate) fn with_tls(mut self, tls: Option<&Tls>) -> io::Result<Stream> {
         if let Some(tls) = tls.filter(|_| !matches!(self.socket, Socket::Unix(_) | Socket::Stdin)) {
             self.session = Some(Session::new(tls)?);
@@ -36,8 +36,8 @@ impl Stream {
         Ok(self)
     }
 
-    /// Puts back bytes that somebody else read from the socket, if they are TLS: the next read has
-    /// them. False if they are not.
+    /// Puts back bytes that somebody else read from the socket, if they are TLS: the next read
+    /// returns them. False if they are not.
     pub(crate) fn unread(&mut self, bytes: &[u8]) -> bool {
         self.session.as_mut().map(|session| session.unread(bytes)).is_some()
     }
@@ -51,8 +51,8 @@ impl Stream {
         self.session.as_ref().is_some_and(Session::is_handshaking)
     }
 
-    /// Reads what has come. `Unsupported` if a client speaks HTTP where TLS is spoken: the stream is
-    /// a plain one from then on, so that it can be told.
+    /// Reads what has come. `Unsupported` if a client speaks HTTP where TLS is spoken: from then on
+    /// the stream is a plain one, so that the client can be told.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> io::Result<Received> {
         let Some(session) = &mut self.session else {
             let room = buf.len();
@@ -61,14 +61,14 @@ impl Stream {
         let received = session.read(&mut self.socket, buf);
         match received.as_ref().map_err(io::Error::kind) {
             Err(io::ErrorKind::Unsupported) => self.session = None,
-            // The alert, which is the last that is heard of us. No matter if it fails.
+            // The alert is the last that the client hears of us. No matter if it fails.
             Err(io::ErrorKind::InvalidData) => drop(self.flush()),
             _ => {}
         }
         received
     }
 
-    /// Reads behind what a buffer holds, as much as it has room for. Not for TLS.
+    /// Appends to a buffer what has come, as much as it has room for. Not for TLS.
     pub(crate) fn read_onto(&mut self, buffer: &mut Vec<u8>) -> io::Result<Received> {
         let room = buffer.capacity().saturating_sub(buffer.len());
         let count = self.socket.read_onto(buffer)?;
@@ -76,8 +76,8 @@ impl Stream {
         Ok(if count == 0 { Received::End } else { Received::Onto { count, more } })
     }
 
-    /// Writes what is taken of these parts. Those that are not taken must be offered again as they
-    /// are: a session may have made something of them already.
+    /// Writes what is taken of these parts. The rest must be offered again unchanged: a session may
+    /// have encrypted it already.
     pub(crate) fn write(&mut self, parts: &[IoSlice<'_>]) -> io::Result<Written> {
         if let Some(session) = &mut self.session {
             return session.write(&mut self.socket, parts);
@@ -86,12 +86,12 @@ impl Stream {
         self.socket.write_vectored(parts).map(|bytes| Written::of(bytes, offered))
     }
 
-    /// Writes what a session has to say of itself.
+    /// Writes what a session itself has to send.
     pub(crate) fn flush(&mut self) -> io::Result<Written> {
         if self.is_tls() { self.write(&[]) } else { Ok(Written::of(0, 0)) }
     }
 
-    /// Says that nothing comes any more, where there is a way to say so before the socket ends.
+    /// Says that nothing more comes, where there is a way to say so before the socket ends.
     pub(crate) fn close(&mut self) -> io::Result<Written> {
         if let Some(session) = &mut self.session {
             session.close();
@@ -109,8 +109,8 @@ impl Stream {
         !matches!(self.socket, Socket::Stdin)
     }
 
-    /// Asks the kernel to announce both directions. Edge-triggered, this is all that it ever needs to
-    /// be told.
+    /// Asks the kernel to announce both directions. With edge-triggered events, this is all it ever
+    /// needs to be told.
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.socket.register(registry, token)
     }

@@ -1,5 +1,5 @@
 //! TLS (RFC 8446 and RFC 5246), by rustls: certificates, and one session for each client. Nothing
-//! here knows a socket; bytes are read from and written to whatever the transport hands in.
+//! here knows a socket; bytes are read from and written to whatever the stream hands in.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
@@ -13,18 +13,19 @@ use rustls::{ServerConfig, ServerConnection};
 
 use super::transfer::{Received, Written};
 
-/// Most bytes of its own that a session keeps for a client that does not read; the messages wait
-/// in the backlog, whose limit holds as ever.
+/// Most encrypted bytes that a session keeps for a client that does not read. Messages wait in the
+/// backlog, within its usual limit.
 const MAX_UNSENT: usize = 64 * 1024;
 
 /// A certificate and its private key: what [`Config::tls`](crate::Config::tls) needs for `wss`.
 ///
-/// TLS 1.3 and 1.2 are spoken, with the cipher suites that rustls takes for safe; HTTP/1.1 is
-/// agreed on by ALPN (RFC 7301), and clients are not asked for certificates. Clones share it.
+/// TLS 1.3 and 1.2 are spoken, with the cipher suites that rustls considers safe; HTTP/1.1 is
+/// agreed on by ALPN (RFC 7301), and clients are not asked for certificates. Clones share the
+/// certificate.
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ServerConfig>,
-    /// The certificate's and the key's, where they came from files.
+    /// The paths of certificate and key, if they came from files.
     files: Option<(PathBuf, PathBuf)>,
 }
 
@@ -33,8 +34,8 @@ impl Tls {
     /// in PKCS#8, PKCS#1 or SEC 1. Both may be the same file.
     ///
     /// # Errors
-    /// If a file cannot be read; [`InvalidData`](io::ErrorKind::InvalidData) if there is no
-    /// certificate or no key in it, or they do not belong together. The text names the file.
+    /// If a file cannot be read; [`InvalidData`](io::ErrorKind::InvalidData) if it has no
+    /// certificate or no key, or if the two do not belong together. The text names the file.
     pub fn from_files(cert: impl AsRef<Path>, key: impl AsRef<Path>) -> io::Result<Tls> {
         let (cert, key) = (cert.as_ref(), key.as_ref());
         let named = |path: &Path, error: io::Error| {
@@ -48,7 +49,7 @@ impl Tls {
         Ok(tls)
     }
 
-    /// The same, of PEM text that the program has in memory.
+    /// The same, from PEM text that the program has in memory.
     ///
     /// # Errors
     /// As [`from_files`](Tls::from_files), but none of them names a file.
@@ -114,7 +115,7 @@ struct Inner {
     conn: ServerConnection,
     /// Something has come from the client.
     begun: bool,
-    /// Bytes that were encrypted and are not on their way yet: they count as taken when they are.
+    /// Bytes that were encrypted and not all written yet: they count as taken when they are.
     owed: usize,
     /// What somebody else has read from the socket.
     early: Vec<u8>,
@@ -133,7 +134,7 @@ impl Session {
         Ok(Session(Box::new(Inner { conn, begun: false, owed: 0, early: Vec::new() })))
     }
 
-    /// Takes in what was read from the client's socket already; the next read has it.
+    /// Keeps what was already read from the client's socket; the next read returns it.
     pub(super) fn unread(&mut self, bytes: &[u8]) {
         self.0.early.extend_from_slice(bytes);
     }
@@ -142,10 +143,11 @@ impl Session {
         self.0.conn.is_handshaking()
     }
 
-    /// One read from the socket at most, and what comes of it. Errors are the socket's, those that
-    /// [`Stream::read`](crate::net::stream::Stream::read) names, and `InvalidData` for what is not
-    /// TLS as it should be; an alert is to be written then. The end of the socket counts as
-    /// the end of the stream, since frames and requests tell by themselves whether they are whole.
+    /// Reads from the socket once at most, and returns what comes of it. Errors are the socket's,
+    /// those that [`Stream::read`](crate::net::stream::Stream::read) names, and `InvalidData` for
+    /// bytes that are not valid TLS; then an alert is to be written. The end of the socket counts
+    /// as the end of the stream, since frames and requests tell by themselves whether they are
+    /// whole.
     pub(super) fn read(&mut self, socket: &mut dyn Read, buf: &mut [u8]) -> io::Result<Received> {
         let inner = &mut *self.0;
         match inner.conn.reader().read(buf) {
@@ -170,8 +172,8 @@ impl Session {
         })
     }
 
-    /// Encrypts of these parts what it has room for, and writes. They count as taken once nothing
-    /// of them is left here.
+    /// Encrypts as much of these parts as it has room for, and writes. They count as taken once
+    /// nothing of them is left here.
     pub(super) fn write(
         &mut self,
         socket: &mut dyn Write,
@@ -198,7 +200,7 @@ impl Session {
 }
 
 impl Inner {
-    /// How much came, and whether more may follow at once.
+    /// Returns how much came, and whether more may follow at once.
     fn read_socket(&mut self, socket: &mut dyn Read, buf: &mut [u8]) -> io::Result<(usize, bool)> {
         if self.early.is_empty() {
             let came = socket.read(buf)?;
@@ -210,12 +212,12 @@ impl Inner {
         Ok((len, true))
     }
 
-    /// Turns the first `came` bytes of a buffer into what they mean, in the same place: how much
-    /// that is, and whether there is more, or the end, behind it.
+    /// Decrypts the first `came` bytes of a buffer in place. Returns how many bytes that makes, and
+    /// whether there is more, or the end, behind them.
     ///
-    /// There is room, since what was taken in lies before what was not; only a record of which a
+    /// There is room, since what was decrypted lies before what was not. Only a record of which a
     /// part had come before may need more, and there is never more than one of those in the session
-    /// (16 KiB, which is what it keeps at most).
+    /// (16 KiB, the most that it keeps).
     fn decrypt(&mut self, buf: &mut [u8], came: usize) -> io::Result<(usize, bool)> {
         let (mut taken, mut bytes, mut more) = (0_usize, 0_usize, false);
         while taken < came {

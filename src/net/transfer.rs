@@ -1,13 +1,13 @@
-//! What one read or one write on a stream came to.
+//! The result of one read or one write on a stream.
 
 /// What a read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// So many bytes, at least one, and whether there may be more.
+    /// This many bytes, at least one, and whether there may be more.
     Bytes { count: usize, more: bool },
-    /// The same, read behind what a buffer held.
+    /// The same, appended to a buffer.
     Onto { count: usize, more: bool },
-    /// Nothing that can be handed on yet: of a TLS record a part has come.
+    /// Nothing that can be handed on yet: only a part of a TLS record has come.
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "TLS alone says so"))]
     Nothing { more: bool },
     /// The end of the stream.
@@ -15,8 +15,8 @@ pub(crate) enum Received {
 }
 
 impl Received {
-    /// What a read of `count` bytes into this much room means: what fills the room may not be all,
-    /// and what does not has emptied the socket.
+    /// What a read of `count` bytes into this much room means: if the room is full there may be
+    /// more, and if not, the socket is empty.
     pub(super) fn of(count: usize, room: usize) -> Received {
         if count == 0 { Received::End } else { Received::Bytes { count, more: count == room } }
     }
@@ -26,9 +26,9 @@ impl Received {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written {
     pub(crate) bytes: usize,
-    /// The kernel takes no more; it will say when it does.
+    /// The kernel takes no more; it announces when it does.
     pub(crate) blocked: bool,
-    /// It took something, be it of what a TLS session made of earlier bytes.
+    /// It took something, even if only what TLS made of earlier bytes.
     pub(crate) progress: bool,
 }
 
@@ -36,7 +36,7 @@ impl Written {
     /// The kernel has no room.
     pub(crate) const NOTHING: Written = Written { bytes: 0, blocked: true, progress: false };
 
-    /// Of so many bytes that were offered to the kernel.
+    /// The kernel took `bytes` of the `offered` ones.
     pub(super) fn of(bytes: usize, offered: usize) -> Written {
         Written { bytes, blocked: bytes < offered, progress: bytes > 0 }
     }

@@ -1,4 +1,4 @@
-//! Every way to end. Whichever it is, [`Peers::finish`] or [`Peers::drop_now`] is where it ends.
+//! Every way a connection ends; each leads to [`Peers::finish`] or [`Peers::drop_now`].
 //!
 //! | who | calls | close frame | what is queued | the socket |
 //! |---|---|---|---|---|
@@ -11,7 +11,7 @@
 //! | the last HTTP response | `end` | none | written | waits for the peer's end |
 //! | a deadline | `cut` | none | dropped | goes at once |
 //! | an error of the socket, `Context::terminate` | `drop_now` | none | dropped | goes at once |
-//! | the server stops | `stop` | as where it stands asks for | written | as above |
+//! | the server stops | `stop` | depends on where it stands | written | as above |
 
 use log::warn;
 
@@ -23,12 +23,12 @@ use crate::proto::close::{self, code, truncate_reason};
 use crate::proto::{self, Violation};
 
 impl Connection {
-    /// Whether nothing is queued any more behind what is.
+    /// Whether nothing more may be queued.
     pub(super) fn has_last_words(&self) -> bool {
         self.exit != Exit::None
     }
 
-    /// Keeps how it ended: the first that is known counts.
+    /// Keeps how it ended: the first reason counts.
     fn note_ending(&mut self, code: u16, reason: &str) {
         let ending = &mut self.extras_mut().ending;
         if ending.is_none() {
@@ -48,7 +48,7 @@ pub(crate) struct Report {
 }
 
 impl Peers {
-    /// What there is to report of a connection that ended. Its role is told once.
+    /// What there is to report of a connection that ended. Its role is reported once.
     pub(crate) fn take_report(&mut self, id: ConnId) -> Option<Report> {
         let conn = self.get_mut(id)?;
         let role = std::mem::replace(&mut conn.role, Role::Reported);
@@ -68,8 +68,8 @@ impl Peers {
         if !self.start_closing(id, Some((code, truncate_reason(reason)))) {
             return false;
         }
-        // The Hixie clients of 2010 answer no close; they wait for the end of the stream. Whatever
-        // they still send is read on, to see their end.
+        // The Hixie clients of 2010 answer no close; they wait for the end of the stream. What they
+        // still send is read, to see their end.
         if version.is_hixie()
             && let Some(conn) = self.get_mut(id)
         {
@@ -81,7 +81,8 @@ impl Peers {
     /// Queues our close frame behind all that was sent, and reads on for the peer's. False if the
     /// connection is not open.
     fn start_closing(&mut self, id: ConnId, close: Option<(u16, &str)>) -> bool {
-        // What was broadcast before is still for it; it may not fit, which ends the connection too.
+        // What was broadcast before still goes to it. It may not fit, which ends the connection
+        // too.
         self.write_this_turn(id);
         let now = self.clock.now();
         let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open()) else { return false };
@@ -104,7 +105,7 @@ impl Peers {
         self.end(id, code, reason, false);
     }
 
-    /// The peer broke a rule or a limit: say so and read no more of it (section 7.1.7).
+    /// The peer broke a rule or a limit: tells it so, and reads no more from it (section 7.1.7).
     pub(super) fn fail(&mut self, id: ConnId, code: u16, reason: &'static str) {
         self.stats.count_cut(reason);
         self.start_closing(id, Some((code, reason)));
@@ -133,7 +134,7 @@ impl Peers {
         self.arm(id);
     }
 
-    /// It is known how the connection ends, and nothing more is read or queued; it ends once what
+    /// It is known how the connection ends: nothing more is read or queued, and it ends once what
     /// is queued has been written. With `linger`, its socket then waits for the peer's end.
     pub(super) fn end(&mut self, id: ConnId, code: u16, reason: &str, linger: bool) {
         let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else { return };
@@ -167,7 +168,7 @@ impl Peers {
         self.ended.push(id);
     }
 
-    /// All is written of a connection that is not open: a response, a goodbye, a part of TLS's
+    /// All is written to a connection that is not open: a response, a goodbye, a part of TLS's
     /// handshake.
     #[inline(never)]
     pub(super) fn written_all(&mut self, id: ConnId) {
@@ -185,19 +186,19 @@ impl Peers {
         }
     }
 
-    /// Everything was written and nothing will be: ends the stream, and reports how it ended. Then
-    /// either the socket goes too, or it waits for the peer's end.
+    /// Everything was written and nothing more will be: ends the stream, and reports how the
+    /// connection ended. Then either the socket goes too, or it waits for the peer's end.
     fn finish(&mut self, id: ConnId) {
         let now = self.clock.now();
         let Some(conn) = find(&mut self.conns, id) else { return };
         let lingers = matches!(conn.exit, Exit::LastWords { linger: true } | Exit::Lingering)
             && !conn.reading.has_ended();
         if lingers && conn.exit != Exit::Lingering {
-            // An error here is the peer's end, which the next read tells as well.
+            // An error here is the peer's end, which the next read reports as well.
             let _ = conn.stream.shutdown_write();
         }
         conn.exit = if lingers { Exit::Lingering } else { Exit::Gone };
-        // A Hixie connection whose close is ours ends with the peer's.
+        // A Hixie connection that we closed ends when the peer ends it.
         if lingers && !conn.is_ending() {
             return;
         }

@@ -53,7 +53,7 @@ pub(crate) enum Role {
     },
     /// `on_open` was called, and `on_close` is owed.
     WebSocket {
-        /// It was asked for a sign of life, and has given none since.
+        /// It was pinged, and has sent nothing since.
         awaiting_pong: bool,
     },
     /// A source of lines; `on_source_end` is owed.
@@ -67,9 +67,9 @@ pub(crate) enum Role {
 pub(super) enum Exit {
     /// It stays: more may be queued.
     None,
-    /// Nothing will be queued behind what is; once that is written, the stream ends. With `linger`
-    /// the socket then waits for the peer's end: closing one that has unread bytes resets it, and the
-    /// reset can overtake what was just written.
+    /// Nothing more will be queued; once all is written, the stream ends. With `linger` the socket
+    /// then waits for the peer's end: closing one that has unread bytes resets it, and the reset
+    /// can overtake what was just written.
     LastWords { linger: bool },
     /// All was written and our end was sent; the peer's is awaited.
     Lingering,
@@ -88,7 +88,7 @@ pub(crate) struct Ending {
 #[derive(Debug, Default)]
 pub(super) struct Writing {
     pub(super) outbox: Outbox,
-    /// The kernel took less than was offered; it will say when it takes more.
+    /// The kernel took less than was offered; it announces when it takes more.
     pub(super) blocked: bool,
     /// The handler was told of backpressure and is owed `on_drain`.
     pub(super) pressed: bool,
@@ -116,12 +116,13 @@ pub(crate) struct Extras {
     pub(crate) protocol: Option<Box<str>>,
     /// Set once it is known how the connection ends.
     pub(crate) ending: Option<Ending>,
-    /// What the program keeps with the connection.
+    /// The value that the program keeps with the connection.
     pub(crate) data: usize,
 }
 
-/// Room for what begins a large message, if the message before it was large: the longest head and a
-/// page, or all of a small one. With a whole page taken, what follows is copied to where it is aligned.
+/// Room for the beginning of a large message, if the message before it was large: the longest head
+/// and a page, or all of a small message. What follows a whole page lands where it is aligned.
+/// aligned.
 const FIRST_OF_LARGE: usize = MAX_HEAD + 4 * 1024;
 
 /// One connection.
@@ -131,7 +132,7 @@ pub(crate) struct Connection {
     pub(crate) stream: Stream,
     pub(crate) addr: PeerAddr,
     pub(crate) version: Version,
-    /// What was agreed on about compression.
+    /// The compression agreed on, if any.
     pub(crate) deflate: Option<Agreed>,
     pub(crate) route: RouteId,
     pub(crate) inbox: Inbox,
@@ -139,7 +140,7 @@ pub(crate) struct Connection {
     pub(super) role: Role,
     pub(super) ready_state: ReadyState,
     pub(super) exit: Exit,
-    /// Our close frame is queued.
+    /// Our close frame was queued.
     pub(super) close_sent: bool,
     /// Its place in its route's room.
     pub(super) membership: Membership,
@@ -147,13 +148,13 @@ pub(crate) struct Connection {
     pub(super) writing: Writing,
     extras: Option<Box<Extras>>,
 
-    /// When it came to where it stands: accepted, answered, pinged, or began to close.
+    /// When it came to where it stands: was accepted, answered or pinged, or began to close.
     pub(super) since: Millis,
     /// When anything was last read.
     pub(super) heard: Millis,
-    /// When the peer last took anything, or what waits was queued.
+    /// When the peer last took anything, or when what waits was queued.
     pub(super) written: Millis,
-    /// The entry among the deadlines that counts; earlier ones are stale.
+    /// Its entry among the deadlines that counts; earlier ones are stale.
     pub(super) armed: Millis,
 }
 
@@ -195,7 +196,7 @@ impl Connection {
         matches!(self.role, Role::WebSocket { .. })
     }
 
-    /// Something came of it. True if it was asked for that.
+    /// The peer has sent something. True if a pong was awaited.
     pub(super) fn stop_awaiting_pong(&mut self) -> bool {
         match &mut self.role {
             Role::WebSocket { awaiting_pong } => std::mem::take(awaiting_pong),
@@ -226,7 +227,7 @@ impl Connection {
 
     // Reading.
 
-    /// One read: onto a large message that is under way, or else into the receive buffer.
+    /// Reads once: onto a large message that is under way, or else into the receive buffer.
     pub(super) fn read(&mut self, receive: &mut [u8]) -> io::Result<Received> {
         if let Inbox::Frames(decoder) = &mut self.inbox
             && !self.stream.is_tls()
@@ -235,7 +236,7 @@ impl Connection {
             self.reading.note_landing(true);
             return self.stream.read_onto(message);
         }
-        // After one large message, the next is met with little room, so that little is copied.
+        // After one large message, the next gets little room here, so that little of it is copied.
         let landed = self.reading.has_landed();
         let most = if landed { FIRST_OF_LARGE.min(receive.len()) } else { receive.len() };
         let received = self.stream.read(receive.get_mut(..most).unwrap_or_default())?;
@@ -243,7 +244,7 @@ impl Connection {
         Ok(received)
     }
 
-    /// Whether there may be something to read that may be looked at.
+    /// Whether there may be something to read, and it may be looked at.
     pub(super) fn may_read(&self) -> bool {
         self.reading.may_have_more() && !self.is_gone() && !self.has_to_wait()
     }
@@ -272,7 +273,7 @@ impl Connection {
         self.extras().is_some_and(|extras| !extras.unread.is_empty()) && !self.has_to_wait()
     }
 
-    /// Puts it on the list of those to read on next turn, if there may be anything to read.
+    /// Puts it on the list of those to read from next turn, if there may be anything to read.
     pub(super) fn list_to_read(&mut self, to_read: &mut Vec<ConnId>) {
         if (self.may_read() || self.may_take_unread()) && self.reading.enlist() {
             to_read.push(self.id);

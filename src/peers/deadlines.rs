@@ -40,8 +40,8 @@ pub(super) struct Times {
     pong: Millis,
     idle: Millis,
     close: Millis,
-    /// How long queued bytes may wait with none taken by the peer: as long as a silent peer is
-    /// kept, or the idle timeout if that is shorter.
+    /// How long queued bytes may wait while the peer takes none: as long as a silent peer is kept,
+    /// or the idle timeout if that is shorter.
     stall: Millis,
 }
 
@@ -149,7 +149,7 @@ impl Connection {
 }
 
 impl Peers {
-    /// Sees to it that the connection is looked at when its next deadline falls due.
+    /// Makes sure that the connection is looked at when its next deadline falls due.
     pub(super) fn arm(&mut self, id: ConnId) {
         let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else { return };
         let (at, _) = conn.deadline(&self.times);
@@ -159,7 +159,7 @@ impl Peers {
         }
     }
 
-    /// When the next deadline falls due, or earlier: one may have moved since.
+    /// When to look next: at the next deadline, or earlier, since one may have moved.
     pub(crate) fn next_deadline(&self) -> Option<Millis> {
         self.deadlines.next()
     }
@@ -240,7 +240,8 @@ impl Peers {
                 conn.role = Role::WebSocket { awaiting_pong: true };
                 conn.since = now;
             } else {
-                // Too much waits for it to be asked; whether it takes that is watched otherwise.
+                // So much waits that no ping fits. Whether the peer takes that is the stall's to
+                // watch.
                 conn.heard = now;
             }
         }
@@ -248,7 +249,7 @@ impl Peers {
     }
 
     /// The kernel announces room only when a third of what it holds for the peer has gone. A slow
-    /// reader may have made less, and takes something all the same: so ask before it is cut.
+    /// reader may take bytes and still make less room: so try to write before it is cut.
     pub(super) fn stalled(&mut self, id: ConnId) {
         self.flush(id);
         let now = self.clock.now();

@@ -4,7 +4,7 @@
 use crate::proto::Decoder;
 use crate::proto::lines::Lines;
 
-/// What the bytes that come in are.
+/// What the incoming bytes are.
 #[derive(Debug)]
 pub(crate) enum Inbox {
     /// A request head, as far as it has come.
@@ -13,11 +13,11 @@ pub(crate) enum Inbox {
     Challenge(Box<Challenge>),
     /// Frames.
     Frames(Decoder),
-    /// Lines: this is no client, but a source that feeds a route.
+    /// Lines: the peer is no client, but a source that feeds a route.
     Lines(Box<Lines>),
     /// In use further up the stack, while a handler runs.
     Lent,
-    /// Nobody's business: the connection is at its end.
+    /// Ignored: the connection is at its end.
     Discard,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Challenge {
 }
 
 /// What the kernel may hold for us. It announces each change once (edge-triggered), so this is kept
-/// until a read shows otherwise. An announcement can only lead further down.
+/// until a read shows otherwise. An announcement only moves it down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Incoming {
     /// All was read. The kernel announces what comes next.
@@ -50,7 +50,7 @@ enum Wait {
     No,
     /// So much was inflated in this turn that the rest waits for the next.
     Sated,
-    /// The handler wants nothing read.
+    /// The handler paused the connection.
     Paused,
 }
 
@@ -76,8 +76,8 @@ impl Reading {
         self.incoming = self.incoming.max(now);
     }
 
-    /// A read brought less than it had room for, so the socket is empty; unless its end was
-    /// announced, which is announced once: then that is still to be read, and this is true.
+    /// A read brought less than it had room for, so the socket is empty. The end of the stream is
+    /// announced only once: if it was, it is still to be read, and this returns true.
     pub(super) fn emptied(&mut self) -> bool {
         if self.incoming == Incoming::Bytes {
             self.incoming = Incoming::Nothing;

@@ -1,6 +1,6 @@
 //! Everybody who is connected, and the lists of what is to be done for them: the state of a server
-//! but for its poll and its handlers. No handler is known in this folder, so nothing in it can call
-//! one: what handlers are to be told is put on a list, which `dispatch` goes through once all borrows
+//! without its poll and its handlers. This folder knows no handler, so nothing in it can call one:
+//! what handlers are to be told is put on a list, which `dispatch` goes through once all borrows
 //! have ended.
 //!
 //! This file has the list of peers and how they come, open and go. What is done with a peer is in the
@@ -41,7 +41,7 @@ use time::{Clock, Deadlines, Timers};
 pub(crate) struct Peers {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
-    /// What handlers set.
+    /// Timers that handlers set.
     pub(crate) timers: Timers,
     pub(crate) stats: Stats,
     times: Times,
@@ -50,19 +50,19 @@ pub(crate) struct Peers {
     rooms: Vec<Room>,
     deadlines: Deadlines,
     spares: Spares,
-    /// How many were taken in so far; it wraps.
+    /// How many were admitted so far; it wraps.
     serial: u32,
     stopping: bool,
 
-    /// Connections to read on, since their last read was cut short by the budget.
+    /// Connections to read from again, since the budget cut their last read short.
     to_read: Vec<ConnId>,
-    /// The routes in whose rooms something waits, or did in this turn; some may be named twice.
+    /// Routes whose rooms have something to deliver, or had in this turn; one may be here twice.
     to_deliver: Vec<RouteId>,
     /// Connections with something to write, or to finish.
     to_write: VecDeque<ConnId>,
-    /// Connections whose budget for writing is spent; they go on next turn.
+    /// Connections that have spent their budget for writing; they go on next turn.
     unfinished: Vec<ConnId>,
-    /// Connections whose handler is to hear that nothing waits any more.
+    /// Connections that are owed `on_drain`, since nothing waits any more.
     drained: Vec<ConnId>,
     /// Connections that are late, and have not been heard to the end.
     unheard: Vec<ConnId>,
@@ -70,7 +70,7 @@ pub(crate) struct Peers {
     ended: Vec<ConnId>,
 }
 
-/// The connection of this name, if it is still there. For where the rest of the peers is in use.
+/// The connection of this name, if it still exists. For use while other fields are borrowed.
 fn find(conns: &mut Slab<Connection>, id: ConnId) -> Option<&mut Connection> {
     conns.get_mut(id.slot()).filter(|conn| conn.id == id)
 }
@@ -119,12 +119,12 @@ impl Peers {
         self.stopping
     }
 
-    /// The names of all, as they lie.
+    /// The names of all connections.
     pub(crate) fn ids(&self) -> Vec<ConnId> {
         self.conns.iter().map(|(_, conn)| conn.id).collect()
     }
 
-    /// One room more, for a route that was added.
+    /// Adds a room, for a route that was added.
     pub(crate) fn add_room(&mut self) {
         self.rooms.push(Room::default());
     }
@@ -140,7 +140,8 @@ impl Peers {
         self.rooms.get(usize::from(route)).map_or(&[], Room::members)
     }
 
-    /// The counters, with what is only known by looking. Linear in the number of connections.
+    /// The counters, and what only a look at each connection tells. The cost is linear in their
+    /// number.
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats { uptime: self.clock.uptime(), ..self.stats.clone() };
         stats.bytes_out = self.spares.written;
@@ -158,12 +159,13 @@ impl Peers {
 
     // Coming and going.
 
-    /// What the next to be taken in will be called.
+    /// The name that the next peer to be admitted will have.
     pub(crate) fn next_id(&self) -> ConnId {
         ConnId::new(self.conns.vacant_key() as u32, self.serial.wrapping_add(1))
     }
 
-    /// Takes a client in, as [`next_id`](Peers::next_id) said, whose stream is in the poll by that name.
+    /// Admits a client, under the name of [`next_id`](Peers::next_id), by which its stream is in
+    /// the poll.
     pub(crate) fn admit(&mut self, stream: Stream, addr: Option<SocketAddr>) -> ConnId {
         let id = self.next_id();
         self.serial = id.serial();
@@ -173,7 +175,7 @@ impl Peers {
         id
     }
 
-    /// The same for a source of lines for a route.
+    /// Admits a source of lines for a route in the same way.
     pub(crate) fn admit_source(
         &mut self,
         stream: Stream,
@@ -186,14 +188,14 @@ impl Peers {
             conn.route = route;
             conn.ready_state = ReadyState::Open;
             conn.inbox = Inbox::Lines(Box::<Lines>::default());
-            // A file is never announced; a pipe with nothing in it costs one look.
+            // A file is never announced; with a pipe that has nothing in it this costs one try.
             conn.reading.announced(false);
         }
         self.read_next_turn(id);
         id
     }
 
-    /// The handshake is done: the connection is one of its route's.
+    /// The handshake is done: the connection joins the room of its route.
     pub(crate) fn open(&mut self, id: ConnId) {
         let now = self.clock.now();
         let Some(conn) = find(&mut self.conns, id) else { return };
@@ -208,8 +210,8 @@ impl Peers {
         self.arm(id);
     }
 
-    /// The connection is none of its route's any more. What waits in the room is not sent to it: it
-    /// has caught up before, or is not to have it.
+    /// The connection leaves the room of its route. What waits there is not sent to it: it has
+    /// caught up before, or is not to have it.
     fn leave_room(&mut self, id: ConnId) {
         let Some(conn) = self.get(id).filter(|conn| conn.is_websocket()) else { return };
         let (route, framing) = (usize::from(conn.route), conn.framing());
@@ -224,7 +226,7 @@ impl Peers {
         }
     }
 
-    /// Those that ended since this was last asked, some perhaps twice.
+    /// Those that ended since the last call, some perhaps twice.
     pub(crate) fn take_ended(&mut self) -> Vec<ConnId> {
         std::mem::take(&mut self.ended)
     }
@@ -244,10 +246,10 @@ impl Peers {
 
     // Reading.
 
-    /// What the kernel announces of a connection. Its name, if it is to be read now.
+    /// Notes what the kernel announces of a connection. Returns its name, if it is to be read now.
     pub(crate) fn announced(&mut self, token: usize, what: Readiness) -> Option<ConnId> {
         let conn = self.conns.get_mut(ids::slot(token))?;
-        // It was for one that had this slot before.
+        // The event is for an earlier connection in this slot.
         if conn.id.token() != token {
             return None;
         }
@@ -258,16 +260,16 @@ impl Peers {
             return None;
         }
         conn.reading.announced(what.read_closed);
-        // What was left over by the last turn is read anyway, and not twice.
+        // What the last turn left over is read anyway, and not twice.
         (!conn.reading.is_listed()).then_some(conn.id)
     }
 
-    /// Those to read on in this turn.
+    /// Those to read from again in this turn.
     pub(crate) fn take_to_read(&mut self) -> Vec<ConnId> {
         std::mem::take(&mut self.to_read)
     }
 
-    /// A connection that was to be read on is read now.
+    /// A connection that was on that list is read now.
     pub(crate) fn delist(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id) {
             conn.reading.delist();
@@ -281,8 +283,8 @@ impl Peers {
         }
     }
 
-    /// Reads from a connection once, if there may be anything to read. `more` says that the next read
-    /// may bring something, be it the end.
+    /// Reads from a connection once, if there may be anything to read. `more` says that the next
+    /// read may bring something, even if only the end.
     pub(crate) fn read(&mut self, id: ConnId, receive: &mut [u8]) -> Option<io::Result<Received>> {
         let now = self.clock.now();
         let conn = find(&mut self.conns, id).filter(|conn| conn.may_read())?;
@@ -293,7 +295,7 @@ impl Peers {
                 self.stats.bytes_in = self.stats.bytes_in.wrapping_add(*count as u64);
                 conn.heard = now;
                 if conn.stop_awaiting_pong() {
-                    // What is due next may be due sooner than the pong was.
+                    // The next deadline may come sooner than the pong's.
                     self.arm(id);
                 }
             }
@@ -305,7 +307,7 @@ impl Peers {
         Some(read)
     }
 
-    /// So many bytes were read onto a message. Those that lie behind it.
+    /// This many bytes were read onto a message. Returns those that lie behind its frame.
     pub(crate) fn landed(&mut self, id: ConnId, count: usize) -> Vec<u8> {
         match self.get_mut(id).map(|conn| &mut conn.inbox) {
             Some(Inbox::Frames(decoder)) => decoder.landed(count),
@@ -313,8 +315,8 @@ impl Peers {
         }
     }
 
-    /// Reading ends for this turn: what is left waits for the next, and what TLS has to say by itself
-    /// is written at this one's end.
+    /// Ends the reading of this turn: what is left waits for the next, and what TLS itself has to
+    /// send is written when this turn ends.
     pub(crate) fn end_reading(&mut self, id: ConnId) {
         let Some(conn) = find(&mut self.conns, id) else { return };
         conn.reading.hunger();
@@ -324,7 +326,7 @@ impl Peers {
         conn.list_to_read(&mut self.to_read);
     }
 
-    /// Gives back what was lent for a handler's call, unless the connection came to its end in it.
+    /// Gives back what was lent for a handler's call, unless the connection ended meanwhile.
     pub(crate) fn return_inbox(&mut self, id: ConnId, inbox: Inbox) {
         if let Some(conn) = self.get_mut(id).filter(|conn| matches!(conn.inbox, Inbox::Lent)) {
             conn.inbox = inbox;
@@ -361,7 +363,7 @@ impl Peers {
         }
     }
 
-    /// Puts back bytes that somebody else read, to be looked at next turn.
+    /// Puts back bytes that the program read, to be looked at next turn.
     pub(crate) fn unread(&mut self, id: ConnId, bytes: &[u8]) {
         if let Some(conn) = self.get_mut(id) {
             if conn.stream.unread(bytes) {

@@ -1,6 +1,6 @@
-//! Who is open on a route, and what was broadcast to them in this turn: framed once for each way to
-//! frame it, and delivered to everybody when the turn ends. So each member is visited once a turn,
-//! however many messages there are.
+//! Who is open on a route, and what was broadcast to them in this turn: framed once for each
+//! framing in use, and delivered to everybody when the turn ends. So each member is visited once a
+//! turn, however many messages there are.
 
 use std::rc::Rc;
 
@@ -8,15 +8,15 @@ use crate::ids::ConnId;
 use crate::proto::pool::Pool;
 use crate::proto::{Framing, Message};
 
-/// Once so many bytes were posted, they are delivered without waiting for the end of the turn.
+/// Once this many bytes are posted, they are delivered without waiting for the end of the turn.
 const FULL: usize = 64 * 1024;
-/// Marks that are kept when nothing waits.
+/// Marks kept when nothing waits.
 const SPARE_MARKS: usize = 1024;
 
 /// A member's part in its room.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Membership {
-    /// Which of the members it is.
+    /// Its index among the members.
     pub(super) place: u32,
     /// How many of the messages that wait in the room it has had, or is not to have.
     pub(super) had: u16,
@@ -27,7 +27,7 @@ pub(super) struct Room {
     members: Vec<ConnId>,
     /// How many messages wait to be delivered.
     posted: u16,
-    /// Those messages, in each framing that any of the members has.
+    /// Those messages, in each framing that any member has.
     wires: Vec<Wire>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Wire {
     framing: Framing,
     members: usize,
     bytes: Rc<Vec<u8>>,
-    /// How far it had come before the first message, and behind each.
+    /// Where the bytes ended before the first message, and after each.
     marks: Vec<Mark>,
 }
 
@@ -58,7 +58,7 @@ impl Room {
         self.posted
     }
 
-    /// Takes a member in. What waits was posted before it came, and is not for it.
+    /// Adds a member. What waits was posted before it came, and is not for it.
     pub(super) fn join(&mut self, id: ConnId, framing: Framing) -> Membership {
         match self.wires.iter_mut().find(|wire| wire.framing == framing) {
             Some(wire) => wire.members = wire.members.saturating_add(1),
@@ -73,7 +73,7 @@ impl Room {
         self.members.get(place as usize) == Some(&id)
     }
 
-    /// Lets a member go. The one that has its place now.
+    /// Removes a member. Returns the one that has its place now, if any.
     pub(super) fn leave(&mut self, place: u32, framing: Framing) -> Option<ConnId> {
         self.members.swap_remove(place as usize);
         if let Some(wire) = self.wires.iter_mut().find(|wire| wire.framing == framing) {
@@ -86,7 +86,7 @@ impl Room {
         self.members.get(place as usize).copied()
     }
 
-    /// Frames a message for everybody. True if no more should wait.
+    /// Frames a message for everybody. True if the room is full, and no more should wait.
     pub(super) fn post(&mut self, message: Message<'_>, pool: &mut Pool) -> bool {
         self.posted = self.posted.saturating_add(1);
         for wire in &mut self.wires {
@@ -100,7 +100,7 @@ impl Room {
         self.wires.iter().find(|wire| wire.framing == framing)
     }
 
-    /// All is delivered.
+    /// Empties the room, once all is delivered.
     pub(super) fn clear(&mut self) {
         self.posted = 0;
         self.wires.iter_mut().for_each(Wire::clear);
@@ -108,14 +108,14 @@ impl Room {
 }
 
 impl Wire {
-    /// For the first member of its framing, who comes after so many messages.
+    /// For the first member of its framing, which joins after this many messages.
     fn new(framing: Framing, posted: u16) -> Wire {
         let marks = vec![Mark::default(); usize::from(posted).saturating_add(1)];
         Wire { framing, members: 1, bytes: Rc::default(), marks }
     }
 
     fn append(&mut self, message: Message<'_>, pool: &mut Pool) {
-        // A copy, if somebody holds them who was sent something else in this turn.
+        // This copies the bytes if a member shares them that was sent something else in this turn.
         let bytes = Rc::make_mut(&mut self.bytes);
         let carried = self.framing.encode(message, pool, bytes);
         let bytes = bytes.len();
@@ -137,14 +137,14 @@ impl Wire {
         &self.bytes
     }
 
-    /// The bytes from a message on, and how many messages they are.
+    /// The bytes of message `from` and all behind it, and how many messages they are.
     pub(super) fn since(&self, from: u16) -> (&[u8], u64) {
         let from = self.marks.get(usize::from(from)).copied().unwrap_or(self.end());
         let bytes = self.bytes.get(from.bytes..).unwrap_or_default();
         (bytes, self.end().messages.saturating_sub(from.messages))
     }
 
-    /// The bytes of each message from one on.
+    /// The bytes of each message, beginning with message `from`.
     pub(super) fn each_since(&self, from: u16) -> impl Iterator<Item = &[u8]> {
         let marks = self.marks.get(usize::from(from)..).unwrap_or_default();
         let pairs = marks.iter().zip(marks.iter().skip(1));

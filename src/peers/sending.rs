@@ -1,8 +1,8 @@
 //! Queueing and writing: messages for one connection or for all of a route, control frames, HTTP
 //! responses.
 //!
-//! Every byte that is queued passes [`Peers::outgoing`], which first gives the connection what its
-//! room owes it. The outbox can be filled in this file alone.
+//! Whatever is queued passes [`Peers::outgoing`], which first queues what the room owes the
+//! connection. Only this file can fill an outbox.
 
 pub(crate) mod outbox;
 
@@ -28,7 +28,7 @@ use outbox::{Left, Spares};
 pub enum SendStatus {
     /// Queued, to be written when this turn ends.
     Queued,
-    /// Queued, but so much waits already (64 KiB) that the peer does not keep up: send less until
+    /// Queued, but over 64 KiB wait now, so the peer does not keep up: send less until
     /// [`on_drain`](crate::Handler::on_drain).
     Backpressure,
     /// Not queued: the connection is not open, its backlog is full, or its protocol version cannot
@@ -36,17 +36,18 @@ pub enum SendStatus {
     Dropped,
 }
 
-/// Waiting bytes that count as backpressure.
+/// More waiting bytes than this are backpressure.
 const PRESSURE: usize = 64 * 1024;
-/// A payload of at least this size is offered to the kernel before it is copied: it takes most of it.
+/// A payload of at least this size is offered to the kernel before it is copied: most of it is
+/// taken.
 const OFFER_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
-/// Broadcasts of a turn that have at least this size together are shared, and left to the flush. Less
-/// is offered to the kernel, and what it does not take is copied.
+/// Broadcasts of a turn that have at least this size together are shared, and left to the flush.
+/// Smaller ones are offered to the kernel, and what it does not take is copied.
 const SHARE_FROM: usize = 4 * 1024;
-/// The longest control frame.
+/// The longest control frame in bytes.
 const CONTROL: usize = 127;
 
-/// A connection to queue for, and what queueing takes.
+/// A connection to queue for, and what queueing needs.
 struct Outgoing<'a> {
     conn: &'a mut Connection,
     spares: &'a mut Spares,
@@ -55,7 +56,7 @@ struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    /// Whether something is queued for it, or is to be, so that nothing may be written past that.
+    /// Whether something is queued for it, or will be: then nothing may be written past that.
     fn is_listed(&self) -> bool {
         self.conn.writing.is_listed()
     }
@@ -71,7 +72,7 @@ impl Outgoing<'_> {
         if !writing.outbox.is_empty() || writing.blocked || self.conn.stream.is_tls() {
             return 0;
         }
-        // An error is none yet: the parts are queued, and the flush meets it again.
+        // The error does not count yet: the parts are queued, and the flush meets it again.
         let written = self.conn.stream.write(parts).map_or(0, |written| written.bytes);
         self.spares.count_written(written);
         written
@@ -105,7 +106,7 @@ impl Peers {
         self.outgoing_at_once(id)
     }
 
-    /// The same without what its room owes it: for that itself.
+    /// The same without first queueing what its room owes it: for queueing just that.
     #[inline]
     fn outgoing_at_once(&mut self, id: ConnId) -> Option<Outgoing<'_>> {
         let conn = find(&mut self.conns, id)?;
@@ -130,7 +131,7 @@ impl Peers {
         if out.conn.queued() + len > max_backlog {
             return self.full(id);
         }
-        // Once a turn: what follows waits for the flush, and its budget.
+        // Once a turn: what follows waits for the flush, which has a budget.
         if payload.len() >= OFFER_FROM && !out.is_listed() {
             let head = envelope.head();
             let parts = [head.as_slice(), payload, envelope.tail()];
@@ -151,14 +152,14 @@ impl Peers {
         }
     }
 
-    /// Schedules a visit at the end of the turn, with all that was broadcast to the connection queued.
+    /// Schedules a flush at the end of the turn, and queues for it what was broadcast before.
     pub(super) fn write_this_turn(&mut self, id: ConnId) {
         if let Some(out) = self.outgoing(id) {
             out.conn.list_to_write(out.to_write);
         }
     }
 
-    /// Bytes that wait for a connection to take them.
+    /// Bytes that wait for a connection to take them, in its outbox and in its room.
     pub(crate) fn backlog(&self, conn: &Connection) -> usize {
         let room = self.rooms.get(usize::from(conn.route));
         let room = room.filter(|room| room.has_member(conn.id, conn.membership.place));
@@ -179,7 +180,7 @@ impl Peers {
 
     // To everyone on a route.
 
-    /// Sends to everyone on the route but `except`, once the turn ends.
+    /// Sends to everyone on the route but `except`, when the turn ends.
     pub(crate) fn broadcast(&mut self, route: RouteId, message: Message<'_>, except: ConnId) {
         if !self.to_deliver.is_empty() {
             self.catch_up(except);
@@ -216,7 +217,7 @@ impl Peers {
             return;
         };
         let mut room = std::mem::take(place);
-        // They may leave the room, so not before all have been visited.
+        // Dealt with only after all were visited, since they may leave the room.
         let mut full = Vec::new();
         for &id in room.members() {
             if !self.deliver_to(id, &room, 0) {
@@ -244,7 +245,7 @@ impl Peers {
         let behind =
             |room: &&mut Room| room.has_member(id, member.place) && member.had < room.posted();
         let Some(room) = self.rooms.get_mut(usize::from(route)).filter(behind) else { return };
-        // Not to be written at once: something comes behind it.
+        // Listed, so that this is not written at once: something comes behind it.
         conn.list_to_write(&mut self.to_write);
         let room = std::mem::take(room);
         let all = self.deliver_to(id, &room, room.posted());
@@ -254,8 +255,8 @@ impl Peers {
         }
     }
 
-    /// Sends a member what was posted in its room and it has not had, and notes what it `had` then.
-    /// False if not all of it fits into its backlog.
+    /// Sends a member what was posted in its room and it has not had, and sets what it `had`. False
+    /// if not all of it fits into its backlog.
     fn deliver_to(&mut self, id: ConnId, room: &Room, had: u16) -> bool {
         let max_backlog = self.config.max_backlog;
         let Some(mut out) = self.outgoing_at_once(id) else { return true };
@@ -274,7 +275,8 @@ impl Peers {
             let from = wire.bytes().len().saturating_sub(bytes.len());
             out.conn.writing.outbox.append_shared(out.spares, wire.bytes(), from);
         } else {
-            // At once, since that spares queueing it; but whoever is owed `on_drain` waits for a flush.
+            // Written at once, which saves queueing; but a connection that is owed `on_drain` waits
+            // for a flush.
             let later = out.is_listed() || out.conn.writing.pressed;
             let written = if later { 0 } else { out.offer(&[IoSlice::new(bytes)]) };
             let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) else {
@@ -286,7 +288,8 @@ impl Peers {
         true
     }
 
-    /// Those messages that fit. Where the first that does not ends the connection, nothing follows.
+    /// Queues those messages that fit. If the first that does not fit ends the connection, none
+    /// follows.
     fn deliver_what_fits(&mut self, id: ConnId, wire: &Wire, from: u16) {
         let (max_backlog, on_full) = (self.config.max_backlog, self.config.on_full);
         let Some(mut out) = self.outgoing_at_once(id) else { return };
@@ -363,7 +366,7 @@ impl Peers {
         }
     }
 
-    /// Answers a request that cannot be served, and ends the connection behind the answer.
+    /// Answers a request that cannot be served, and ends the connection after the answer.
     pub(crate) fn refuse(&mut self, id: ConnId, response: Response, head_only: bool) {
         if response.status >= 400 {
             info!("#{} refused: {}", id.serial(), response.status);
@@ -382,8 +385,8 @@ impl Peers {
         Some(id)
     }
 
-    /// Writes what waits, as far as the kernel takes it, and puts the connection on the list of what
-    /// is left to do then.
+    /// Writes what waits, as far as the kernel takes it, and puts the connection on the list for
+    /// what comes next.
     pub(crate) fn flush(&mut self, id: ConnId) {
         let now = self.clock.now();
         let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else { return };
@@ -419,14 +422,14 @@ impl Peers {
 
     #[cold]
     fn write_failed(&mut self, id: ConnId, error: &io::Error) {
-        // The peer's going is no news; a file that shrank is.
+        // That the peer has gone is no news; that a file shrank is.
         if error.kind() == ErrorKind::UnexpectedEof {
             warn!("#{} cut short: {error}", id.serial());
         }
         self.drop_now(id, code::ABNORMAL, &error.to_string());
     }
 
-    /// Schedules those for next turn whose budget is spent.
+    /// Schedules the connections whose budget is spent for the next turn.
     pub(crate) fn write_on_next_turn(&mut self) {
         for id in std::mem::take(&mut self.unfinished) {
             if let Some(conn) = find(&mut self.conns, id) {
@@ -435,13 +438,13 @@ impl Peers {
         }
     }
 
-    /// Those whose handlers are to hear that nothing waits any more.
+    /// The connections that are owed `on_drain`.
     pub(crate) fn take_drained(&mut self) -> Vec<ConnId> {
         std::mem::take(&mut self.drained)
     }
 }
 
-/// Writes what the kernel takes of what waits, within the budget.
+/// Writes of what waits as much as the kernel takes, within the budget.
 fn flush(conn: &mut Connection, spares: &mut Spares) -> io::Result<Left> {
     let left = conn.writing.outbox.flush(&mut conn.stream, spares)?;
     if left != Left::Nothing {
@@ -473,7 +476,7 @@ mod tests {
         for _ in 0..20 {
             out.conn.writing.outbox.append_shared(out.spares, &bytes, 0);
         }
-        // As if the kernel had taken nothing for long, and had never said that it would again.
+        // As if the kernel had taken nothing for long, and had never announced that it would again.
         out.conn.writing.blocked = true;
         peers.stalled(id);
         peers.write_on_next_turn();

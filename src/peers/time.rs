@@ -69,19 +69,19 @@ impl Clock {
         self.elapsed()
     }
 
-    /// The first whole millisecond when `duration` will have passed from this very moment on: the
-    /// turn may have begun a while ago.
+    /// The first whole millisecond that is `duration` from this very moment, at which the turn may
+    /// have begun a while ago.
     pub(crate) fn after(&self, duration: Duration) -> Millis {
         millis(self.elapsed().saturating_add(duration)).saturating_add(1)
     }
 
-    /// How long from this very moment until `at`.
+    /// How long it is from this very moment until `at`.
     pub(crate) fn until(&self, at: Millis) -> Duration {
         Duration::from_millis(at).saturating_sub(self.elapsed())
     }
 }
 
-/// Whole milliseconds, and at most half an eternity. Not by `as_millis`, which divides 128 bits.
+/// Whole milliseconds, at most half of [`NEVER`]. Not by `as_millis`, which divides 128 bits.
 pub(super) fn millis(duration: Duration) -> Millis {
     let seconds = duration.as_secs().saturating_mul(1000);
     seconds.saturating_add(duration.subsec_millis().into()).min(NEVER / 2)
@@ -110,7 +110,7 @@ impl Deadlines {
     }
 }
 
-/// Names a timer that a handler set, for [`clear_timer`](crate::Context::clear_timer).
+/// The name of a timer that a handler set, for [`clear_timer`](crate::Context::clear_timer).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimerId {
     at: Millis,

@@ -5,7 +5,7 @@ pub(crate) fn take<'i>(input: &mut &'i mut [u8], bytes: usize) -> &'i mut [u8] {
     input.split_off_mut(..bytes.min(input.len())).unwrap_or_default()
 }
 
-/// Appends these parts, but for the first `taken` bytes of them all.
+/// Appends these parts without their first `taken` bytes.
 pub(crate) fn put_rest(parts: &[&[u8]], mut taken: usize, out: &mut Vec<u8>) {
     for part in parts {
         out.extend_from_slice(part.get(taken..).unwrap_or_default());
@@ -21,7 +21,7 @@ pub(crate) struct Short<const N: usize> {
 }
 
 impl<const N: usize> Short<N> {
-    /// These, of which there may be as many as have room.
+    /// These bytes; more than `N` do not compile.
     pub(super) fn of<const M: usize>(bytes: [u8; M]) -> Short<N> {
         const { assert!(M <= N) };
         let mut short = Short::default();

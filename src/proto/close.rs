@@ -13,7 +13,7 @@ pub mod code {
     pub const GOING_AWAY: u16 = 1001;
     /// The peer broke the protocol.
     pub const PROTOCOL_ERROR: u16 = 1002;
-    /// A kind of message this endpoint does not take.
+    /// A kind of message that this endpoint does not accept.
     pub const UNSUPPORTED_DATA: u16 = 1003;
     /// Never sent: the peer's close frame named no code.
     pub const NO_STATUS: u16 = 1005;
@@ -57,7 +57,7 @@ pub(crate) enum Violation {
 }
 
 impl Violation {
-    /// The close code that tells the peer, and why, in words.
+    /// The close code that tells the peer, and the reason in words.
     fn row(self) -> (u16, &'static str) {
         match self {
             Violation::Unmasked => (code::PROTOCOL_ERROR, "frame not masked"),

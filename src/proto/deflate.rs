@@ -1,9 +1,9 @@
 //! permessage-deflate (RFC 7692): what is agreed on, and messages made smaller and whole again.
 //!
 //! Neither side keeps its window from one message to the next: every answer says
-//! `server_no_context_takeover` and `client_no_context_takeover`, which a server may ask for
-//! unasked (section 7.1.1.2). So a connection needs a context only while one of its messages is
-//! under way, and all of a loop share a few.
+//! `server_no_context_takeover` and `client_no_context_takeover`, which a server may demand without
+//! being asked (section 7.1.1.2). So a connection needs a context only while one of its messages is
+//! under way, and all connections of a loop share a few.
 
 use std::fmt;
 
@@ -12,16 +12,16 @@ use zlib_rs::{DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status};
 use super::Violation;
 
 const NAME: &str = "permessage-deflate";
-/// What is appended to a message before it is inflated, and cut off when it was deflated: the end
+/// What is appended to a message before it is inflated, and cut off after it was deflated: the end
 /// of an empty block (section 7.2.1).
 const TAIL: [u8; 4] = *b"\x00\x00\xff\xff";
-/// The same, and behind it an empty last block: only a message that is whole ends with it.
+/// The same, followed by an empty last block: only a message that is whole ends with it.
 const END: [u8; 9] = *b"\x00\x00\xff\xff\x01\x00\x00\xff\xff";
 /// Bytes inflated at a time.
 const PIECE: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
-/// Of payloads from this size on,
+/// Payloads of at least this many bytes are probed.
 const PROBE_FROM: usize = 64 * 1024;
-/// so many bytes are compressed first, to see whether they become fewer.
+/// How many of their bytes are compressed first, to see whether they become fewer.
 const PROBE: usize = 8 * 1024;
 /// Most inflaters that are kept for the next message.
 const MOST_INFLATERS: usize = 4;
@@ -31,10 +31,10 @@ const MOST_INFLATERS: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deflate {
-    /// Messages of fewer bytes are sent as they are: to compress them costs more than it saves.
+    /// Messages of fewer bytes are sent as they are: compressing them costs more than it saves.
     /// Default 1 KiB.
     pub threshold: usize,
-    /// From 1, fast, to 9, small. Default 3.
+    /// From 1, fast, to 9, small; other values count as the nearest of these. Default 3.
     pub level: u8,
 }
 
@@ -46,10 +46,10 @@ impl Default for Deflate {
 
 // Negotiation.
 
-/// What this server and a client have agreed on, beside that neither keeps its window.
+/// What this server and a client have agreed on, besides that neither keeps its window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Agreed {
-    /// The client's window for our messages is two to this power, from 8 to 15; if it said so.
+    /// The client's window for our messages is two to this power, 8 to 15, if the client named one.
     window_bits: Option<u8>,
 }
 
@@ -59,8 +59,7 @@ pub(crate) fn agree<'a>(mut fields: impl Iterator<Item = &'a [u8]>) -> Option<Ag
     fields.find_map(|field| split(str::from_utf8(field).ok()?, ',').find_map(accept))
 }
 
-/// Section 7.1: an offer with a parameter that is unknown, there twice or has a wrong value is
-/// declined.
+/// Section 7.1: an offer is declined if a parameter is unknown, occurs twice or has a wrong value.
 fn accept(offer: &str) -> Option<Agreed> {
     let mut parameters = split(offer, ';');
     if parameters.next()? != NAME {
@@ -79,7 +78,7 @@ fn accept(offer: &str) -> Option<Agreed> {
             ("server_max_window_bits", Some(bits)) => {
                 agreed.window_bits = Some(parse_window_bits(&bits)?);
             }
-            // Any window that the client may choose is inflated, so the answer asks for none.
+            // Whatever window the client chooses can be inflated, so the answer does not limit it.
             ("client_max_window_bits", None) => {}
             ("client_max_window_bits", Some(bits)) => {
                 parse_window_bits(&bits)?;
@@ -120,7 +119,7 @@ fn parse_window_bits(digits: &str) -> Option<u8> {
 }
 
 impl Agreed {
-    /// How many kinds there are: messages made for one client suit all others of its kind.
+    /// How many kinds there are: a message made for one client suits all others of its kind.
     const KINDS: usize = 7;
 
     /// Which kind this is, from 0.
@@ -128,8 +127,8 @@ impl Agreed {
         usize::from(self.window_bits().saturating_sub(9))
     }
 
-    /// A window of 8 bits is that of 9 here: a compressor looks no further back than its window
-    /// less 262 bytes, and so not beyond 250.
+    /// A window of 8 bits counts as one of 9 here: a compressor looks no further back than its
+    /// window less 262 bytes, and so not beyond 250.
     fn window_bits(self) -> u8 {
         self.window_bits.unwrap_or(15).clamp(9, 15)
     }
@@ -169,25 +168,25 @@ impl Contexts {
         Contexts { settings: settings.unwrap_or_default(), ..Contexts::default() }
     }
 
-    /// For one message on its way in.
+    /// An inflater for one incoming message.
     pub(super) fn take_inflater(&mut self) -> Option<Box<Inflater>> {
         Some(self.inflaters.pop().unwrap_or_else(Inflater::new))
     }
 
-    /// Takes an inflater back whose message was whole.
+    /// Keeps an inflater for later, once its message was whole.
     pub(super) fn give_inflater(&mut self, inflater: Box<Inflater>) {
         if self.inflaters.len() < MOST_INFLATERS {
             self.inflaters.push(inflater);
         }
     }
 
-    /// Fills `out` with a payload's compressed form. False, and `out` is of no use, if it should be
-    /// sent as it is: it is short, or would not become shorter.
+    /// Fills `out` with a payload's compressed form. False if the payload should be sent as it is,
+    /// since it is short or would not become shorter; `out` is of no use then.
     pub(crate) fn deflate(&mut self, agreed: Agreed, payload: &[u8], out: &mut Vec<u8>) -> bool {
         if payload.len() < self.settings.threshold.max(1) {
             return false;
         }
-        // What was compressed before, such as pictures, is mostly known by its beginning.
+        // What was compressed before, such as pictures, mostly shows it at its beginning.
         match payload.get(..PROBE) {
             Some(start) if payload.len() >= PROBE_FROM => {
                 self.shrink(agreed, start, out) && self.shrink(agreed, payload, out)
@@ -205,7 +204,7 @@ impl Contexts {
             zlib_rs::Deflate::new_with_config(config)
         });
         deflater.reset();
-        // Room for more than there can be, so that nothing stays within.
+        // Room for more than there can be, so that nothing stays inside the compressor.
         out.resize(longest(payload.len()), 0);
         let status = deflater.compress(payload, out, DeflateFlush::SyncFlush);
         let made = grown(0, deflater.total_out());
@@ -214,15 +213,15 @@ impl Contexts {
             && made < out.len();
         out.truncate(made.saturating_sub(TAIL.len()));
         if !whole {
-            // `reset` does not clear what it could not get rid of, which the next message would
-            // suffer for (zlib-rs 0.6.8).
+            // `reset` does not clear output that it had no room for, which would spoil the next
+            // message (zlib-rs 0.6.8).
             *slot = None;
         }
         whole && out.len() < payload.len()
     }
 }
 
-/// Takes one message in.
+/// Inflates one message at a time.
 pub(crate) struct Inflater {
     inflate: Inflate,
     /// A last block has ended, and nothing has come behind it; or nothing has come at all.
@@ -240,25 +239,25 @@ impl Inflater {
     #[cfg(fuzzing)]
     pub(crate) const SIZE: usize = 48 * 1024;
 
-    /// The largest window, which all others are part of.
+    /// With the largest window, which includes all others.
     fn new() -> Box<Inflater> {
         Box::new(Inflater { inflate: Inflate::new(false, 15), ended: true })
     }
 
-    /// Inflates a piece of a message, and hands over what comes of it, a part at a time.
+    /// Inflates a piece of a message, and hands over the result, a part at a time.
     pub(super) fn inflate(
         &mut self,
         mut input: &[u8],
-        take: &mut dyn FnMut(&[u8]) -> Result<(), Violation>,
+        push: &mut dyn FnMut(&[u8]) -> Result<(), Violation>,
     ) -> Result<(), Violation> {
         let (mut piece, mut made) = ([0; PIECE], 0);
-        // A full piece may not have been all.
+        // After a full piece there may be more.
         while !input.is_empty() || made == PIECE {
             let before = (self.inflate.total_in(), self.inflate.total_out());
             let status = self.inflate.decompress(input, &mut piece, InflateFlush::NoFlush);
             let taken = grown(before.0, self.inflate.total_in());
             made = grown(before.1, self.inflate.total_out());
-            take(piece.get(..made).unwrap_or_default())?;
+            push(piece.get(..made).unwrap_or_default())?;
             input = input.get(taken..).unwrap_or_default();
             self.ended = status == Ok(Status::StreamEnd);
             if self.ended {
@@ -272,20 +271,20 @@ impl Inflater {
         Ok(())
     }
 
-    /// The message is whole: hands over the rest of it, and is ready for another. One whose end is
-    /// missing is refused; one without any bytes is empty.
+    /// The message is whole: hands over the rest of it, and gets ready for another. One whose end
+    /// is missing is refused; one without any bytes is empty.
     pub(super) fn finish(
         &mut self,
-        take: &mut dyn FnMut(&[u8]) -> Result<(), Violation>,
+        push: &mut dyn FnMut(&[u8]) -> Result<(), Violation>,
     ) -> Result<(), Violation> {
         if !self.ended {
-            self.inflate(&END, take)?;
+            self.inflate(&END, push)?;
         }
         if self.ended { Ok(()) } else { Err(Violation::NotDeflated) }
     }
 }
 
-/// The most bytes that a payload of this length is deflated to: what cannot be made shorter becomes
+/// The most bytes that a payload of this length deflates to: what cannot be made shorter becomes
 /// longer, by an eighth at worst.
 pub(super) fn longest(len: usize) -> usize {
     len.saturating_add(len / 8).saturating_add(64)
@@ -642,7 +641,7 @@ mod tests {
     #[test]
     fn nothing_reaches_further_back_than_the_window() {
         for bits in 8..=15u8 {
-            // Of a window of 256 or 512, 250 are made use of; see `window_bits`.
+            // Of a window of 256 or 512 bytes, 250 are used; see `window_bits`.
             let reach = (1usize << bits.max(9)) - 262;
             let twice = |period: usize| {
                 let once = noise(period);

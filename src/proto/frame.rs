@@ -22,9 +22,9 @@ pub(super) const MASKED: u8 = 0x80;
 
 /// The longest frame head from a client: two bytes, the 64-bit length, the masking key.
 pub(crate) const MAX_HEAD: usize = 14;
-/// The longest from a server, which does not mask.
+/// The longest frame head from a server, which does not mask.
 pub(super) const MAX_SERVER_HEAD: usize = 10;
-/// The longest payload whose length is told in a head of two bytes.
+/// The longest payload whose length fits a head of two bytes.
 pub(super) const MAX_SHORT: usize = 125;
 /// The longest payload of a control frame (section 5.5).
 const MAX_CONTROL: usize = 125;
@@ -36,7 +36,7 @@ pub(super) struct Head {
     pub(super) opcode: u8,
     /// Begins a message that is compressed.
     pub(super) deflated: bool,
-    /// Fits what is still to come of the payload.
+    /// The masking key, turned to fit what is still to come of the payload.
     pub(super) key: [u8; 4],
     /// Bytes of the payload that are still to come.
     pub(super) len: u64,
@@ -49,7 +49,7 @@ impl Head {
         self.len = self.len.saturating_sub(bytes.len() as u64);
     }
 
-    /// Bytes of the payload that are still to come, as far as memory goes.
+    /// Bytes of the payload that are still to come, at most [`usize::MAX`].
     pub(super) fn to_come(self) -> usize {
         usize::try_from(self.len).unwrap_or(usize::MAX)
     }
@@ -58,9 +58,9 @@ impl Head {
         self.opcode >= CLOSE
     }
 
-    /// Reads a head from the front of `bytes`: the head and its own length, or `None` if it is
-    /// not whole yet. What can be refused by the first two bytes is refused by them.
-    // Inlined, since it is called for every frame, and what it gives back takes six stores.
+    /// Reads a head from the front of `bytes`: the head and its own length, or `None` if it is not
+    /// whole yet. What the first two bytes show to be wrong is refused as soon as they are there.
+    // Inlined, since it is called for every frame, and its result takes six stores.
     #[inline(always)]
     pub(super) fn parse(
         bytes: &[u8],
@@ -113,8 +113,8 @@ impl Head {
     }
 }
 
-/// Section 5.2: no more than 63 bits, and a form for lengths from `least` on is not for shorter ones.
-/// Firefox 6 to 10 wrote 65,535 in the longest, so the drafts may.
+/// Section 5.2: at most 63 bits, and no length below `least` in this form. The drafts may, since
+/// Firefox 6 to 10 wrote 65,535 in the longest form.
 fn check_len(len: u64, least: u64, version: Version) -> Result<(), Violation> {
     if len >> 63 != 0 {
         Err(Violation::LengthTopBit)
@@ -143,7 +143,7 @@ pub(super) fn envelope(message: Message<'_>, deflated: Option<&[u8]>) -> Envelop
     }
 }
 
-/// Appends a control frame; what is over 125 bytes of payload is left off.
+/// Appends a control frame; payload beyond 125 bytes is cut off.
 pub(super) fn encode_control(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
     let payload = payload.get(..MAX_CONTROL).unwrap_or(payload);
     Envelope::Frame(FIN | opcode, payload.len()).put(payload, out);

@@ -33,7 +33,7 @@ enum Proof<'a> {
     Key(&'a [u8]),
 }
 
-/// Reads a request: `None` is plain HTTP, an error is the answer to a WebSocket request that
+/// Reads a request: `None` for plain HTTP; an error is the answer to a WebSocket request that
 /// cannot be accepted. The versions are told apart by what only they have, in this order.
 pub(crate) fn offer<'a>(request: Request<'a>) -> Result<Option<Offer<'a>>, Response> {
     if !request.has_token("Upgrade", "websocket") {
@@ -63,7 +63,7 @@ pub(crate) fn offer<'a>(request: Request<'a>) -> Result<Option<Offer<'a>>, Respo
 }
 
 impl<'a> Offer<'a> {
-    /// The page the request comes from; nothing but browsers sends it.
+    /// The origin of the page that made the request; only browsers send it.
     pub(crate) fn origin(&self) -> Option<&'a [u8]> {
         let drafts = match self.version {
             Version::Hybi07 | Version::Hybi08 => self.request.header_bytes("Sec-WebSocket-Origin"),
@@ -80,7 +80,7 @@ impl<'a> Offer<'a> {
         }
     }
 
-    /// What can be agreed on about compression. The drafts have their own ways, which are declined.
+    /// The compression that can be agreed on. The drafts have their own kinds, which are declined.
     pub(crate) fn agree(&self, settings: Option<Deflate>) -> Option<Agreed> {
         settings.filter(|_| self.version == Version::Rfc6455)?;
         deflate::agree(self.request.header_values("Sec-WebSocket-Extensions"))
@@ -121,7 +121,7 @@ impl<'a> Offer<'a> {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// The clients of 75 compare these lines byte by byte, and Origin and Location with their
+    /// The clients of Hixie-75 compare these lines byte by byte, and Origin and Location with their
     /// own: everything is sent back as it came.
     fn accept_hixie(&self, secure: bool, prefix: &str, out: &mut Vec<u8>) {
         field(out, "Upgrade", Some(b"WebSocket"));
@@ -152,7 +152,7 @@ fn has(request: &Request<'_>, name: &str) -> bool {
     request.header_bytes(name).is_some()
 }
 
-/// The value of a field that may be there once.
+/// The value of a field that may be there only once.
 fn once<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Response> {
     let mut values = request.header_values(name);
     let first = values.next();
@@ -176,7 +176,7 @@ fn version_field(request: &Request<'_>) -> Result<Option<Version>, Response> {
     }
 }
 
-/// Section 4.2.1: 16 bytes in base64. The drafts are not held to that: old clients sent 15.
+/// Section 4.2.1: 16 bytes in base64. The drafts need not obey that: old clients sent 15.
 fn hybi_key<'a>(request: &Request<'a>, version: Version) -> Result<&'a [u8], Response> {
     let key = once(request, "Sec-WebSocket-Key")?.unwrap_or_default();
     let whole = || BASE64.decode(key).is_ok_and(|bytes| bytes.len() == 16);
@@ -204,8 +204,8 @@ fn hixie_keys(request: &Request<'_>) -> Result<[u32; 2], Response> {
     Ok(parts)
 }
 
-/// Hixie-76 section 5.2, steps 4 to 7: the digits as a number, divided by the count of spaces. No
-/// space at all is the mark of a request that a page forged by other means.
+/// Hixie-76 section 5.2, steps 4 to 7: the digits as a number, divided by the count of spaces. A
+/// key without any space is the mark of a request that a page forged by other means.
 fn key_part(key: &[u8]) -> Option<u32> {
     let digits = key.iter().filter(|byte| byte.is_ascii_digit());
     let number: u64 = digits.map(|&digit| char::from(digit)).collect::<String>().parse().ok()?;
@@ -214,7 +214,7 @@ fn key_part(key: &[u8]) -> Option<u32> {
     u32::try_from(part).ok()
 }
 
-/// What every browser of that version sent, to the letter; there is nothing else to know it by.
+/// Accepts exactly what every browser of that version sent; nothing else tells the version.
 fn hixie_75(request: &Request<'_>) -> Result<Version, Response> {
     let exact = |name, value: &[u8]| request.header_values(name).all(|field| field == value);
     let later = |name: &str| {

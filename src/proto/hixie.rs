@@ -1,5 +1,5 @@
 //! The framing of hixie-75 and -76 (section 5.3 of the latter): text between 0x00 and 0xFF.
-//! Hixie-76 is 75 and a closing handshake, FF 00.
+//! Hixie-76 is 75 with a closing handshake, FF 00.
 
 use memchr::memchr;
 
@@ -8,10 +8,11 @@ use super::{Event, Limits, Message, Version, take};
 
 pub(super) const TEXT: u8 = 0x00;
 pub(super) const END: u8 = 0xff;
-/// From this type byte on a frame announces its length.
+/// Frames of this type and above announce their length.
 const WITH_LENGTH: u8 = 0x80;
-/// A length's 7-bit groups: as many as can say anything, so that `80 80 80 …` comes to an end.
-const MAX_LENGTH_OCTETS: u8 = 10;
+/// Most 7-bit groups of a length: more cannot say anything new, and `80 80 80 …` must end
+/// somewhere.
+const MAX_LENGTH_BYTES: u8 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -19,17 +20,17 @@ enum State {
     Type,
     /// In a text frame.
     Text,
-    /// In a frame of the types 01 to 7F, which mean nothing: up to its FF.
+    /// In a frame of the types 01 to 7F, which mean nothing: skipped up to its FF.
     Unknown { seen: usize },
     /// In the length of a frame of the types 80 to FF.
     Length { kind: u8, value: u64, bytes: u8 },
-    /// In the bytes of such a frame: they mean nothing either.
+    /// In the payload of such a frame, which means nothing either.
     Skip { left: u64 },
     /// After the peer's close, or a broken limit: nothing more is read.
     Done,
 }
 
-/// What one step of the decoder came to.
+/// What one step of the decoder led to.
 enum Step<'i> {
     Starved,
     Onward,
@@ -45,7 +46,7 @@ enum Step<'i> {
 pub(crate) struct Decoder {
     version: Version,
     state: State,
-    /// What has come of a text frame that is not whole, or the message last lent out.
+    /// What has come of a text frame that is not whole, or the message that was last lent out.
     text: Vec<u8>,
     /// A message whose wrong bytes were replaced.
     mended: String,
@@ -133,7 +134,7 @@ impl Decoder {
         }
     }
 
-    /// Takes text up to FF, or all there is. The limit holds before the FF has come.
+    /// Takes text up to FF, or all there is. The limit holds even before the FF has come.
     fn read_text<'i>(
         &mut self,
         input: &mut &'i mut [u8],
@@ -184,7 +185,7 @@ impl Decoder {
         bytes: u8,
         limit: usize,
     ) -> Result<Step<'static>, Violation> {
-        if value > limit as u64 || bytes > MAX_LENGTH_OCTETS {
+        if value > limit as u64 || bytes > MAX_LENGTH_BYTES {
             return Err(Violation::MessageTooBig);
         }
         if byte & 0x80 != 0 {
@@ -203,8 +204,8 @@ fn skip(left: u64) -> State {
     if left == 0 { State::Type } else { State::Skip { left } }
 }
 
-/// Section 5.4 leaves servers free what to do with bytes that are not UTF-8. WebKit of 2010 writes
-/// a lone surrogate as three of them, so they are replaced by U+FFFD rather than refused.
+/// Section 5.4 leaves it to servers what to do with bytes that are not UTF-8. WebKit of 2010 writes
+/// a lone surrogate as three such bytes, so they are replaced by U+FFFD rather than refused.
 fn mend<'a>(bytes: &'a [u8], mended: &'a mut String) -> Message<'a> {
     if let Ok(text) = str::from_utf8(bytes) {
         return Message::Text(text);

@@ -9,31 +9,31 @@ use super::utf8;
 use super::{Event, Limits, Message, Version, take};
 use crate::proto::pool::Pool;
 
-/// So much must be missing for bytes to be read past the receive buffer.
+/// Bytes are read straight into the message only if at least this many are still missing.
 const LAND_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// Waiting for the rest of a frame's head, of which these bytes have come.
+    /// Waiting for the rest of a frame's head; these bytes of it have come.
     Head(Short<MAX_HEAD>),
-    /// Taking in the payload of this frame.
+    /// Reading the payload of this frame.
     Payload(Head),
     /// After the peer's close, or a broken rule: nothing more is read.
     Done,
 }
 
 impl State {
-    /// Nothing has come of the next frame.
+    /// Nothing of the next frame has come.
     fn head() -> State {
         State::Head(Short::default())
     }
 }
 
-/// What one step of the decoder came to.
+/// What one step of the decoder led to.
 enum Step<'i> {
-    /// All input is taken in.
+    /// All input is used up.
     Starved,
-    /// Something, but no event.
+    /// Some progress, but no event.
     Onward,
     /// A frame is whole: its opcode, and its payload, unmasked where it lay in the input.
     Frame(u8, &'i [u8]),
@@ -50,7 +50,7 @@ pub(crate) struct Decoder {
     deflate: Option<Agreed>,
     state: State,
     partial: Option<Box<Partial>>,
-    /// The last event lent out what `partial` holds; it goes before the next.
+    /// What the last event borrows from `partial`; it goes before the next event.
     lent: Option<Lent>,
 }
 
@@ -73,7 +73,7 @@ impl Decoder {
         pool: &mut Pool,
     ) -> Option<Event<'e>> {
         if self.lent.is_some() {
-            self.take_back(pool);
+            self.release(pool);
         }
         if let State::Head(begun) = &self.state {
             if input.is_empty() {
@@ -89,7 +89,7 @@ impl Decoder {
         self.next_in_steps(input, limits, pool)
     }
 
-    /// All that [`whole_frame`](Decoder::whole_frame) leaves.
+    /// Everything that [`whole_frame`](Decoder::whole_frame) leaves.
     #[inline(never)]
     fn next_in_steps<'e, 'i: 'e>(
         &'e mut self,
@@ -280,8 +280,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// Where the next bytes may be read to directly, past the receive buffer: into the message
-    /// itself. [`landed`](Decoder::landed) must be told.
+    /// Where the next bytes may be read to, past the receive buffer: into the message itself. Tell
+    /// [`landed`](Decoder::landed) about them.
     pub(super) fn landing(&mut self) -> Option<&mut Vec<u8>> {
         match self.state {
             State::Payload(frame) => self.landing_of(frame),
@@ -289,7 +289,7 @@ impl Decoder {
         }
     }
 
-    /// The same in the midst of a frame. Only a large binary one has a landing.
+    /// The same within a frame. Only a large binary one has a landing.
     #[inline(never)]
     fn landing_of(&mut self, frame: Head) -> Option<&mut Vec<u8>> {
         if frame.to_come() < LAND_FROM || frame.is_control() {
@@ -302,7 +302,7 @@ impl Decoder {
         Some(&mut partial.binary)
     }
 
-    /// So many bytes were read directly. Gives back those behind the frame's end.
+    /// This many bytes were read to the landing. Returns those behind the frame's end.
     #[inline(never)]
     pub(super) fn landed(&mut self, bytes: usize) -> Vec<u8> {
         let (State::Payload(frame), Some(partial)) = (&mut self.state, &mut self.partial) else {
@@ -369,9 +369,9 @@ impl Decoder {
         }
     }
 
-    /// Takes back what the last event lent out. Nothing can lie between the last fragment of a
-    /// message and its delivery, so with the message everything goes.
-    fn take_back(&mut self, pool: &mut Pool) {
+    /// Frees what the last event borrowed. Nothing can lie between the last fragment of a message
+    /// and its delivery, so with the message everything goes.
+    fn release(&mut self, pool: &mut Pool) {
         match self.lent.take() {
             None => {}
             Some(Lent::Message) => {

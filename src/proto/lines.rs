@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-/// Longest line in bytes, its end not counted.
+/// The longest line in bytes, its end not counted.
 pub(crate) const MAX_LINE: usize = 64 * 1024;
 
 /// What is wrong with a line.
@@ -17,14 +17,14 @@ pub(crate) enum BadLine {
 pub(crate) struct Lines {
     /// The beginning of a line whose end has not come.
     kept: Vec<u8>,
-    /// The line at hand is too long; what comes of it is dropped.
+    /// The line at hand is too long; the rest of it is dropped.
     skipping: bool,
-    /// Lines so far, to name one in an answer.
+    /// Lines so far: an answer names a line by this.
     pub(crate) count: u64,
 }
 
 impl Lines {
-    /// Takes the next line from the front of `input`, or `None` once all of it is taken in.
+    /// Takes the next line from the front of `input`; `None` once all of that is used up.
     pub(crate) fn next<'l, 'i: 'l>(
         &'l mut self,
         input: &mut &'i [u8],
@@ -55,7 +55,7 @@ impl Lines {
         Some(check(&self.kept))
     }
 
-    /// What there is of a last line that has no end, once nothing more can come.
+    /// The last line, if the stream ended without a line end.
     pub(crate) fn last(&mut self) -> Option<Result<&str, BadLine>> {
         if self.kept.last() == Some(&b'\n') || (self.kept.is_empty() && !self.skipping) {
             return None;

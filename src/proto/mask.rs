@@ -25,7 +25,7 @@ pub(super) fn unmask(bytes: &mut [u8], key: &mut [u8; 4]) {
     *key = u32::from_le_bytes(*key).rotate_right(turn).to_le_bytes();
 }
 
-/// A block of a fixed size, which the compiler makes vectors of.
+/// A block of a fixed size, which the compiler turns into vector instructions.
 fn xor(block: &mut [u8; 32], wide: u64) {
     let (words, _) = block.as_chunks_mut::<8>();
     for bytes in words {

@@ -1,7 +1,8 @@
 //! The WebSocket versions, sans-I/O: bytes in, [`Event`]s out; messages in, bytes out.
 //!
 //! Nothing in this folder knows a socket, a clock or a log. `handshake` turns a request head into
-//! the opening of one of five versions; from then on a [`Decoder`] and [`encode`] are all there is.
+//! the opening of one of five versions; from then on a [`Decoder`] and a [`Framing`] are all that
+//! is needed.
 
 mod bytes;
 pub(crate) mod close;
@@ -143,7 +144,7 @@ impl Decoder {
         }
     }
 
-    /// Takes the next event from the front of `input`, or `None` once all of it is taken in. Call
+    /// Takes the next event from the front of `input`; `None` once all of that is used up. Call
     /// again until then; the bytes may be cut anywhere between calls. Payloads are unmasked where
     /// they lie.
     pub(crate) fn next<'e, 'i: 'e>(
@@ -158,8 +159,8 @@ impl Decoder {
         }
     }
 
-    /// In the midst of a large message: where its next bytes may be read to, past the receive
-    /// buffer. What was appended is told to [`landed`](Decoder::landed) before anything else.
+    /// In the middle of a large message: where its next bytes may be read to, past the receive
+    /// buffer. Tell [`landed`](Decoder::landed) what was appended before doing anything else.
     pub(crate) fn landing(&mut self) -> Option<&mut Vec<u8>> {
         match self {
             Decoder::Hixie(_) => None,
@@ -167,8 +168,8 @@ impl Decoder {
         }
     }
 
-    /// So many bytes were read to the landing. Gives back those that are not the message's; they
-    /// are the next input, even if there are none.
+    /// This many bytes were read to the landing. Returns those that are not the message's; they are
+    /// the next input, even if there are none.
     pub(crate) fn landed(&mut self, bytes: usize) -> Vec<u8> {
         match self {
             Decoder::Hixie(_) => Vec::new(),
@@ -205,8 +206,8 @@ impl Framing {
         }
     }
 
-    /// The compressed payload of a message, if it is to be sent in that form. The buffer is the
-    /// pool's.
+    /// The compressed payload of a message, if it is to be sent in that form. The buffer belongs to
+    /// the pool.
     pub(crate) fn deflate(self, message: Message<'_>, pool: &mut Pool) -> Option<Vec<u8>> {
         match self {
             Framing::Hixie | Framing::Hybi => None,
@@ -214,7 +215,8 @@ impl Framing {
         }
     }
 
-    /// What goes round a message; `None` where it has no wire form: binary in the Hixie versions.
+    /// What surrounds a message; `None` if the message has no wire form: binary in the Hixie
+    /// versions.
     pub(crate) fn envelope(
         self,
         message: Message<'_>,
@@ -227,7 +229,7 @@ impl Framing {
         }
     }
 
-    /// Appends a message with what goes round it. False, and nothing appended, where it has no wire
+    /// Appends a message with what surrounds it. False, with nothing appended, if it has no wire
     /// form.
     pub(crate) fn encode(self, message: Message<'_>, pool: &mut Pool, out: &mut Vec<u8>) -> bool {
         let deflated = self.deflate(message, pool);
@@ -240,8 +242,8 @@ impl Framing {
     }
 }
 
-/// What goes round a payload on the wire: a head before it, and in the Hixie versions an end
-/// behind it.
+/// What surrounds a payload on the wire: a head before it, and in the Hixie versions an end behind
+/// it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Envelope {
     /// The head of a frame with this first byte, for a payload of this length.
@@ -265,10 +267,10 @@ impl Envelope {
         }
     }
 
-    /// Appends the payload with what goes round it.
+    /// Appends the payload with what surrounds it.
     #[inline(always)]
     pub(crate) fn put(self, payload: &[u8], out: &mut Vec<u8>) {
-        // Nearly all are short, and a head of a fixed size is copied without a call.
+        // Nearly all payloads are short, and a head of a fixed size is copied without a call.
         if let Envelope::Frame(first, len @ ..=frame::MAX_SHORT) = self {
             out.extend_from_slice(&[first, len as u8]);
             out.extend_from_slice(payload);

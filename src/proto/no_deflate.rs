@@ -1,5 +1,5 @@
 //! In place of `deflate.rs` where its feature is off: nothing is ever agreed on, so whatever needs
-//! an agreement cannot come about.
+//! an agreement cannot exist.
 
 use super::Violation;
 

@@ -5,7 +5,7 @@ use super::deflate::Inflater;
 use super::frame::TEXT;
 use super::utf8::Text;
 
-/// An announced payload gets this much memory at once; more as it arrives.
+/// An announced payload gets this much memory at once, and more as it arrives.
 pub(super) const RESERVE_AT_ONCE: usize = if cfg!(fuzzing) { 256 } else { 64 * 1024 };
 
 /// What is kept while something is incomplete; an idle connection has none.
@@ -13,13 +13,13 @@ pub(super) const RESERVE_AT_ONCE: usize = if cfg!(fuzzing) { 256 } else { 64 * 1
 pub(super) struct Partial {
     /// The opcode of the message whose fragments are coming in.
     pub(super) opcode: Option<u8>,
-    /// Its fragments behind the first.
+    /// How many of its fragments came after the first.
     pub(super) continuations: u32,
     pub(super) text: Text,
     pub(super) binary: Vec<u8>,
     /// For a message that is compressed.
     pub(super) inflater: Option<Box<Inflater>>,
-    /// Bytes of it, before they are inflated, that have come or were announced.
+    /// Bytes of its compressed form that have come or were announced.
     pub(super) deflated: usize,
     /// A control frame's payload; it may come between the fragments.
     pub(super) control: Vec<u8>,
@@ -36,9 +36,10 @@ impl Partial {
         }
     }
 
-    /// Makes room for bytes that are here and for some of those that are announced: no more than
-    /// have come already, since an announcement costs the peer nothing. Not more than the message
-    /// needs if its `last` bytes are among them, so that the pool takes the buffer back.
+    /// Makes room for bytes that are here and for some of those that are announced: for no more than
+    /// [`RESERVE_AT_ONCE`] or as many as have come already, since an announcement costs the peer
+    /// nothing. If the message's last bytes are among them, the room is exact, so that the pool can
+    /// use the buffer again.
     pub(super) fn reserve(&mut self, here: usize, announced: usize, last: bool) {
         let come = self.message_len().saturating_add(here);
         let more = announced.min(RESERVE_AT_ONCE.max(come));
@@ -61,8 +62,8 @@ impl Partial {
         }
     }
 
-    /// Appends what a piece of a compressed message holds, up to the limit. With the last piece the
-    /// message is whole.
+    /// Appends what a piece of a compressed message inflates to, up to the limit. With the last
+    /// piece the message is whole.
     pub(super) fn inflate(
         &mut self,
         inflater: &mut Inflater,

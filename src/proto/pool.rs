@@ -1,11 +1,11 @@
-//! Buffers that were emptied, for the next to need one.
+//! Emptied buffers, kept for whoever needs one next.
 //!
 //! What is queued during a turn is mostly written at its end, and a message that came in pieces is
 //! delivered once it is whole; so a few buffers serve many connections, and an idle one holds none.
 
 use super::deflate::{Agreed, Contexts, Deflate};
 
-/// Empty buffers of two sizes, a few: together they hold no more than 5 MiB.
+/// A few empty buffers of two sizes: together they hold no more than 5 MiB.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     small: Vec<Vec<u8>>,
@@ -24,7 +24,7 @@ impl Pool {
         Pool { contexts: Contexts::new(deflate), ..Pool::default() }
     }
 
-    /// A payload in its compressed form, if it should be sent so.
+    /// A payload in its compressed form, if it should be sent in that form.
     pub(crate) fn deflate(&mut self, agreed: Agreed, payload: &[u8]) -> Option<Vec<u8>> {
         let mut buffer = self.take(payload.len());
         if self.contexts.deflate(agreed, payload, &mut buffer) {
@@ -40,7 +40,7 @@ impl Pool {
         spare.pop().unwrap_or_default()
     }
 
-    /// Takes a buffer back, or frees it.
+    /// Keeps a buffer for later, or frees it.
     pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
         let (spare, most) = match buffer.capacity() {
             1..=SMALL => (&mut self.small, MOST_SMALL),

@@ -9,7 +9,7 @@ use super::deflate::Agreed;
 use super::{Decoder, Event, Limits, Message, Version, Violation};
 use crate::proto::pool::Pool;
 
-/// An [`Event`] that owns what it says.
+/// An [`Event`] that owns its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Seen {
     Text(String),
@@ -56,7 +56,7 @@ impl Reader {
         Reader { decoder, pool, limits: *limits, deflate: None, lands: false }
     }
 
-    /// Of a connection that permessage-deflate was agreed on for.
+    /// For a connection with permessage-deflate agreed on.
     #[cfg(feature = "deflate")]
     pub(super) fn deflating(limits: &Limits) -> Reader {
         let deflate = super::deflate::agree([&b"permessage-deflate"[..]].into_iter());
@@ -73,7 +73,7 @@ impl Reader {
         Reader { decoder: Decoder::new(version, self.deflate), ..self }
     }
 
-    /// Takes bytes that wait in a socket, in as few reads as there is room for.
+    /// Reads bytes that wait in a socket, in as few reads as there is room for.
     pub(super) fn read(&mut self, mut waiting: &[u8]) -> Vec<Seen> {
         let mut seen = Vec::new();
         while let Some(message) = self.decoder.landing().filter(|_| self.lands) {
@@ -114,7 +114,7 @@ pub(super) fn decode<'p>(
     Reader::new(version, limits).read_all(pieces)
 }
 
-/// The pieces between these places, which may come in any order.
+/// The pieces between these places, which may be in any order.
 pub(super) fn cut<'p>(bytes: &'p [u8], places: &[usize]) -> Vec<&'p [u8]> {
     let mut places = places.to_vec();
     places.sort_unstable();
@@ -139,7 +139,7 @@ pub(super) fn at_splits(
 /// Miri, which is some hundred times slower, looks at few of the places.
 const EVERY: usize = if cfg!(miri) { 16 } else { 1 };
 
-/// The same for readers that are made so.
+/// The same for readers made by `fresh`.
 pub(super) fn splits_of(
     fresh: &dyn Fn() -> Reader,
     version: Version,

@@ -4,14 +4,14 @@ use ascii::AsciiStr;
 
 use super::bytes::Short;
 
-/// Text from this size on simdutf8 checks with vectors; shorter it leaves to std.
+/// simdutf8 checks text of this many bytes with vectors, and leaves shorter text to std.
 const LONG: usize = 64;
 
 /// These bytes cannot begin or continue any UTF-8 text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Invalid;
 
-/// All these bytes as text, if that is what they are.
+/// These bytes as text, if all of them are text.
 pub(super) fn check(bytes: &[u8]) -> Result<&str, Invalid> {
     if bytes.len() < LONG
         && let Ok(text) = AsciiStr::from_ascii(bytes)

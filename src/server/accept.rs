@@ -1,4 +1,4 @@
-//! Taking clients in, and what to do when there is no room for them.
+//! Accepts clients, and decides what to do when there is no room for them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,11 +14,12 @@ use crate::net::stream::Stream;
 use crate::peers::Peers;
 use crate::peers::time::Millis;
 
-/// Most clients taken from one listener in a turn.
+/// Most clients accepted from one listener in a turn.
 const ACCEPTS_PER_TURN: usize = 64;
 /// Descriptors left alone: listeners, the poll, files being sent, the program's own.
 const RESERVE: usize = 32;
-/// Clients beyond the limit that are told so; more wait in the kernel's queue until one has gone.
+/// Clients beyond the limit that are told so; more wait in the kernel's queue until a connection
+/// has gone.
 const REFUSALS: usize = 16;
 /// How long to wait for a descriptor before asking again.
 const RETRY: Millis = 1000;
@@ -35,17 +36,17 @@ pub(super) enum Purpose {
 struct Listening {
     listener: Listener,
     purpose: Purpose,
-    /// Somebody may be waiting; edge-triggered, the kernel will not say so again.
+    /// A client may be waiting; edge-triggered, the kernel does not say so again.
     waiting: bool,
 }
 
-/// What holds accepting back.
+/// Why nobody is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pause {
     None,
-    /// As many connections as there may be; one must go first.
+    /// As many connections as allowed; one must go first.
     Full,
-    /// No descriptor to be had; one may be at this time, or when a connection goes.
+    /// No descriptor is free; one may be at this time, or when a connection goes.
     NoDescriptors {
         retry: Millis,
     },
@@ -56,7 +57,7 @@ pub(super) struct Acceptor {
     listening: Vec<Listening>,
     max_connections: usize,
     pause: Pause,
-    /// Said in the log that there are no descriptors, and clients wait since.
+    /// The log was told that there are no descriptors, and clients have waited since.
     complained: bool,
 }
 
@@ -112,7 +113,8 @@ impl Acceptor {
         self.pause = Pause::None;
     }
 
-    /// When to accept again without being told to: at once, later, or not before something goes.
+    /// When to accept without a further event: at once, or later. `None` if nobody waits, or if a
+    /// connection must go first.
     pub(super) fn due(&self) -> Option<Millis> {
         if !self.listening.iter().any(|listening| listening.waiting) {
             return None;
@@ -124,7 +126,7 @@ impl Acceptor {
         }
     }
 
-    /// Takes in who waits, within the budget and the limits.
+    /// Accepts those who wait, within the budget and the limits.
     pub(super) fn accept(&mut self, registry: &Registry, peers: &mut Peers) {
         if self.due().is_none_or(|at| at > peers.clock.now()) {
             return;
@@ -139,7 +141,7 @@ impl Acceptor {
         }
     }
 
-    /// False if nobody waits there.
+    /// Accepts one client. False if nobody waits there.
     #[inline(never)]
     fn accept_one(&mut self, place: usize, registry: &Registry, peers: &mut Peers) -> bool {
         let waits = |listening: &&mut Listening| listening.waiting;
@@ -162,7 +164,7 @@ impl Acceptor {
                 listening.waiting = false;
                 self.recover();
             }
-            // The client's trouble, not ours: it was gone before it was taken in.
+            // The client's trouble, not ours: it was gone before it was accepted.
             Err(error) if is_passing(&error) => debug!("accept: {error}"),
             Err(error) => self.exhausted(&error, peers.clock.now()),
         }
@@ -179,7 +181,7 @@ impl Acceptor {
     ) -> io::Result<()> {
         let crowded = peers.len() >= self.max_connections;
         match purpose {
-            // Its socket is dropped: a source can only be told in its own language, and has none.
+            // A source is closed without an answer: only a bad line gets one.
             Purpose::Feed(_) if crowded => debug!("a source refused: too many connections"),
             Purpose::Feed(route) => {
                 let stream = watch(registry, peers, stream)?;
@@ -192,7 +194,7 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Takes in a client. Of what it sent, `read` was read already.
+    /// Adopts a client; `read` was read from it already.
     pub(super) fn adopt(
         &self,
         stream: Stream,
@@ -225,8 +227,8 @@ impl Acceptor {
         }
     }
 
-    /// One queue is empty. Logged only once all are: while a queue is long, each client that goes
-    /// makes room for one, and that is no news.
+    /// This queue is empty. Logged only once all are: while a queue is long, each connection that
+    /// goes makes room for one client, and that is no news.
     fn recover(&mut self) {
         let nobody_waits = !self.listening.iter().any(|listening| listening.waiting);
         if nobody_waits && std::mem::take(&mut self.complained) {
@@ -235,13 +237,13 @@ impl Acceptor {
     }
 }
 
-/// Puts a stream into the poll, by the name that the peers will give it.
+/// Registers a stream with the poll, under the name that the peers will give it.
 pub(super) fn watch(registry: &Registry, peers: &Peers, mut stream: Stream) -> io::Result<Stream> {
     stream.register(registry, Token(peers.next_id().token()))?;
     Ok(stream)
 }
 
-/// Whether the next client may fare better.
+/// Whether only this client failed, and the next may succeed.
 fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
@@ -254,7 +256,7 @@ fn is_exhaustion(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
 }
 
-/// How many descriptors this process may have.
+/// How many descriptors this process may open.
 fn descriptors() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)

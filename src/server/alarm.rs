@@ -1,4 +1,4 @@
-//! A timer in the poll's own set: with it the poll's descriptor tells of deadlines too.
+//! A timer in the poll's own set: with it the poll's descriptor announces deadlines too.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::peers::time::{Clock, Millis, NEVER};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) struct Alarm {
     timer: std::os::fd::OwnedFd,
-    /// When it will go off: [`NEVER`] if it will not.
+    /// When it will go off; [`NEVER`] if it is not set.
     at: Millis,
 }
 
@@ -26,8 +26,8 @@ impl Alarm {
         Ok(Alarm { timer, at: NEVER })
     }
 
-    /// Sets it to go off at this time or before. One that is set for earlier is left alone: it leads to
-    /// one idle turn, where moving it would take a system call for each.
+    /// Sets it to go off at this time at the latest. One that is set for earlier stays as it is: it
+    /// leads to one idle turn, where moving it would cost a system call each time.
     pub(super) fn set(&mut self, at: Millis, clock: &Clock) {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
         if at >= self.at {
@@ -44,13 +44,14 @@ impl Alarm {
         }
     }
 
-    /// It went off. Not read: setting it again resets it, and edge-triggered that is enough.
+    /// It went off. It is not read: setting it again resets it, and with edge-triggered events that
+    /// is enough.
     pub(super) fn went_off(&mut self) {
         self.at = NEVER;
     }
 }
 
-/// Elsewhere there is none.
+/// Other systems have none.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) enum Alarm {}
 

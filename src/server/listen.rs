@@ -1,4 +1,4 @@
-//! Where a server listens, for clients and for sources of lines, and the sockets it takes over.
+//! Where a server listens, for clients and for sources of lines, and the sockets it adopts.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,8 +14,8 @@ use crate::net::stream::{Socket, Stream};
 
 impl Server {
     /// Listens on one more address: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` (the first
-    /// address of that name that can be had) or `unix:/path`. Port 0 lets the system choose; the
-    /// answer tells which. A Unix socket that a dead server left behind is replaced.
+    /// address of that name that is free) or `unix:/path`. Port 0 lets the system choose; the
+    /// result tells which. A Unix socket that a dead server left behind is replaced.
     ///
     /// TLS is spoken on TCP if the server has a certificate ([`Config::tls`](crate::Config)). An
     /// address may also say so itself: `wss://0.0.0.0:443`, and `ws://0.0.0.0:80` for a plain one
@@ -23,8 +23,8 @@ impl Server {
     ///
     /// # Errors
     /// [`AddrInUse`](io::ErrorKind::AddrInUse) if another server listens there,
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for `wss://` without a certificate, and
-    /// whatever else the system says.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for `wss://` without a certificate, an error
+    /// if there are 256 listeners already or the server is stopping, and any error of the system.
     pub fn listen(&mut self, addr: &str) -> io::Result<ListenAddr> {
         let certified = self.dispatcher.peers.config.tls.is_some();
         let (addr, secure) = match (addr.strip_prefix("ws://"), addr.strip_prefix("wss://")) {
@@ -43,8 +43,8 @@ impl Server {
         self.add_listener(listener, Purpose::Clients)
     }
 
-    /// Listens on one more address for sources of lines: whatever connects there, such as `nc` or a
-    /// sensor, has its lines handed to the handler of a route, named as it was added
+    /// Listens on one more address for sources of lines, such as `nc` or a sensor. Each line of
+    /// theirs is handed to the handler of a route, named as it was added
     /// ([`on_line`](crate::Handler::on_line)). Lines end in LF or CR LF and have 64 KiB at most; a
     /// source is told which of its lines was wrong.
     ///
@@ -56,11 +56,11 @@ impl Server {
         self.add_listener(Listener::bind(addr)?, Purpose::Feed(route))
     }
 
-    /// Hands the lines of standard input to the handler of a route. Where it ends, the server goes
-    /// on.
+    /// Hands the lines of standard input to the handler of a route. When the input ends, the server
+    /// goes on.
     ///
     /// # Errors
-    /// [`NotFound`](io::ErrorKind::NotFound) if there is no such route, and what the system says
+    /// [`NotFound`](io::ErrorKind::NotFound) if there is no such route, and any error of the system
     /// if standard input cannot be watched.
     pub fn feed_stdin(&mut self, path: &str) -> io::Result<()> {
         let route = self.named_route(path)?;
@@ -71,13 +71,14 @@ impl Server {
         Ok(())
     }
 
-    /// Takes over a socket that listens already: one that systemd or a parent process hands down,
-    /// or whose options the program has set. TCP or Unix, a stream. It is made non-blocking, which
-    /// everybody sees who shares it; the path of a Unix socket is not removed in the end. TLS is
-    /// spoken on TCP if the server has a certificate.
+    /// Listens on a socket that listens already: one that systemd or a parent process hands down,
+    /// or whose options the program has set. TCP or Unix, a stream. It is made non-blocking, also
+    /// for others that share it; the path of a Unix socket is not removed in the end. TLS is spoken
+    /// on TCP if the server has a certificate.
     ///
     /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is no such socket.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is no such socket; otherwise as
+    /// [`listen`](Server::listen).
     pub fn listen_fd(&mut self, fd: OwnedFd) -> io::Result<ListenAddr> {
         let mut listener = Listener::from_fd(fd)?;
         if self.dispatcher.peers.config.tls.is_some() {
@@ -86,13 +87,14 @@ impl Server {
         self.add_listener(listener, Purpose::Clients)
     }
 
-    /// Takes over a socket that is connected to a client: TCP or Unix, a stream. `read` is what
-    /// the program has read from it, the beginning of a request; there may be none. The socket
-    /// is made non-blocking, which everybody sees who shares it. If the server has a certificate,
-    /// the client on a TCP socket is to speak TLS, and so is what was read of it.
+    /// Adopts a socket that is connected to a client: TCP or Unix, a stream. `read` is what the
+    /// program has read from it, the beginning of a request; it may be empty. The socket is made
+    /// non-blocking, also for others that share it. If the server has a certificate, the client of
+    /// a TCP socket has to speak TLS, and `read` is TLS then, too.
     ///
     /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is no such socket.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is no such socket; an error if the
+    /// server is stopping.
     pub fn adopt(&mut self, fd: OwnedFd, read: &[u8]) -> io::Result<()> {
         if self.dispatcher.peers.is_stopping() {
             return Err(io::Error::other("the server is stopping"));
@@ -102,7 +104,7 @@ impl Server {
         self.adopt_stream(stream, addr, read)
     }
 
-    /// Takes in a client's stream. Of what it sent, `read` was read already.
+    /// Adopts a client's stream; `read` was read from it already.
     pub(crate) fn adopt_stream(
         &mut self,
         stream: Stream,
@@ -117,7 +119,7 @@ impl Server {
         Ok(())
     }
 
-    /// The address of the first listener.
+    /// The address of the first listener for clients.
     ///
     /// # Errors
     /// [`NotConnected`](io::ErrorKind::NotConnected) if there is none.

@@ -1,5 +1,5 @@
-//! What knows the poll: the server that a program sets up and runs. Its turn is in `turn.rs`; what a
-//! turn does with a connection is in `dispatch`.
+//! The server that a program sets up and runs; only this folder knows the poll. The turn is in
+//! `turn.rs`; what a turn does with a connection is in `dispatch`.
 
 mod accept;
 mod alarm;
@@ -40,7 +40,7 @@ const SIGNALS: Token = Token(usize::MAX - 1);
 const ALARM: Token = Token(usize::MAX - 2);
 /// The first listener's token; the others' lie below it.
 const LISTENERS: usize = usize::MAX - 3;
-/// How many listeners there may be: as many as have tokens above those of the connections.
+/// Most listeners: as many as have tokens above those of the connections.
 const MAX_LISTENERS: usize = 256;
 const LAST_LISTENER: usize = LISTENERS - MAX_LISTENERS + 1;
 
@@ -66,9 +66,9 @@ const RECEIVE: usize = 64 * 1024;
 /// A program with a loop of its own watches [`fd`](Server::fd) for readability, level-triggered,
 /// waits no longer than [`poll_timeout`](Server::poll_timeout), and then calls
 /// [`turn`](Server::turn) with a timeout of zero, whether the wait ended by readiness or by time.
-/// All three are needed: after a turn there may be work that the descriptor does not announce,
-/// and a loop that ignores the timeout would leave it lying for good. On Linux,
-/// [`Config::fd_only`] has the descriptor announce that work too; then it alone is enough.
+/// All three are needed: after a turn there may be work that the descriptor does not announce, and
+/// a loop that ignores the timeout would never do it. On Linux, [`Config::fd_only`] makes the
+/// descriptor announce that work too; then it alone is enough.
 pub struct Server {
     poll: Poll,
     events: Events,
@@ -76,11 +76,11 @@ pub struct Server {
     dispatcher: Dispatcher,
     /// The receive buffer, shared by all connections.
     receive: Box<[u8]>,
-    /// With [`Config::fd_only`], and in [`run`](Server::run).
+    /// Present with [`Config::fd_only`], and in [`run`](Server::run).
     alarm: Option<Alarm>,
     remote: Remote,
     inlet: Inlet,
-    /// Other threads' messages that the budget left for the next turn.
+    /// Other threads' messages may be waiting: a wake came, or the budget was spent.
     inlet_waits: bool,
     #[cfg(feature = "cli")]
     signals: Option<Signals>,
@@ -101,7 +101,8 @@ impl Server {
     ///
     /// # Errors
     /// If the system has no descriptors left for the poll;
-    /// [`Unsupported`](io::ErrorKind::Unsupported) for [`Config::fd_only`] where it cannot be had.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) for [`Config::fd_only`] where the system has no
+    /// such timer.
     pub fn new(config: Config) -> io::Result<Server> {
         let poll = Poll::new()?;
         let alarm = if config.fd_only { Some(Alarm::new(poll.registry(), ALARM)?) } else { None };
@@ -121,9 +122,9 @@ impl Server {
         })
     }
 
-    /// Serves a path by `handler`: WebSockets, and plain HTTP requests that it answers. Paths are
-    /// compared as they were sent, without the query; `*` stands for all that no other route
-    /// names. A path that was added before gets the new handler.
+    /// Lets `handler` serve a path: WebSockets, and the plain HTTP requests that it answers. Paths
+    /// are compared as they were sent, without the query; `*` stands for all paths that no other
+    /// route names. A path that was added before gets the new handler.
     pub fn route(&mut self, path: &str, handler: impl Handler + 'static) {
         self.dispatcher.route(path, Box::new(handler));
     }
@@ -142,18 +143,18 @@ impl Server {
         self.dispatcher.site = Site::Embedded(files);
     }
 
-    /// Shows another certificate to clients that connect from now on; those who are connected notice
-    /// nothing. For a server that had none, the addresses it listens on stay plain.
+    /// Shows another certificate to clients that connect from now on; clients that are connected
+    /// notice nothing. If the server had none, the addresses it listens on stay plain.
     #[cfg(feature = "tls")]
     pub fn set_tls(&mut self, tls: Tls) {
         self.dispatcher.peers.config.tls = Some(tls);
     }
 
-    /// The same with the certificate's own files, read anew: they may have been renewed.
+    /// Reads the certificate anew from its own files, which may have been renewed.
     ///
     /// # Errors
-    /// If a file cannot be read, or is not what it should be, and the old certificate stays;
-    /// [`Unsupported`](io::ErrorKind::Unsupported) if the server has none, or it came from no file.
+    /// If a file cannot be read, or is not what it should be; the old certificate stays then.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) if there is no certificate, or none from files.
     pub fn reload_tls(&mut self) -> io::Result<()> {
         let none = || io::Error::new(io::ErrorKind::Unsupported, "there is no certificate");
         let tls = self.dispatcher.peers.config.tls.as_ref().ok_or_else(none)?.reloaded()?;
@@ -173,7 +174,7 @@ impl Server {
         Ok(())
     }
 
-    /// Reaches this server from other threads.
+    /// What other threads reach this server by.
     pub fn remote(&self) -> Remote {
         self.remote.clone()
     }
@@ -185,7 +186,7 @@ impl Server {
         self.dispatcher.context(id, route)
     }
 
-    /// The number of a route, named as it was added.
+    /// The number of the route that was added as `path`.
     #[cfg(feature = "capi")]
     pub(crate) fn route_named(&self, path: &str) -> Option<RouteId> {
         self.dispatcher.routes.named(path)
@@ -203,30 +204,32 @@ impl Server {
         self.dispatcher.peers.routes()
     }
 
-    /// For use between turns: a context that belongs to no connection, but to a route, named as it
-    /// was added. What is sent through it is written in the next turn.
+    /// A context for use between turns. It belongs to no connection, but to the route that was
+    /// added as `path`; `None` if there is no such route. What is sent through it is written in the
+    /// next turn.
     pub fn context(&mut self, path: &str) -> Option<Context<'_>> {
         let route = self.dispatcher.routes.named(path)?;
         // The last turn may have been long ago, and periods that begin now begin now.
         self.dispatcher.peers.clock.tick();
-        // Whatever will be done through it is done before anybody asks again.
+        // Whatever is done through it comes before the next wait, which the alarm must end at once.
         if let Some(alarm) = &mut self.alarm {
             alarm.set(0, &self.dispatcher.peers.clock);
         }
         Some(self.dispatcher.context(ConnId::NONE, route))
     }
 
-    /// What the server counts about itself. Linear in the number of connections.
+    /// What the server counts about itself. The cost is linear in the number of connections.
     pub fn stats(&self) -> Stats {
         self.dispatcher.peers.stats()
     }
 
-    /// Turns until the server is stopped and all connections have ended.
+    /// Runs turns until the server is stopped and all connections have ended.
     ///
     /// # Errors
     /// As [`turn`](Server::turn).
     pub fn run(&mut self) -> io::Result<()> {
-        // Waiting without a timeout is cheaper: for each the kernel sets a timer, and clears it.
+        // Waiting without a timeout is cheaper: the kernel would set and clear a timer for each
+        // wait.
         if self.alarm.is_none() {
             self.alarm = Alarm::new(self.poll.registry(), ALARM).ok();
             self.set_alarm();
@@ -237,16 +240,16 @@ impl Server {
         Ok(())
     }
 
-    /// One turn: waits for events, no longer than `timeout` and never past the next deadline, and
-    /// does what they and the deadlines ask for. Returns how many events there were; a signal ends
-    /// the wait with 0.
+    /// Runs one turn: waits for events, no longer than `timeout` and never past the next deadline,
+    /// and does what they and the deadlines ask for. Returns how many events there were; a signal
+    /// ends the wait with 0.
     ///
     /// # Errors
     /// If the poll fails, which means a bug here or a broken system. Nothing that a peer does is
     /// an error of the loop.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let due = match self.alarm {
-            // It ends the wait.
+            // The alarm ends the wait.
             Some(_) if !self.has_left_over() => None,
             _ => self.poll_timeout(),
         };
@@ -254,21 +257,21 @@ impl Server {
     }
 
     /// How long the next turn may wait: zero if there is work that no event will announce, `None`
-    /// if nothing is due at any time.
+    /// if nothing will ever be due.
     pub fn poll_timeout(&self) -> Option<Duration> {
         self.due().map(|at| self.dispatcher.peers.clock.until(at))
     }
 
-    /// The poll's descriptor, for a loop of another kind; see [Inside another
+    /// The poll's descriptor, for another loop; see [Inside another
     /// loop](Server#inside-another-loop).
     pub fn fd(&self) -> RawFd {
         self.poll.as_raw_fd()
     }
 
-    /// Begins to stop: nobody new is accepted and the addresses are free, every WebSocket is
-    /// closed with 1001, and responses that are under way are finished. What has not ended by
-    /// then is cut after [`Config::close_timeout`]. [`run`](Server::run) returns when all have
-    /// ended; a program that turns the loop itself goes on until [`is_stopped`](Server::is_stopped).
+    /// Begins to stop: clients are no longer accepted and the addresses become free, every
+    /// WebSocket is closed with 1001, and responses that are under way are finished. What has not
+    /// ended after [`Config::close_timeout`] is cut. [`run`](Server::run) returns when all have
+    /// ended; a program with its own loop goes on until [`is_stopped`](Server::is_stopped).
     pub fn stop(&mut self) {
         let peers = &mut self.dispatcher.peers;
         if peers.is_stopping() {
@@ -295,7 +298,7 @@ impl AsFd for Server {
 }
 
 impl Drop for Server {
-    /// Handlers are told of the end of every connection, of this one too.
+    /// Tells the handlers that every connection has ended.
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;

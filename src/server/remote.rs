@@ -10,7 +10,7 @@ use mio::Waker;
 use crate::Message;
 use crate::ids::{ConnId, RouteId};
 
-/// Most messages waiting for the loop at a time.
+/// Most messages that wait for the loop at a time.
 const CAPACITY: usize = 1024;
 
 /// Reaches a server from other threads. Cheap to clone; never blocks; may outlive the server.
@@ -36,7 +36,7 @@ pub struct Remote {
     commands: SyncSender<Command>,
 }
 
-/// A message that owns its payload, for the way between threads.
+/// A message that owns its payload, so that it can go to another thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MessageBuf {
     /// Text.
@@ -85,7 +85,7 @@ struct Shared {
 pub(crate) enum Command {
     Send(ConnId, MessageBuf),
     Broadcast(String, MessageBuf),
-    /// The same for a route named by its number.
+    /// As `Broadcast`, for a route named by its number.
     #[cfg_attr(
         not(feature = "capi"),
         expect(dead_code, reason = "for C, where routes are numbers")
@@ -93,7 +93,7 @@ pub(crate) enum Command {
     Route(RouteId, MessageBuf),
 }
 
-/// The loop's end.
+/// The loop's end of the channel.
 #[derive(Debug)]
 pub(super) struct Inlet {
     shared: Arc<Shared>,
@@ -108,10 +108,10 @@ pub(super) fn remote(waker: Waker) -> (Remote, Inlet) {
 }
 
 impl Remote {
-    /// Asks the loop to send a message to one connection. What becomes of it is not told.
+    /// Asks the loop to send a message to one connection. The outcome is not reported.
     ///
     /// # Errors
-    /// The message, if 1,024 are waiting already or the server is gone.
+    /// Returns the message, if 1,024 are waiting already or the server is gone.
     pub fn send_to(&self, id: ConnId, message: impl Into<MessageBuf>) -> Result<(), MessageBuf> {
         self.command(Command::Send(id, message.into()))
     }
@@ -119,13 +119,13 @@ impl Remote {
     /// Asks the loop to send a message to everyone on a route, named as it was added.
     ///
     /// # Errors
-    /// The message, if 1,024 are waiting already or the server is gone.
+    /// Returns the message, if 1,024 are waiting already or the server is gone.
     pub fn broadcast(&self, path: &str, message: impl Into<MessageBuf>) -> Result<(), MessageBuf> {
         self.command(Command::Broadcast(path.to_string(), message.into()))
     }
 
-    /// Asks the loop to call [`on_wake`](crate::Handler::on_wake) of every handler. Calls that come
-    /// before the loop gets to it count as one.
+    /// Asks the loop to call [`on_wake`](crate::Handler::on_wake) of every handler. Calls before
+    /// the loop does so count as one.
     pub fn wake(&self) {
         self.shared.wake.store(true, Ordering::Release);
         self.rouse();
@@ -154,13 +154,13 @@ impl Remote {
     }
 
     fn rouse(&self) {
-        // It can only fail when the poll is gone, and then there is nobody to rouse.
+        // It fails only when the poll is gone, and then there is nobody to rouse.
         let _: io::Result<()> = self.shared.waker.wake();
     }
 }
 
 impl Inlet {
-    /// What other threads asked for, once.
+    /// The next message of another thread.
     pub(super) fn next(&self) -> Option<Command> {
         self.commands.try_recv().ok()
     }

@@ -21,7 +21,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From here on the first signal is an event, and the second ends the process, with the exit
+    /// From now on the first signal is an event, and the second ends the process, with the exit
     /// status that shells give to a process that a signal ended. SIGHUP is left as it was unless
     /// `hangup` asks for it.
     pub(super) fn register(registry: &Registry, token: Token, hangup: bool) -> io::Result<Signals> {

@@ -1,8 +1,8 @@
 //! What happens in a turn, step by step.
 //!
-//! Nearly all turns take the same steps. What most of them pass by is kept out of line, here and in the
-//! files they call: the compiler would build it in, and since the kernel's own code pushes ours out of
-//! the processor's cache between two turns, all that lies among the steps would be fetched for nothing.
+//! Nearly all turns go through the same steps. Code that most turns skip is kept out of line, here
+//! and in the files they call. Inlined, it would lie among the steps and be fetched for nothing:
+//! between two turns the kernel's own code pushes ours out of the processor's cache.
 
 use std::io;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::ids::ConnId;
 use crate::net::stream::Readiness;
 use crate::peers::time::{Millis, NEVER};
 
-/// Most messages taken from other threads in a turn.
+/// Most messages of other threads handled in a turn.
 const COMMANDS_PER_TURN: usize = 256;
 
 impl Server {
@@ -44,8 +44,8 @@ impl Server {
         Ok(count)
     }
 
-    /// Reads from the connections that the poll announces; what else it announces is kept for the
-    /// steps behind this. How many events there were.
+    /// Reads from the connections that the poll announces, and notes what else it announces for the
+    /// later steps. Returns how many events there were.
     fn read_announced(&mut self) -> usize {
         let mut count: usize = 0;
         #[cfg(feature = "cli")]
@@ -77,7 +77,7 @@ impl Server {
         self.inlet_waits || self.dispatcher.peers.has_left_over()
     }
 
-    /// When the next turn must come, whether or not an event comes; 0 if it is time.
+    /// When the next turn must come, whether or not an event comes; 0 for at once.
     pub(super) fn due(&self) -> Option<Millis> {
         if self.has_left_over() { Some(0) } else { self.next_deadline() }
     }
@@ -94,7 +94,7 @@ impl Server {
         let due = match self.alarm {
             None => None,
             Some(_) if !self.has_left_over() => self.next_deadline(),
-            // What is left over need not be announced to this loop, only to one around it.
+            // Left-over work need not be announced to this loop, only to one around it.
             Some(_) => self.dispatcher.peers.config.fd_only.then_some(0),
         };
         if let (Some(alarm), Some(at)) = (&mut self.alarm, due) {

@@ -1,5 +1,5 @@
-// The header in C++17: a server starts, turns once and is freed; and an exception goes no further
-// than to the callback that it leaves: there the process aborts, as the header says.
+// The header in C++17: a server starts, turns once and is freed; and an exception that leaves a
+// callback goes no further: there the process aborts, as the header says.
 #include <csignal>
 #include <sys/resource.h>
 #include <sys/wait.h>

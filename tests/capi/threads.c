@@ -1,6 +1,6 @@
 /* Four threads reach a server by its remotes while it runs and two clients talk to it; then it is
- * stopped by one of the clients' threads.  Exit status 0: every message came, each thread's in
- * their order.  With -DRACE there is a race, for what looks for such to find. */
+ * stopped by one of the clients' threads.  Exit status 0: every message came, each thread's
+ * in order.  With -DRACE there is a race, for a race detector to find. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>

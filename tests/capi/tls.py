@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Python's ssl against a C program that echoes on wss://, where many go in the midst of it.
+"""Python's ssl against a C program that echoes on wss://, while many clients leave in the middle.
 
-Usage: tls.py HOST:PORT        Exit status 0: who stayed has had its echo.
+Usage: tls.py HOST:PORT        Exit status 0: those who stayed have had their echo.
 """
 import socket
 import ssl

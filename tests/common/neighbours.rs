@@ -1,5 +1,5 @@
-//! Who else is on a server: somebody who must be served whatever is done beside it, somebody who
-//! asks for a page, and somebody who does not read.
+//! Who else is on a server: a client that must be served whatever is done beside it, one that asks
+//! for a page, and one that does not read.
 
 use std::net::SocketAddr;
 

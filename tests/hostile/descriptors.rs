@@ -1,5 +1,5 @@
-//! No descriptors are left, for clients, for files; the limit is set for the program by a shell.
-//! Linux only, as descriptors and processor time are read from `/proc`.
+//! No descriptors are left, for clients or for files; a shell sets the program's limit. Linux only,
+//! since descriptors and processor time are read from `/proc`.
 
 use std::net::SocketAddr;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! Frames that announce what never comes, never end, or are never read: each has its bound, seen
-//! in the memory of the program, and its close code; others are served meanwhile. Linux only, as
+//! Frames that announce what never comes, never end, or are never read: each has its bound, seen in
+//! the memory of the program, and its close code; others are served meanwhile. Linux only, since
 //! memory is read from `/proc`.
 
 use std::io::{Read, Write};

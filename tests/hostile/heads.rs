@@ -1,5 +1,5 @@
-//! Request heads made to be misread: by a proxy in front in another way than by us, by the next
-//! reader of an answer, or for so long that nobody else is served. Each has one clear answer.
+//! Request heads made to be misread: by a proxy in front differently than by us, by the next reader
+//! of an answer, or for so long that nobody else is served. Each has one clear answer.
 
 use std::time::Duration;
 

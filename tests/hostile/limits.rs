@@ -1,5 +1,5 @@
 //! Every limit in the README's table: reached, just not reached, and others served meanwhile.
-//! What other tests do already is not repeated here; this is where to find it.
+//! What other tests do already is not repeated here; the table tells where to find it.
 //!
 //! | limit | reached | just not |
 //! |---|---|---|

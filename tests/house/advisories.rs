@@ -1,5 +1,5 @@
-//! What is said about other servers' advisories, and about limits: that the tests named for it exist,
-//! and that nothing is said to be absent that is there.
+//! What is said about other servers' advisories, and about limits: the tests it names must exist,
+//! and nothing that is there may be said to be absent.
 
 use std::fs;
 use std::path::Path;

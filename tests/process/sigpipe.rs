@@ -1,4 +1,5 @@
-//! The signal that a write into nothing raises. Who catches it does so for the whole process.
+//! SIGPIPE, which a write raises when its reader has gone. Whoever catches it does so for the whole
+//! process.
 
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;

@@ -1,4 +1,4 @@
-//! The flags, where it listens, and what it says of what cannot be had.
+//! The flags, where the program listens, and what it says if it cannot have what it asks for.
 
 use std::io::Read;
 use std::net::TcpListener;

@@ -1,5 +1,5 @@
 //! Broadcasts are kept until the turn ends, and then sent to everybody. That must not show: not in
-//! the order of what one is sent, not in who is sent what, and not at the limits.
+//! the order of what one client is sent, not in which clients are sent what, and not at the limits.
 
 use crate::calls::*;
 use crate::common::*;

@@ -1,5 +1,5 @@
-//! What callbacks may do, to their own connection and to others, and what names of connections are
-//! worth when these have gone.
+//! What callbacks may do, to their own connection and to others, and what the names of connections
+//! are worth once these have gone.
 
 use std::time::Duration;
 

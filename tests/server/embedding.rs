@@ -1,5 +1,5 @@
-//! What a program needs that has wsloop inside: sockets of its own making handed over, a value for
-//! each connection, budgets, and the loop in another one, by the descriptor alone too.
+//! What a program with wsloop inside needs: sockets of its own making handed over, a value for each
+//! connection, budgets, and the loop inside another one, even by the descriptor alone.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};

@@ -1,4 +1,5 @@
-//! The loop in another one, by the descriptor alone: no timeout, and no look at what is left over.
+//! The loop inside another one, by the descriptor alone: no timeout, and no question what is left
+//! over.
 
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};

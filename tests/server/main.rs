@@ -1,8 +1,8 @@
 //! A server in this process, spoken to through sockets: what it does for clients and for the
 //! program around it.
 //!
-//! No test here starts another process. A child has the sockets of its parent for a moment, until it
-//! becomes another program; a test that says "nobody listens there any more" would fail by that.
+//! No test here starts another process. A child has the sockets of its parent for a moment, until
+//! it becomes another program; a test that says "nobody listens there any more" would then fail.
 
 #[cfg(feature = "tls")]
 #[path = "../common/certificate.rs"]

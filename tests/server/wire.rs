@@ -1,5 +1,5 @@
-//! Bytes on the wire: how they are cut into segments, what is negotiated, and what happens to
-//! those who read slowly, stop sending or cannot carry a message.
+//! Bytes on the wire: how they are cut into segments, what is negotiated, and what happens to peers
+//! that read slowly, stop sending or cannot carry a message.
 
 use crate::calls::*;
 use crate::common::*;

@@ -1,7 +1,7 @@
-//! Instructions in user space, as callgrind counts them: the difference of two runs, so that what a
-//! start costs falls out. It does not depend on how busy the machine is. Large messages show what
-//! the parts cost by a byte: binary is unmasked and copied, text is checked to be UTF-8 as well,
-//! and the text of Hixie-75 is searched for its end.
+//! Instructions in user space, as callgrind counts them: the difference of two runs, so that the
+//! cost of a start falls out. It does not depend on how busy the machine is. Large messages show
+//! what the parts cost per byte: binary is unmasked and copied, text is checked to be UTF-8 as
+//! well, and the text of Hixie-75 is searched for its end.
 
 use std::fs;
 use std::io::{self, Read, Write};

@@ -1,4 +1,4 @@
-//! Asking for quotes again and again against having them pushed, as a browser would: the same server,
+//! Polling for quotes compared with having them pushed, both as a browser would: the same server,
 //! the same quotes, once a second to each client.
 
 use std::io::{self, Read, Write};

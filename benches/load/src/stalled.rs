@@ -1,4 +1,4 @@
-//! User memory for one message to many who do not read.
+//! User memory for one message to many clients that do not read.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What is queued for one peer: small messages side by side, large ones shared, files by name.
+//! What is queued for one peer: small messages side by side, large ones shared, files still unread.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -12,9 +12,9 @@ use crate::proto::pool::{Pool, SMALL};
 
 /// Most slices in one system call.
 const MAX_SLICES: usize = 16;
-/// A chunk of own bytes grows no further than this; what comes then begins another.
+/// A chunk of own bytes grows no further than this; the next bytes begin another.
 const CHUNK: usize = 64 * 1024;
-/// Pipelined requests are answered until so much waits, and then after it is written.
+/// Pipelined requests are answered until this much waits; the rest once it is written.
 const BUSY: usize = 16 * 1024;
 /// Most bytes written to one peer in a turn, so that a fast reader starves nobody.
 const WRITE_BUDGET: usize = if cfg!(test) { 32 * 1024 } else { 1024 * 1024 };
@@ -22,7 +22,7 @@ const WRITE_BUDGET: usize = if cfg!(test) { 32 * 1024 } else { 1024 * 1024 };
 #[derive(Debug)]
 enum Chunk {
     Own(Vec<u8>),
-    /// From this byte on.
+    /// The bytes from this index on.
     Shared(Rc<Vec<u8>>, usize),
     File {
         file: File,
@@ -47,7 +47,7 @@ impl Chunk {
 pub(super) enum Left {
     /// All is written.
     Nothing,
-    /// The kernel takes no more until it says so. Whether it took anything.
+    /// The kernel takes no more until it announces that it does. Tells whether it took anything.
     Blocked { progress: bool },
     /// The budget is spent; the kernel would take more.
     Budget,
@@ -104,7 +104,7 @@ impl Outbox {
         }
     }
 
-    /// Queues bytes that other connections are sent too, from one on.
+    /// Queues bytes that other connections are sent too, from index `from` on.
     pub(super) fn append_shared(&mut self, spares: &mut Spares, bytes: &Rc<Vec<u8>>, from: usize) {
         let queue = self.queue.get_or_insert_with(|| spares.take_queue());
         queue.end_tail();
@@ -144,7 +144,7 @@ impl Outbox {
 }
 
 impl Queue {
-    /// Bytes of memory that it takes while nothing waits in it.
+    /// Bytes of memory that it needs while nothing waits in it.
     #[expect(clippy::arithmetic_side_effects, reason = "it lies in memory")]
     fn memory(&self) -> usize {
         size_of::<Queue>() + self.chunks.capacity() * size_of::<Chunk>() + self.tail.capacity()
@@ -158,7 +158,7 @@ impl Queue {
         self.tail.is_empty() && matches!(self.chunks.back(), Some(Chunk::File { .. }))
     }
 
-    /// Makes room in the tail for so many bytes more.
+    /// Makes room in the tail for `len` bytes more.
     #[inline]
     #[expect(clippy::arithmetic_side_effects, reason = "a length is no more than its capacity")]
     fn make_room(&mut self, len: usize, pool: &mut Pool) {
@@ -201,7 +201,7 @@ impl Queue {
             self.advance(written.bytes, &mut spares.pool);
             spares.count_written(written.bytes);
             total = total.saturating_add(written.bytes);
-            // A short write is as good as WouldBlock: the kernel will say when there is room.
+            // A short write is as good as WouldBlock: the kernel announces when there is room.
             if written.blocked {
                 return Ok(Left::Blocked { progress: written.progress || total > 0 });
             }
@@ -209,7 +209,7 @@ impl Queue {
         Ok(Left::Nothing)
     }
 
-    /// Offers as much as one call takes.
+    /// Offers as much as fits into one call.
     fn write_some(&self, stream: &mut Stream, spares: &mut Spares) -> io::Result<Written> {
         if !self.chunks.is_empty() {
             return self.write_chunks(stream, spares);
@@ -218,7 +218,8 @@ impl Queue {
         stream.write(&[IoSlice::new(bytes)])
     }
 
-    /// Apart, so that the tail alone, which is the rule, makes no room for so many slices.
+    /// Separate, so that the tail alone, which is the usual case, needs no stack for so many
+    /// slices.
     #[inline(never)]
     fn write_chunks(&self, stream: &mut Stream, spares: &mut Spares) -> io::Result<Written> {
         if let Some(Chunk::File { file, offset, left }) = self.chunks.front() {
@@ -260,7 +261,7 @@ impl Queue {
         }
     }
 
-    /// The same for the chunks. How much of it was behind them.
+    /// The same for the chunks. Returns how much of `written` was behind them.
     #[expect(clippy::arithmetic_side_effects, reason = "no more is written than was queued")]
     #[inline(never)]
     fn advance_chunks(&mut self, mut written: usize, pool: &mut Pool) -> usize {
@@ -295,23 +296,24 @@ impl Queue {
     }
 }
 
-/// What all outboxes share: empty queues, buffers for what is queued, and a count.
+/// What all outboxes share: empty queues, buffers for what is queued, and a count of what was
+/// written.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "a queue moves as a pointer, between here and a connection")]
 pub(in crate::peers) struct Spares {
     pub(in crate::peers) pool: Pool,
     queues: Vec<Box<Queue>>,
-    /// Bytes of memory that those hold, no more than 1 MiB.
+    /// Bytes of memory in those queues, no more than 1 MiB.
     in_queues: usize,
-    /// Where files are read to on their way; made when the first is.
+    /// Where pieces of files are read to on their way; allocated for the first.
     scratch: Vec<u8>,
-    /// Bytes that kernels have taken of all that was queued or offered.
+    /// Bytes that the kernel has taken of all that was queued or offered.
     pub(in crate::peers) written: u64,
 }
 
-/// How much of a file is read at a time.
+/// Bytes of a file that are read at a time.
 const SCRATCH: usize = 64 * 1024;
-/// Enough for a few messages to each of a thousand, all in one turn.
+/// Enough for a few messages to each of a thousand peers, all in one turn.
 const MOST_IN_QUEUES: usize = 1024 * 1024;
 
 impl Spares {
@@ -328,21 +330,21 @@ impl Spares {
         &mut self.scratch
     }
 
-    /// An empty queue.
+    /// An empty queue, kept or new.
     fn take_queue(&mut self) -> Box<Queue> {
         let queue = self.queues.pop().unwrap_or_default();
         self.in_queues = self.in_queues.saturating_sub(queue.memory());
         queue
     }
 
-    /// Takes an empty queue back, or frees it. A small buffer stays with it.
+    /// Keeps an empty queue for later, or frees it. A small buffer stays with it.
     #[expect(clippy::arithmetic_side_effects, reason = "it all lies in memory")]
     fn give_queue(&mut self, mut queue: Box<Queue>) {
         if queue.tail.capacity() > SMALL {
             self.pool.give(std::mem::take(&mut queue.tail));
         }
         let in_queues = self.in_queues + queue.memory();
-        // What was long once is not worth keeping.
+        // A queue that was long once is not worth keeping.
         if in_queues <= MOST_IN_QUEUES && queue.chunks.capacity() <= MAX_SLICES {
             self.in_queues = in_queues;
             self.queues.push(queue);

@@ -249,7 +249,7 @@ fn what_is_meant_for_clients_is_all_that_is_left() {
     }
 }
 
-/// One behind the other on one connection, as one stream.
+/// One after the other on one connection, as one stream.
 #[test]
 fn vectors_that_end_open_and_whole_can_follow_each_other() {
     for version in super::ALL_VERSIONS {

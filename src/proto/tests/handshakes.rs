@@ -54,7 +54,7 @@ impl Settings {
     }
 }
 
-/// What is known of an accepted request, beside the answer.
+/// What is known of an accepted request, besides the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Accepted {
     version: Version,
@@ -90,7 +90,7 @@ impl Opening {
         Opening { settings, at: At::Head, kept: Vec::new(), accepted: None, out: Vec::new() }
     }
 
-    /// Takes one read's bytes; `kept` is what no step could take yet, at last the frames.
+    /// Feeds the bytes of one read; `kept` is what no step could use yet, at last the frames.
     fn feed(&mut self, piece: &[u8]) {
         let searched = self.kept.len();
         self.kept.extend_from_slice(piece);
@@ -280,7 +280,7 @@ fn the_answer_comes_in_the_stages_that_proxies_need() {
     staged.iter().for_each(check_stages);
 }
 
-/// An answer that begins like this and no other is what the clients of 75 and 76 take.
+/// The clients of 75 and 76 accept only an answer that begins like this.
 #[test]
 fn the_answers_of_hixie_begin_to_the_letter() {
     for vector in vectors_that("accept") {

@@ -1,6 +1,6 @@
-//! The floor: what the kernel makes an echo cost. One epoll loop that believes everything: it takes
-//! heads to come whole, checks neither masks, lengths, opcodes nor UTF-8, and has no limits, no
-//! deadlines and no pings. Not a server to be run, but one to be measured against.
+//! The floor: what the kernel makes an echo cost. One epoll loop that believes everything: it
+//! expects heads to come whole, checks neither masks, lengths, opcodes nor UTF-8, and has no
+//! limits, no deadlines and no pings. Not a server to be run, but one to be measured against.
 //!
 //! Usage: `floor PORT`. `/broadcast` sends everything to everyone there; other paths echo.
 
