@@ -11,7 +11,7 @@ cd "$here/../.."
 
 install_browser_tests
 cargo rustc --quiet --lib --profile capi --no-default-features --features capi --crate-type staticlib
-cc demo/echo.c -o "$work/echo" -Isrc "${CARGO_TARGET_DIR:-target}/capi/libwsloop.a"
+cc demo/echo.c -o "$work/echo" -Isrc/capi "${CARGO_TARGET_DIR:-target}/capi/libwsloop.a"
 
 start_server "$binary"
 mkfifo "$work/said"

@@ -19,7 +19,7 @@ runtime=$(ls "$runtime/lib/rustlib/$target/lib/"librustc-*_rt.tsan.a)
 
 # build OUT [FLAG…]
 build() {
-    clang -std=c99 -g -D_DEFAULT_SOURCE -fsanitize=thread -fno-sanitize-link-runtime "${@:2}" -Isrc \
+    clang -std=c99 -g -D_DEFAULT_SOURCE -fsanitize=thread -fno-sanitize-link-runtime "${@:2}" -Isrc/capi \
         tests/capi/threads.c "$folder/$target/debug/libwsloop.a" \
         -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive -rdynamic -pthread -lm -ldl -lrt -o "$1"
 }

@@ -73,11 +73,11 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 
     -keyout "$work/key.pem" -out "$work/cert.pem" 2>/dev/null
 cargo rustc --quiet --lib --profile capi --no-default-features --features capi,deflate,tls \
     --crate-type staticlib
-gcc -std=c99 $strict tests/capi/tls.c "${CARGO_TARGET_DIR:-target}/capi/libwsloop.a" -Isrc \
+gcc -std=c99 $strict tests/capi/tls.c "${CARGO_TARGET_DIR:-target}/capi/libwsloop.a" -Isrc/capi \
     -o "$work/tls" -lm
 # shellcheck disable=SC2086
 clang -std=c99 $strict -DWITH_DEFLATE "-DWITH_TLS=\"$work\"" -fsanitize=address,undefined -fno-sanitize-recover=all tests/capi/unit.c \
-    "${CARGO_TARGET_DIR:-target}/capi/libwsloop.a" -Isrc -o "$work/unit-sanitized" -lm
+    "${CARGO_TARGET_DIR:-target}/capi/libwsloop.a" -Isrc/capi -o "$work/unit-sanitized" -lm
 
 echo '== what the header promises'
 "$work/unit-gcc"
