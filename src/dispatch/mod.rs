@@ -26,14 +26,11 @@ pub(crate) struct Dispatcher {
     pub(crate) peers: Peers,
     pub(crate) routes: Routes,
     pub(crate) site: Site,
-    /// Connections to read on in this turn.
-    left_over: Vec<ConnId>,
 }
 
 impl Dispatcher {
     pub(crate) fn new(config: Config) -> Dispatcher {
-        let (routes, site) = (Routes::default(), Site::None);
-        Dispatcher { peers: Peers::new(config), routes, site, left_over: Vec::new() }
+        Dispatcher { peers: Peers::new(config), routes: Routes::default(), site: Site::None }
     }
 
     /// Adds a route, or gives an existing one a new handler.
@@ -67,11 +64,11 @@ impl Dispatcher {
 
     // A turn's steps; between them the server accepts, and sees to other threads.
 
-    /// Begins a turn: time goes on, and those whose reading was cut short have to be read on.
-    pub(crate) fn begin_turn(&mut self) {
+    /// Begins a turn: time goes on. Those whose reading was cut short by the last one, for
+    /// [`read_on`](Dispatcher::read_on); this turn's events may list more for the next.
+    pub(crate) fn begin_turn(&mut self) -> Vec<ConnId> {
         self.peers.clock.tick();
-        // Listed before this turn's events, which may list more for the next.
-        self.left_over = self.peers.take_to_read();
+        self.peers.take_to_read()
     }
 
     /// The kernel announces something of a connection.
@@ -82,8 +79,8 @@ impl Dispatcher {
     }
 
     /// Reads on where the last turn stopped.
-    pub(crate) fn read_on(&mut self, receive: &mut [u8]) {
-        for id in std::mem::take(&mut self.left_over) {
+    pub(crate) fn read_on(&mut self, left_over: Vec<ConnId>, receive: &mut [u8]) {
+        for id in left_over {
             self.peers.delist(id);
             self.read(id, receive);
         }

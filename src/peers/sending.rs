@@ -14,11 +14,11 @@ use log::{debug, info, warn};
 use super::connection::{Connection, Role};
 use super::room::{Room, Wire};
 use super::{Peers, find};
-use crate::config::OnFull;
+use crate::config::{Config, OnFull};
 use crate::http::response::{Body, Response};
 use crate::ids::{ConnId, RouteId};
 use crate::proto::close::code;
-use crate::proto::{self, Message};
+use crate::proto::{self, Envelope, Message};
 use crate::stats::Stats;
 use outbox::{Left, Spares};
 
@@ -53,12 +53,19 @@ struct Outgoing<'a> {
     spares: &'a mut Spares,
     stats: &'a mut Stats,
     to_write: &'a mut VecDeque<ConnId>,
+    config: &'a Config,
 }
 
 impl Outgoing<'_> {
     /// Whether something is queued for it, or will be: then nothing may be written past that.
     fn is_listed(&self) -> bool {
         self.conn.writing.is_listed()
+    }
+
+    /// Whether the backlog has room for so many bytes more.
+    #[expect(clippy::arithmetic_side_effects, reason = "lengths of what lies in memory")]
+    fn has_room(&self, len: usize) -> bool {
+        self.conn.queued() + len <= self.config.max_backlog
     }
 
     /// Queues what `write` appends: about `len` bytes.
@@ -76,6 +83,16 @@ impl Outgoing<'_> {
         let written = self.conn.stream.write(parts).map_or(0, |written| written.bytes);
         self.spares.count_written(written);
         written
+    }
+
+    /// Writes a large message now, unless something is queued, and queues the rest of it.
+    #[inline(never)]
+    fn offer_message(&mut self, envelope: Envelope, payload: &[u8]) {
+        let head = envelope.head();
+        let parts = [head.as_slice(), payload, envelope.tail()];
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let written = self.offer(&parts.map(IoSlice::new));
+        self.append(len.saturating_sub(written), |out| proto::put_rest(&parts, written, out));
     }
 
     /// Something was queued: it is written when the turn ends.
@@ -111,12 +128,11 @@ impl Peers {
     fn outgoing_at_once(&mut self, id: ConnId) -> Option<Outgoing<'_>> {
         let conn = find(&mut self.conns, id)?;
         let (spares, stats, to_write) = (&mut self.spares, &mut self.stats, &mut self.to_write);
-        Some(Outgoing { conn, spares, stats, to_write })
+        Some(Outgoing { conn, spares, stats, to_write, config: &self.config })
     }
 
     #[expect(clippy::arithmetic_side_effects, reason = "lengths of what lies in memory")]
     pub(crate) fn send(&mut self, id: ConnId, message: Message<'_>) -> SendStatus {
-        let max_backlog = self.config.max_backlog;
         let Some(mut out) = self.outgoing(id).filter(|out| out.conn.is_open()) else {
             return SendStatus::Dropped;
         };
@@ -128,15 +144,12 @@ impl Peers {
         };
         let payload = deflated.as_deref().unwrap_or(message.as_bytes());
         let len = envelope.len() + payload.len();
-        if out.conn.queued() + len > max_backlog {
+        if !out.has_room(len) {
             return self.full(id);
         }
         // Once a turn: what follows waits for the flush, which has a budget.
         if payload.len() >= OFFER_FROM && !out.is_listed() {
-            let head = envelope.head();
-            let parts = [head.as_slice(), payload, envelope.tail()];
-            let written = out.offer(&parts.map(IoSlice::new));
-            out.append(len - written, |out| proto::put_rest(&parts, written, out));
+            out.offer_message(envelope, payload);
         } else {
             out.append(len, |out| envelope.put(payload, out));
         }
@@ -258,7 +271,6 @@ impl Peers {
     /// Sends a member what was posted in its room and it has not had, and sets what it `had`. False
     /// if not all of it fits into its backlog.
     fn deliver_to(&mut self, id: ConnId, room: &Room, had: u16) -> bool {
-        let max_backlog = self.config.max_backlog;
         let Some(mut out) = self.outgoing_at_once(id) else { return true };
         let from = std::mem::replace(&mut out.conn.membership.had, had);
         let Some(wire) = room.wire(out.conn.framing()) else { return true };
@@ -266,7 +278,7 @@ impl Peers {
         if messages == 0 {
             return true;
         }
-        if out.conn.queued().saturating_add(bytes.len()) > max_backlog {
+        if !out.has_room(bytes.len()) {
             self.deliver_what_fits(id, wire, from);
             return false;
         }
@@ -291,13 +303,12 @@ impl Peers {
     /// Queues those messages that fit. If the first that does not fit ends the connection, none
     /// follows.
     fn deliver_what_fits(&mut self, id: ConnId, wire: &Wire, from: u16) {
-        let (max_backlog, on_full) = (self.config.max_backlog, self.config.on_full);
         let Some(mut out) = self.outgoing_at_once(id) else { return };
         for bytes in wire.each_since(from) {
-            if out.conn.queued().saturating_add(bytes.len()) <= max_backlog {
+            if out.has_room(bytes.len()) {
                 out.append(bytes.len(), |out| out.extend_from_slice(bytes));
                 out.message_queued();
-            } else if on_full == OnFull::Close {
+            } else if out.config.on_full == OnFull::Close {
                 return;
             }
         }
@@ -322,12 +333,11 @@ impl Peers {
 
     /// Control frames count too: a peer that never reads its pongs has a backlog like any other.
     fn append_control(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) -> SendStatus {
-        let max_backlog = self.config.max_backlog;
         // Catching up may have filled the backlog, and ended the connection.
         let Some(mut out) = self.outgoing(id).filter(|out| out.conn.is_open()) else {
             return SendStatus::Dropped;
         };
-        if out.conn.queued().saturating_add(CONTROL) > max_backlog {
+        if !out.has_room(CONTROL) {
             return self.full(id);
         }
         out.append(0, write);

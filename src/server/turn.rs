@@ -30,9 +30,9 @@ impl Server {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             result => result?,
         }
-        self.dispatcher.begin_turn();
+        let left_over = self.dispatcher.begin_turn();
         let count = self.read_announced();
-        self.dispatcher.read_on(&mut self.receive);
+        self.dispatcher.read_on(left_over, &mut self.receive);
         self.acceptor.accept(self.poll.registry(), &mut self.dispatcher.peers);
         if self.inlet_waits {
             self.run_commands();
@@ -51,7 +51,7 @@ impl Server {
         #[cfg(feature = "cli")]
         let mut signals = false;
         for event in &self.events {
-            count = count.saturating_add(1);
+            count = count.wrapping_add(1);
             match event.token() {
                 WAKER => self.inlet_waits = true,
                 ALARM => self.alarm.iter_mut().for_each(Alarm::went_off),

@@ -136,7 +136,7 @@ impl World {
 
     /// One turn, with at most as many events as the poll takes at once.
     pub fn turn(&mut self) {
-        self.dispatcher.begin_turn();
+        let left_over = self.dispatcher.begin_turn();
         let mut room = self.max_events;
         for (id, socket) in &self.sockets {
             let readiness = match room {
@@ -148,7 +148,7 @@ impl World {
                 self.dispatcher.announced(id.token(), readiness, &mut self.receive);
             }
         }
-        self.dispatcher.read_on(&mut self.receive);
+        self.dispatcher.read_on(left_over, &mut self.receive);
         self.dispatcher.end_turn(&mut self.receive);
     }
 
