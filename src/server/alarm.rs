@@ -12,6 +12,7 @@ pub(super) struct Alarm {
     timer: std::os::fd::OwnedFd,
     /// When it will go off; [`NEVER`] if it is not set.
     at: Millis,
+    failed: bool,
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -23,7 +24,7 @@ impl Alarm {
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         let fd = timer.as_raw_fd();
         registry.register(&mut mio::unix::SourceFd(&fd), token, mio::Interest::READABLE)?;
-        Ok(Alarm { timer, at: NEVER })
+        Ok(Alarm { timer, at: NEVER, failed: false })
     }
 
     /// Sets it to go off at this time at the latest. One that is set for earlier stays as it is: it
@@ -39,9 +40,15 @@ impl Alarm {
         // Zero would turn it off.
         let it_value = if wait == zero { Timespec { tv_nsec: 1, ..zero } } else { wait };
         let spec = Itimerspec { it_interval: zero, it_value };
-        if timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &spec).is_ok() {
+        self.failed = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &spec).is_err();
+        if !self.failed {
             self.at = at;
         }
+    }
+
+    /// Whether it could be set; if not, the loop has to watch the time itself.
+    pub(super) fn is_set(&self) -> bool {
+        !self.failed
     }
 
     /// It went off. It is not read: setting it again resets it, and with edge-triggered events that
@@ -62,6 +69,10 @@ impl Alarm {
     }
 
     pub(super) fn set(&mut self, _: Millis, _: &Clock) {
+        match *self {}
+    }
+
+    pub(super) fn is_set(&self) -> bool {
         match *self {}
     }
 

@@ -248,9 +248,9 @@ impl Server {
     /// If the poll fails, which means a bug here or a broken system. Nothing that a peer does is
     /// an error of the loop.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        let due = match self.alarm {
+        let due = match &self.alarm {
             // The alarm ends the wait.
-            Some(_) if !self.has_left_over() => None,
+            Some(alarm) if alarm.is_set() && !self.has_left_over() => None,
             _ => self.poll_timeout(),
         };
         self.turn_within(timeout.into_iter().chain(due).min())
