@@ -58,6 +58,12 @@ impl<'a> Context<'a> {
         self.peers.get(self.id).is_some()
     }
 
+    /// Writes a line to the log that a peer can cause as often as it likes.
+    #[cfg(feature = "capi")]
+    pub(crate) fn complain(&mut self, level: log::Level, line: std::fmt::Arguments<'_>) {
+        self.peers.complain(level, line);
+    }
+
     /// How many routes there are.
     #[cfg(feature = "capi")]
     pub(crate) fn routes(&self) -> RouteId {

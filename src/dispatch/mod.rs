@@ -15,6 +15,7 @@ use crate::http::files::Site;
 use crate::ids::{ConnId, RouteId};
 use crate::peers::Peers;
 use crate::peers::closing::Report;
+use crate::peers::complaints::quoted;
 use crate::peers::connection::{ReadyState, Role};
 use crate::peers::time::Timer;
 use routes::Routes;
@@ -117,7 +118,7 @@ impl Dispatcher {
                 let Some(conn) = self.peers.get(id) else { return false };
                 let (version, path) = (conn.version, self.routes.path(conn.route));
                 let (code, reason) = (ending.code, &ending.reason);
-                info!("#{} closed: {version} {path} {code} {reason:?}", id.serial());
+                info!("#{} closed: {version} {path} {code} {}", id.serial(), quoted(reason));
                 self.peers.stats.closed = self.peers.stats.closed.wrapping_add(1);
                 self.with_handler(id, |handler, ws| handler.on_close(ws, code, reason));
             }

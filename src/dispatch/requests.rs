@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use log::{error, info, warn};
+use log::{Level, info};
 
 use super::Dispatcher;
 use crate::context::Context;
@@ -11,6 +11,7 @@ use crate::http::origin::admitted;
 use crate::http::request::{self, Request};
 use crate::http::response::Response;
 use crate::ids::{ConnId, RouteId};
+use crate::peers::complaints::{quoted, shown};
 use crate::peers::inbox::{Challenge, Inbox};
 use crate::proto::handshake::{self, Offer};
 use crate::proto::{Decoder, take};
@@ -98,7 +99,12 @@ impl Dispatcher {
         let response = match route.and_then(|route| self.ask(id, route, request)) {
             Some(Answer::Respond(response)) => response,
             _ => {
-                let response = self.site.respond(request);
+                let mut response = self.site.respond(request);
+                if let Some(trouble) = response.trouble.take() {
+                    let path = shown(request.path().as_bytes());
+                    let line = format_args!("cannot serve {path}: {trouble}");
+                    self.peers.complain(Level::Warn, line);
+                }
                 if response.status == 404 && route.is_some() {
                     upgrade_required()
                 } else {
@@ -130,14 +136,17 @@ impl Dispatcher {
         };
         let (origin, secure) = (offer.origin(), self.is_secure(id, request));
         if !admitted(&self.peers.config.origins, origin, request.header("Host"), secure) {
-            let origin = origin.unwrap_or_default().escape_ascii();
-            warn!("#{} refused: pages of {origin} may not connect", id.serial());
+            let (id, origin) = (id.serial(), shown(origin.unwrap_or_default()));
+            let line = format_args!("#{id} refused: pages of {origin} may not connect");
+            self.peers.complain(Level::Warn, line);
             return Err(Response::text(403, "pages of this origin may not connect\n"));
         }
         match self.ask(id, route, request) {
             Some(Answer::Respond(response)) => Err(response),
             Some(Answer::Protocol(name)) if !request.protocols().any(|offer| offer == name) => {
-                error!("the handler of {} chose {name:?}, not offered", request.path());
+                let (path, name) = (shown(request.path().as_bytes()), quoted(&name));
+                let line = format_args!("the handler of {path} chose {name}, not offered");
+                self.peers.complain(Level::Error, line);
                 Ok((route, None))
             }
             Some(Answer::Protocol(name)) => Ok((route, Some(name.into()))),
@@ -206,7 +215,8 @@ impl Dispatcher {
         conn.inbox = Inbox::Frames(Decoder::new(conn.version, conn.deflate));
         let (version, addr) = (conn.version, conn.addr.get());
         let from = addr.map_or("a Unix socket".to_string(), |addr| addr.to_string());
-        info!("#{} open: {version} {} from {from}", id.serial(), request.path());
+        let path = request.path().as_bytes();
+        info!("#{} open: {version} {} from {from}", id.serial(), shown(path));
         self.peers.open(id);
         self.with_handler(id, |handler, ws| handler.on_open(ws, request));
     }

@@ -123,7 +123,7 @@ fn redirect(path: &[u8], query: &str) -> Response {
 /// Opens a file below the root. Who could put a link in a directory's place between the check and
 /// the opening may write to the folder, and is trusted with it.
 fn find_file(root: &Path, path: &Path) -> Result<Found, Response> {
-    let refused = |error| refusal(&error, path);
+    let refused = |error| refusal(&error);
     let canonical = fs::canonicalize(root.join(path)).map_err(refused)?;
     if !canonical.starts_with(root) {
         return Err(not_found());
@@ -146,20 +146,17 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
-fn refusal(error: &io::Error, path: &Path) -> Response {
+fn refusal(error: &io::Error) -> Response {
     match Errno::from_io_error(error) {
         Some(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP) => not_found(),
         // A socket, or a device nobody drives.
         Some(Errno::NXIO | Errno::NODEV | Errno::OPNOTSUPP) => not_found(),
         Some(Errno::ACCESS | Errno::PERM) => Response::text(403, "forbidden\n"),
-        errno => {
-            log::warn!("cannot serve {path:?}: {error}");
-            match errno {
-                // This passes.
-                Some(Errno::MFILE | Errno::NFILE) => Response::text(503, "too many open files\n"),
-                _ => Response::text(500, "this file cannot be read\n"),
-            }
+        // This passes.
+        Some(Errno::MFILE | Errno::NFILE) => {
+            Response::text(503, "too many open files\n").because(error)
         }
+        _ => Response::text(500, "this file cannot be read\n").because(error),
     }
 }
 
@@ -707,13 +704,14 @@ mod tests {
 
     #[test]
     fn errors_of_the_file_system_have_their_statuses() {
-        let status = |errno: Errno| refusal(&errno.into(), Path::new("a")).status;
+        let status = |errno: Errno| refusal(&errno.into()).status;
         for errno in [Errno::NOENT, Errno::NOTDIR, Errno::NAMETOOLONG, Errno::LOOP, Errno::NXIO] {
             assert_eq!(status(errno), 404, "{errno:?}");
         }
         assert_eq!((status(Errno::ACCESS), status(Errno::PERM)), (403, 403));
         assert_eq!((status(Errno::IO), status(Errno::MFILE)), (500, 503));
-        assert_eq!(refusal(&io::ErrorKind::Other.into(), Path::new("a")).status, 500);
+        let other = refusal(&io::Error::other("it is broken"));
+        assert_eq!((other.status, other.trouble.as_deref()), (500, Some("it is broken")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use log::{debug, error, info, warn};
+use log::{Level, debug, error, info};
 use mio::{Interest, Registry, Token};
 
 use crate::config::Config;
@@ -155,7 +155,8 @@ impl Acceptor {
                     .with_tls(peers.config.tls.as_ref().filter(|_| secure))
                     .and_then(|stream| self.admit(purpose, stream, addr, registry, peers));
                 if let Err(error) = admitted {
-                    warn!("a client cannot be watched: {error}");
+                    let line = format_args!("a client cannot be watched: {error}");
+                    peers.complain(Level::Warn, line);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -180,7 +181,10 @@ impl Acceptor {
         let crowded = peers.len() >= self.max_connections;
         match purpose {
             // Its socket is dropped: a source can only be told in its own language, and has none.
-            Purpose::Feed(_) if crowded => debug!("a source refused: too many connections"),
+            Purpose::Feed(_) if crowded => {
+                let line = format_args!("a source refused: too many connections");
+                peers.complain(Level::Debug, line);
+            }
             Purpose::Feed(route) => {
                 let stream = watch(registry, peers, stream)?;
                 let id = peers.admit_source(stream, addr, route);
@@ -205,7 +209,9 @@ impl Acceptor {
         let stream = watch(registry, peers, stream)?;
         let id = peers.admit(stream, addr);
         if crowded {
-            debug!("#{} refused: {} connections", id.serial(), self.max_connections);
+            let line =
+                format_args!("#{} refused: {} connections", id.serial(), self.max_connections);
+            peers.complain(Level::Debug, line);
             peers.respond(id, Response::text(503, "too many connections\n"), false, false);
         } else if !read.is_empty() {
             peers.unread(id, read);

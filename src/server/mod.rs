@@ -28,6 +28,7 @@ use crate::ids::ConnId;
 use crate::ids::RouteId;
 #[cfg(any(feature = "cli", feature = "tls"))]
 use crate::net::tls::Tls;
+use crate::peers::time::NEVER;
 use crate::stats::Stats;
 use accept::Acceptor;
 use alarm::Alarm;
@@ -302,5 +303,6 @@ impl Drop for Server {
             peers.drop_now(id, code::ABNORMAL, "the server is gone");
         }
         self.dispatcher.settle();
+        self.dispatcher.peers.count_left_out(NEVER);
     }
 }
