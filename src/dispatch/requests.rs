@@ -47,6 +47,7 @@ impl Dispatcher {
     }
 
     fn process_request(&mut self, id: ConnId, head: &[u8]) {
+        let head = &*request::in_usual_form(head);
         let head_only = request::asks_head_only(head);
         let mut slots = vec![httparse::EMPTY_HEADER; self.peers.config.max_headers];
         let request = match request::parse(head, &mut slots) {
@@ -98,6 +99,9 @@ impl Dispatcher {
         let route = self.routes.find(request.path());
         let response = match route.and_then(|route| self.ask(id, route, request)) {
             Some(Answer::Respond(response)) => response,
+            _ if route.is_some() && handshake::is_too_old(request) => {
+                return self.peers.refuse(id, http_1_1_required(), false);
+            }
             _ => {
                 let mut response = self.site.respond(request);
                 if let Some(trouble) = response.trouble.take() {
@@ -227,6 +231,12 @@ fn upgrade_required() -> Response {
     Response::text(426, "this is the address of a WebSocket\n")
         .header("Upgrade", "websocket")
         .header("Connection", "Upgrade")
+}
+
+/// For a WebSocket request that is none since a proxy speaks HTTP/1.0 to us.
+fn http_1_1_required() -> Response {
+    let text = "a WebSocket needs HTTP/1.1: set it in the proxy (nginx: proxy_http_version 1.1)\n";
+    Response::text(426, text).header("Upgrade", "websocket").header("Connection", "Upgrade")
 }
 
 #[cfg(test)]

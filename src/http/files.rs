@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use sha1::{Digest, Sha1};
 
 use crate::http::content_type::content_type;
+use crate::http::path::decode_component;
 use crate::http::request::Request;
 use crate::http::response::{Response, bad_request};
 
@@ -85,22 +86,15 @@ enum Found {
 /// The path decoded, without its leading slash: `a/b`, no component empty, hidden, `.` or `..`.
 fn decode(path: &str) -> Result<Vec<u8>, Response> {
     let relative = path.strip_prefix('/').ok_or_else(|| bad_request("the target is no path"))?;
-    let names = relative.split('/').map(decode_component).collect::<Result<Vec<_>, _>>()?;
+    let names = relative.split('/').map(file_name).collect::<Result<Vec<_>, _>>()?;
     Ok(names.join(&b'/'))
 }
 
 /// One file name. A backslash is an ordinary character of it, and so are bytes that are not
 /// UTF-8. An encoded slash is 404, not a separator: it is data within its component (RFC 3986
 /// section 2.2), and no file has a name with a slash in it.
-fn decode_component(raw: &str) -> Result<Vec<u8>, Response> {
-    let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
-    if !raw.split('%').skip(1).all(|rest| rest.as_bytes().get(..2).is_some_and(is_hex)) {
-        return Err(bad_request("the path holds a % that two hexadecimal digits do not follow"));
-    }
-    let name: Vec<u8> = percent_decode_str(raw).collect();
-    if name.contains(&0) {
-        return Err(bad_request("the path holds a NUL"));
-    }
+fn file_name(raw: &str) -> Result<Vec<u8>, Response> {
+    let name = decode_component(raw).map_err(bad_request)?;
     // `.git`, `.env` and the like are rarely meant to be seen; RFC 8615 names the exception.
     let hidden = name.starts_with(b".") && name != b".well-known";
     if name.is_empty() || hidden || name.contains(&b'/') {
