@@ -187,8 +187,8 @@ impl<'a> Context<'a> {
     }
 
     /// The client's address: that of its socket, or what the proxy says if
-    /// [`Config::trust_proxy`](crate::Config::trust_proxy) is set (the port is 0 then). `None` on a
-    /// Unix socket.
+    /// [`Config::trust_proxy`](crate::Config::trust_proxy) is set (the port is 0 then). An IPv4 client
+    /// has an IPv4 address, also on a socket for IPv6. `None` on a Unix socket.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.peers.get(self.id)?.addr.get()
     }

@@ -70,12 +70,14 @@ impl Dispatcher {
         if !self.peers.config.trust_proxy {
             return;
         }
-        let last = request.header_values("X-Forwarded-For").last();
-        let address = last
-            .and_then(|list| list.rsplit(|&byte| byte == b',').next())
-            .and_then(|address| str::from_utf8(address).ok())
-            .and_then(|address| address.trim().parse::<IpAddr>().ok());
-        if let (Some(ip), Some(conn)) = (address, self.peers.get_mut(id)) {
+        let Some(list) = request.header_values("X-Forwarded-For").last() else { return };
+        let last = list.rsplit(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
+        let Some(ip) = forwarded_ip(last) else {
+            let (id, last) = (id.serial(), shown(last));
+            let line = format_args!("#{id} X-Forwarded-For is not understood: {last}");
+            return self.peers.complain(Level::Debug, line);
+        };
+        if let Some(conn) = self.peers.get_mut(id) {
             conn.addr = Some(SocketAddr::new(ip, 0)).into();
         }
     }
@@ -86,8 +88,7 @@ impl Dispatcher {
         if self.peers.get(id).is_some_and(|conn| conn.stream.is_tls()) {
             return true;
         }
-        let said = || request.header("X-Forwarded-Proto").is_some_and(|proto| proto == "https");
-        config.secure_proxy || (config.trust_proxy && said())
+        config.secure_proxy || (config.trust_proxy && is_forwarded_from_tls(request))
     }
 
     /// Answers plain HTTP: the handler of the path if it wants to, else the site.
@@ -217,13 +218,31 @@ impl Dispatcher {
     fn open(&mut self, id: ConnId, request: &Request<'_>) {
         let Some(conn) = self.peers.get_mut(id) else { return };
         conn.inbox = Inbox::Frames(Decoder::new(conn.version, conn.deflate));
-        let (version, addr) = (conn.version, conn.addr.get());
-        let from = addr.map_or("a Unix socket".to_string(), |addr| addr.to_string());
+        let (version, from) = (conn.version, conn.addr);
         let path = request.path().as_bytes();
         info!("#{} open: {version} {} from {from}", id.serial(), shown(path));
         self.peers.open(id);
         self.with_handler(id, |handler, ws| handler.on_open(ws, request));
     }
+}
+
+/// An address as proxies write it: alone, with a port, which is not kept, or in the brackets of
+/// version 6, with a port or without.
+fn forwarded_ip(text: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(text).ok()?;
+    if let Some(bracketed) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return bracketed.parse().ok().map(IpAddr::V6);
+    }
+    let with_port = || text.parse().ok().map(|addr: SocketAddr| addr.ip());
+    text.parse().ok().or_else(with_port)
+}
+
+/// Whether the proxy says that the client speaks TLS. Where there are several proxies, the first
+/// tells of the client's own connection.
+fn is_forwarded_from_tls(request: &Request<'_>) -> bool {
+    let list = request.header_bytes("X-Forwarded-Proto").unwrap_or_default();
+    let first = list.split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
+    first.eq_ignore_ascii_case(b"https") || first.eq_ignore_ascii_case(b"wss")
 }
 
 /// For a plain request to a path that only speaks WebSocket (RFC 9110 section 15.5.22).

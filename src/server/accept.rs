@@ -12,6 +12,7 @@ use crate::ids::{MAX_SLOTS, RouteId};
 use crate::net::listener::{ListenAddr, Listener};
 use crate::net::stream::Stream;
 use crate::peers::Peers;
+use crate::peers::addr::PeerAddr;
 use crate::peers::time::Millis;
 
 /// Most clients taken from one listener in a turn.
@@ -188,8 +189,7 @@ impl Acceptor {
             Purpose::Feed(route) => {
                 let stream = watch(registry, peers, stream)?;
                 let id = peers.admit_source(stream, addr, route);
-                let from = addr.map_or("a Unix socket".to_string(), |addr| addr.to_string());
-                info!("#{} source from {from}", id.serial());
+                info!("#{} source from {}", id.serial(), PeerAddr::from(addr));
             }
             Purpose::Clients => self.adopt(stream, addr, b"", registry, peers)?,
         }
