@@ -624,6 +624,21 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_whose_index_is_a_folder_has_none() {
+        let scratch = Scratch::new();
+        let site = scratch.site();
+        fs::create_dir_all(scratch.path("odd/index.html")).unwrap();
+        fs::write(scratch.path("odd/index.html/page"), "inner").unwrap();
+        for target in ["/odd/", "/odd/index.html/", "/%6fdd/"] {
+            let answer = get(&site, target);
+            assert_eq!((answer.status, answer.header("Location")), (404, None), "{target}");
+        }
+        let answer = get(&site, "/odd/index.html");
+        assert_eq!((answer.status, &*header(&answer, "Location")), (301, "/odd/index.html/"));
+        assert_eq!(get(&site, "/odd/index.html/page").text(), "inner");
+    }
+
+    #[test]
     fn links_may_point_within_the_folder_only() {
         let scratch = Scratch::new();
         for (target, link) in [
