@@ -58,6 +58,12 @@ impl<'a> Context<'a> {
         self.peers.get(self.id).is_some()
     }
 
+    /// Writes a line to the log that a peer can cause as often as it likes.
+    #[cfg(feature = "capi")]
+    pub(crate) fn complain(&mut self, level: log::Level, line: std::fmt::Arguments<'_>) {
+        self.peers.complain(level, line);
+    }
+
     /// How many routes there are.
     #[cfg(feature = "capi")]
     pub(crate) fn routes(&self) -> RouteId {
@@ -183,9 +189,9 @@ impl<'a> Context<'a> {
         self.peers.get(self.id)?.extras()?.protocol.as_deref()
     }
 
-    /// The client's address: that of its socket, or with
-    /// [`Config::trust_proxy`](crate::Config::trust_proxy) the one the proxy names (then the port
-    /// is 0). `None` on a Unix socket.
+    /// The client's address: that of its socket, or what the proxy says if
+    /// [`Config::trust_proxy`](crate::Config::trust_proxy) is set (the port is 0 then). An IPv4 client
+    /// has an IPv4 address, also on a socket for IPv6. `None` on a Unix socket.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.peers.get(self.id)?.addr.get()
     }

@@ -2,6 +2,8 @@
 
 use std::ffi::{CStr, c_int, c_void};
 
+use log::Level;
+
 use super::data::{WSLOOP_BINARY, WSLOOP_TEXT};
 use super::input::{number, source_number};
 use super::request::wsloop_request;
@@ -55,7 +57,7 @@ impl Handler for Callbacks {
             // returns.
             unsafe { function(server, conn, place, user) }
         });
-        answer(status.unwrap_or(0), given)
+        answer(ws, status.unwrap_or(0), given)
     }
 
     fn on_open(&mut self, ws: &mut Context<'_>, request: &Request<'_>) {
@@ -154,8 +156,8 @@ impl Handler for Callbacks {
     }
 }
 
-/// What becomes of a request, by what C returned and by what it did with the request before.
-fn answer(status: c_int, request: wsloop_request) -> Answer {
+/// What becomes of a request, by what C returned and what it did with the request before.
+fn answer(ws: &mut Context<'_>, status: c_int, request: wsloop_request) -> Answer {
     let (protocol, response) = request.decided();
     match (status, response, protocol) {
         (_, Some(response), _) => Answer::Respond(response),
@@ -163,7 +165,8 @@ fn answer(status: c_int, request: wsloop_request) -> Answer {
         (0, None, None) => Answer::Proceed,
         (200..=599, None, _) => Answer::Respond(Response::text(status as u16, "refused\n")),
         _ => {
-            log::error!("on_request returned {status}, which is no status");
+            let line = format_args!("on_request returned {status}, which is no status");
+            ws.complain(Level::Error, line);
             Answer::Respond(Response::text(500, "the server made a mistake\n"))
         }
     }

@@ -214,9 +214,10 @@ int wsloop_new(const wsloop_config *config, wsloop_server **out);
  * fine.  Not in a callback: there, wsloop_stop() it, and free it when the loop has ended. */
 int wsloop_free(wsloop_server *server);
 
-/* Has handler serve a path, compared as it was sent, without the query; "*" is every path that no
- * other route names.  A path that was added before gets the new handler.  Returns the number of
- * the route, 0 for the first.  Not in a callback. */
+/* Has handler serve a path, compared without the query and percent-decoded: "/%63hat" is "/chat",
+ * but an encoded slash is no slash; a route that is named encoded is found by requests that spell
+ * it so.  "*" is every path that no other route names.  A path that was added before gets the new
+ * handler.  Returns the number of the route, 0 for the first.  Not in a callback. */
 int wsloop_route(wsloop_server *server, const char *path, const wsloop_handler *handler,
                  void *user);
 

@@ -1,11 +1,12 @@
 //! Lines from outside: a sensor, a log or a script writes them to a TCP port or to standard input,
 //! and each is handed to the handler of a route.
 
-use log::{debug, info, warn};
+use log::{Level, debug, info};
 
 use super::Dispatcher;
 use crate::context::Context;
 use crate::ids::{ConnId, SourceId};
+use crate::peers::complaints::quoted;
 use crate::peers::inbox::Inbox;
 use crate::proto::lines::{BadLine, Lines, MAX_LINE};
 
@@ -56,10 +57,11 @@ impl Dispatcher {
     /// Tells a source which of its lines was wrong, and why; the source stays connected.
     fn answer(&mut self, id: ConnId, number: u64, outcome: Result<(), String>) {
         let Err(why) = outcome else { return };
-        debug!("#{} line {number}: {why:?}", id.serial());
+        debug!("#{} line {number}: {}", id.serial(), quoted(&why));
         let Some(conn) = self.peers.get(id) else { return };
         if !conn.stream.takes_answers() {
-            warn!("feed {}: line {number}: {why:?}", self.routes.path(conn.route));
+            let (path, why) = (self.routes.path(conn.route), quoted(&why));
+            self.peers.complain(Level::Warn, format_args!("feed {path}: line {number}: {why}"));
         } else if conn.queued() < MAX_ANSWERS {
             let answer = format!("error: line {number}: {why}\n");
             self.peers.append(id, |out| out.extend_from_slice(answer.as_bytes()));

@@ -16,8 +16,9 @@ use crate::ids::{ConnId, RouteId};
 use crate::net::stream::Readiness;
 use crate::peers::Peers;
 use crate::peers::closing::Report;
+use crate::peers::complaints::quoted;
 use crate::peers::connection::{ReadyState, Role};
-use crate::peers::time::Timer;
+use crate::peers::time::{NEVER, Timer};
 use crate::proto::close::code;
 use routes::Routes;
 
@@ -158,6 +159,7 @@ impl Dispatcher {
             self.peers.drop_now(id, code::ABNORMAL, "the server is gone");
         }
         self.settle();
+        self.peers.count_left_out(NEVER);
     }
 
     /// Calls `on_close` or `on_source_end` if it is owed, and removes the connection if it is gone.
@@ -170,7 +172,7 @@ impl Dispatcher {
                 let Some(conn) = self.peers.get(id) else { return false };
                 let (version, path) = (conn.version, self.routes.path(conn.route));
                 let (code, reason) = (ending.code, &ending.reason);
-                info!("#{} closed: {version} {path} {code} {reason:?}", id.serial());
+                info!("#{} closed: {version} {path} {code} {}", id.serial(), quoted(reason));
                 self.peers.stats.closed = self.peers.stats.closed.wrapping_add(1);
                 self.with_handler(id, |handler, ws| handler.on_close(ws, code, reason));
             }

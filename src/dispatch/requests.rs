@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use log::{error, info, warn};
+use log::{Level, info};
 
 use super::Dispatcher;
 use crate::context::Context;
@@ -11,6 +11,7 @@ use crate::http::origin::admitted;
 use crate::http::request::{self, Request};
 use crate::http::response::Response;
 use crate::ids::{ConnId, RouteId};
+use crate::peers::complaints::{quoted, shown};
 use crate::peers::inbox::{Challenge, Inbox};
 use crate::proto::handshake::{self, Offer};
 use crate::proto::{Decoder, take};
@@ -47,6 +48,7 @@ impl Dispatcher {
     }
 
     fn process_request(&mut self, id: ConnId, head: &[u8]) {
+        let head = &*request::in_usual_form(head);
         let head_only = request::asks_head_only(head);
         let mut slots = vec![httparse::EMPTY_HEADER; self.peers.config.max_headers];
         let request = match request::parse(head, &mut slots) {
@@ -69,12 +71,14 @@ impl Dispatcher {
         if !self.peers.config.trust_proxy {
             return;
         }
-        let last = request.header_values("X-Forwarded-For").last();
-        let address = last
-            .and_then(|list| list.rsplit(|&byte| byte == b',').next())
-            .and_then(|address| str::from_utf8(address).ok())
-            .and_then(|address| address.trim().parse::<IpAddr>().ok());
-        if let (Some(ip), Some(conn)) = (address, self.peers.get_mut(id)) {
+        let Some(list) = request.header_values("X-Forwarded-For").last() else { return };
+        let last = list.rsplit(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
+        let Some(ip) = forwarded_ip(last) else {
+            let (id, last) = (id.serial(), shown(last));
+            let line = format_args!("#{id} X-Forwarded-For is not understood: {last}");
+            return self.peers.complain(Level::Debug, line);
+        };
+        if let Some(conn) = self.peers.get_mut(id) {
             conn.addr = Some(SocketAddr::new(ip, 0)).into();
         }
     }
@@ -85,8 +89,7 @@ impl Dispatcher {
         if self.peers.get(id).is_some_and(|conn| conn.stream.is_tls()) {
             return true;
         }
-        let said = || request.header("X-Forwarded-Proto").is_some_and(|proto| proto == "https");
-        config.secure_proxy || (config.trust_proxy && said())
+        config.secure_proxy || (config.trust_proxy && is_forwarded_from_tls(request))
     }
 
     /// Answers plain HTTP: by the handler of the path if that has an answer, else by the site.
@@ -98,8 +101,16 @@ impl Dispatcher {
         let route = self.routes.find(request.path());
         let response = match route.and_then(|route| self.ask(id, route, request)) {
             Some(Answer::Respond(response)) => response,
+            _ if route.is_some() && handshake::is_too_old(request) => {
+                return self.peers.refuse(id, http_1_1_required(), false);
+            }
             _ => {
-                let response = self.site.respond(request);
+                let mut response = self.site.respond(request);
+                if let Some(trouble) = response.trouble.take() {
+                    let path = shown(request.path().as_bytes());
+                    let line = format_args!("cannot serve {path}: {trouble}");
+                    self.peers.complain(Level::Warn, line);
+                }
                 if response.status == 404 && route.is_some() {
                     upgrade_required()
                 } else {
@@ -131,14 +142,17 @@ impl Dispatcher {
         };
         let (origin, secure) = (offer.origin(), self.is_secure(id, request));
         if !admitted(&self.peers.config.origins, origin, request.header("Host"), secure) {
-            let origin = origin.unwrap_or_default().escape_ascii();
-            warn!("#{} refused: pages of {origin} may not connect", id.serial());
+            let (id, origin) = (id.serial(), shown(origin.unwrap_or_default()));
+            let line = format_args!("#{id} refused: pages of {origin} may not connect");
+            self.peers.complain(Level::Warn, line);
             return Err(Response::text(403, "pages of this origin may not connect\n"));
         }
         match self.ask(id, route, request) {
             Some(Answer::Respond(response)) => Err(response),
             Some(Answer::Protocol(name)) if !request.protocols().any(|offer| offer == name) => {
-                error!("the handler of {} chose {name:?}, not offered", request.path());
+                let (path, name) = (shown(request.path().as_bytes()), quoted(&name));
+                let line = format_args!("the handler of {path} chose {name}, not offered");
+                self.peers.complain(Level::Error, line);
                 Ok((route, None))
             }
             Some(Answer::Protocol(name)) => Ok((route, Some(name.into()))),
@@ -205,12 +219,31 @@ impl Dispatcher {
     fn open(&mut self, id: ConnId, request: &Request<'_>) {
         let Some(conn) = self.peers.get_mut(id) else { return };
         conn.inbox = Inbox::Frames(Decoder::new(conn.version, conn.deflate));
-        let (version, addr) = (conn.version, conn.addr.get());
-        let from = addr.map_or("a Unix socket".to_string(), |addr| addr.to_string());
-        info!("#{} open: {version} {} from {from}", id.serial(), request.path());
+        let (version, from) = (conn.version, conn.addr);
+        let path = request.path().as_bytes();
+        info!("#{} open: {version} {} from {from}", id.serial(), shown(path));
         self.peers.open(id);
         self.with_handler(id, |handler, ws| handler.on_open(ws, request));
     }
+}
+
+/// An address as proxies write it: alone, with a port, which is not kept, or in the brackets of
+/// version 6, with a port or without.
+fn forwarded_ip(text: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(text).ok()?;
+    if let Some(bracketed) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return bracketed.parse().ok().map(IpAddr::V6);
+    }
+    let with_port = || text.parse().ok().map(|addr: SocketAddr| addr.ip());
+    text.parse().ok().or_else(with_port)
+}
+
+/// Whether the proxy says that the client speaks TLS. Where there are several proxies, the first
+/// tells of the client's own connection.
+fn is_forwarded_from_tls(request: &Request<'_>) -> bool {
+    let list = request.header_bytes("X-Forwarded-Proto").unwrap_or_default();
+    let first = list.split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
+    first.eq_ignore_ascii_case(b"https") || first.eq_ignore_ascii_case(b"wss")
 }
 
 /// For a plain request to a path that serves only WebSockets (RFC 9110 section 15.5.22).
@@ -218,6 +251,12 @@ fn upgrade_required() -> Response {
     Response::text(426, "this is the address of a WebSocket\n")
         .header("Upgrade", "websocket")
         .header("Connection", "Upgrade")
+}
+
+/// For a WebSocket request that is none since a proxy speaks HTTP/1.0 to us.
+fn http_1_1_required() -> Response {
+    let text = "a WebSocket needs HTTP/1.1: set it in the proxy (nginx: proxy_http_version 1.1)\n";
+    Response::text(426, text).header("Upgrade", "websocket").header("Connection", "Upgrade")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Which handler serves which path.
 
 use crate::handler::Handler;
+use crate::http::path;
 use crate::ids::RouteId;
 
 struct Route {
@@ -32,9 +33,10 @@ impl Routes {
         }
     }
 
-    /// The route for a request's path.
+    /// The route for a request's path: as it was sent, or else decoded.
     pub(super) fn find(&self, path: &str) -> Option<RouteId> {
-        self.named(path).or_else(|| self.named(Routes::REST))
+        let decoded = || if path.contains('%') { path::decode(path) } else { None };
+        self.named(path).or_else(|| self.named(&decoded()?)).or_else(|| self.named(Routes::REST))
     }
 
     /// The route that was added under this name.

@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use sha1::{Digest, Sha1};
 
 use crate::http::content_type::content_type;
+use crate::http::path::decode_component;
 use crate::http::request::Request;
 use crate::http::response::{Response, bad_request};
 
@@ -86,22 +87,15 @@ enum Found {
 /// The path decoded, without its leading slash: `a/b`, no component empty, hidden, `.` or `..`.
 fn decode(path: &str) -> Result<Vec<u8>, Response> {
     let relative = path.strip_prefix('/').ok_or_else(|| bad_request("the target is no path"))?;
-    let names = relative.split('/').map(decode_component).collect::<Result<Vec<_>, _>>()?;
+    let names = relative.split('/').map(file_name).collect::<Result<Vec<_>, _>>()?;
     Ok(names.join(&b'/'))
 }
 
 /// One file name. A backslash is an ordinary character of it, and so are bytes that are not
 /// UTF-8. An encoded slash is 404, not a separator: it is data within its component (RFC 3986
 /// section 2.2), and no file has a name with a slash in it.
-fn decode_component(raw: &str) -> Result<Vec<u8>, Response> {
-    let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
-    if !raw.split('%').skip(1).all(|rest| rest.as_bytes().get(..2).is_some_and(is_hex)) {
-        return Err(bad_request("the path holds a % that two hexadecimal digits do not follow"));
-    }
-    let name: Vec<u8> = percent_decode_str(raw).collect();
-    if name.contains(&0) {
-        return Err(bad_request("the path holds a NUL"));
-    }
+fn file_name(raw: &str) -> Result<Vec<u8>, Response> {
+    let name = decode_component(raw).map_err(bad_request)?;
     // `.git`, `.env` and the like are rarely meant to be seen; RFC 8615 names the exception.
     let hidden = name.starts_with(b".") && name != b".well-known";
     if name.is_empty() || hidden || name.contains(&b'/') {
@@ -125,7 +119,7 @@ fn redirect(path: &[u8], query: &str) -> Response {
 /// Opens a file below the root. Whoever could put a link in a directory's place between the check
 /// and the opening may write to the folder, and is trusted with it.
 fn find_file(root: &Path, path: &Path) -> Result<Found, Response> {
-    let refused = |error| refusal(&error, path);
+    let refused = |error| refusal(&error);
     let canonical = fs::canonicalize(root.join(path)).map_err(refused)?;
     if !canonical.starts_with(root) {
         return Err(not_found());
@@ -148,20 +142,17 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
-fn refusal(error: &io::Error, path: &Path) -> Response {
+fn refusal(error: &io::Error) -> Response {
     match Errno::from_io_error(error) {
         Some(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP) => not_found(),
         // A socket, or a device nobody drives.
         Some(Errno::NXIO | Errno::NODEV | Errno::OPNOTSUPP) => not_found(),
         Some(Errno::ACCESS | Errno::PERM) => Response::text(403, "forbidden\n"),
-        errno => {
-            log::warn!("cannot serve {path:?}: {error}");
-            match errno {
-                // This passes.
-                Some(Errno::MFILE | Errno::NFILE) => Response::text(503, "too many open files\n"),
-                _ => Response::text(500, "this file cannot be read\n"),
-            }
+        // This passes.
+        Some(Errno::MFILE | Errno::NFILE) => {
+            Response::text(503, "too many open files\n").because(error)
         }
+        _ => Response::text(500, "this file cannot be read\n").because(error),
     }
 }
 
@@ -635,6 +626,21 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_whose_index_is_a_folder_has_none() {
+        let scratch = Scratch::new();
+        let site = scratch.site();
+        fs::create_dir_all(scratch.path("odd/index.html")).unwrap();
+        fs::write(scratch.path("odd/index.html/page"), "inner").unwrap();
+        for target in ["/odd/", "/odd/index.html/", "/%6fdd/"] {
+            let answer = get(&site, target);
+            assert_eq!((answer.status, answer.header("Location")), (404, None), "{target}");
+        }
+        let answer = get(&site, "/odd/index.html");
+        assert_eq!((answer.status, &*header(&answer, "Location")), (301, "/odd/index.html/"));
+        assert_eq!(get(&site, "/odd/index.html/page").text(), "inner");
+    }
+
+    #[test]
     fn links_may_point_within_the_folder_only() {
         let scratch = Scratch::new();
         for (target, link) in [
@@ -709,13 +715,14 @@ mod tests {
 
     #[test]
     fn errors_of_the_file_system_have_their_statuses() {
-        let status = |errno: Errno| refusal(&errno.into(), Path::new("a")).status;
+        let status = |errno: Errno| refusal(&errno.into()).status;
         for errno in [Errno::NOENT, Errno::NOTDIR, Errno::NAMETOOLONG, Errno::LOOP, Errno::NXIO] {
             assert_eq!(status(errno), 404, "{errno:?}");
         }
         assert_eq!((status(Errno::ACCESS), status(Errno::PERM)), (403, 403));
         assert_eq!((status(Errno::IO), status(Errno::MFILE)), (500, 503));
-        assert_eq!(refusal(&io::ErrorKind::Other.into(), Path::new("a")).status, 500);
+        let other = refusal(&io::Error::other("it is broken"));
+        assert_eq!((other.status, other.trouble.as_deref()), (500, Some("it is broken")));
     }
 
     #[test]

@@ -4,5 +4,6 @@
 pub(crate) mod content_type;
 pub(crate) mod files;
 pub(crate) mod origin;
+pub(crate) mod path;
 pub(crate) mod request;
 pub(crate) mod response;

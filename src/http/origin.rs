@@ -61,6 +61,13 @@ pub(crate) fn admitted(
     rules.iter().any(|rule| rule.admits(origin, host.unwrap_or_default(), secure))
 }
 
+/// Whether two authorities are the same to a scheme, whose own port may be named or not (RFC 9110
+/// section 4.2.3).
+pub(super) fn is_same_authority(scheme: &str, one: &str, other: &str) -> bool {
+    let one = Origin::of(scheme, one);
+    one.is_some() && one == Origin::of(scheme, other)
+}
+
 impl Origin {
     /// `scheme://host[:port]`, and nothing behind it.
     fn parse(text: &str) -> Option<Origin> {

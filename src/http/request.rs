@@ -3,9 +3,12 @@
 //! `httparse` cuts the head into fields; everything it is lenient about is checked here, so that no
 //! two readers of the same bytes (a proxy in front and us) can disagree about them.
 
-use httparse::Header;
-use memchr::memchr_iter;
+use std::borrow::Cow;
 
+use httparse::Header;
+use memchr::{memchr, memchr_iter};
+
+use crate::http::origin::is_same_authority;
 use crate::http::response::{Response, bad_request};
 
 /// One request head, borrowed from the receive buffer; valid during
@@ -141,6 +144,15 @@ pub(crate) fn find_head_end(buf: &[u8], searched: usize) -> HeadEnd {
 /// The length of the head at the front of these bytes, `None` if it is not whole yet. The error is
 /// the answer to what cannot become a head within `max` bytes.
 pub(crate) fn head_end(buf: &[u8], searched: usize, max: usize) -> Result<Option<usize>, Response> {
+    if is_proxy_protocol(buf) {
+        return Err(bad_request(
+            "the PROXY protocol is not spoken here: turn it off at the proxy, and use \
+             X-Forwarded-For with --trust-proxy",
+        ));
+    }
+    if PROXY_V2.starts_with(buf) && buf.len() <= max {
+        return Ok(None);
+    }
     if !may_begin(buf) {
         return Err(bad_request("no HTTP request begins like this; TLS is not spoken here"));
     }
@@ -154,11 +166,22 @@ pub(crate) fn head_end(buf: &[u8], searched: usize, max: usize) -> Result<Option
     }
 }
 
+/// What a header of the PROXY protocol begins with in its second version (section 2.2 of
+/// haproxy's proxy-protocol.txt).
+const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// Whether this is a header of the PROXY protocol, of either version. As a request, the line of the
+/// first would have a target that is none.
+fn is_proxy_protocol(buf: &[u8]) -> bool {
+    let v1: [&[u8]; 3] = [b"PROXY TCP4", b"PROXY TCP6", b"PROXY UNKNOWN"];
+    buf.starts_with(PROXY_V2) || v1.iter().any(|begin| buf.starts_with(begin))
+}
+
 /// Whether a request may begin like this: with a method, which is a token, behind one empty line
 /// at most (RFC 9112 sections 2.2 and 3). TLS and most other protocols differ in the first byte.
 fn may_begin(head: &[u8]) -> bool {
     match head.strip_prefix(b"\r\n").unwrap_or(head) {
-        [] | [b'\r'] | [b'\r', b'\n', ..] => true,
+        [] | [b'\r'] => true,
         [first, ..] => is_token_byte(*first),
     }
 }
@@ -168,7 +191,40 @@ pub(crate) fn asks_head_only(head: &[u8]) -> bool {
     head.strip_prefix(b"\r\n").unwrap_or(head).starts_with(b"HEAD ")
 }
 
-/// Cuts one whole head, as [`find_head_end`] found it, into its fields. `slots` limits how many
+/// The head in the form that [`parse`] reads, without the empty line in front: a copy in two cases,
+/// which are rare.
+pub(crate) fn in_usual_form(head: &[u8]) -> Cow<'_, [u8]> {
+    let head = head.strip_prefix(b"\r\n").unwrap_or(head);
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let mut usual = Cow::Borrowed(head);
+    // Who does not know a later HTTP/1 takes it for the last that he knows (RFC 9110 section 2.5).
+    if let [start @ .., b'2'..=b'9'] = line
+        && start.ends_with(b" HTTP/1.")
+        && let Some(digit) = usual.to_mut().get_mut(start.len())
+    {
+        *digit = b'1';
+    }
+    if let Some(place) = missing_path(line) {
+        usual.to_mut().insert(place, b'/');
+    }
+    usual
+}
+
+/// Where the path of an absolute target would be that has none in front of its query. An empty path
+/// is that of the root (RFC 9110 section 4.2.3).
+fn missing_path(line: &[u8]) -> Option<usize> {
+    let target = memchr(b' ', line)?.saturating_add(1);
+    if line.get(target) == Some(&b'/') {
+        return None;
+    }
+    let scheme = line.get(target..)?.windows(3).position(|bytes| bytes == b"://")?;
+    let authority = target.saturating_add(scheme).saturating_add(3);
+    let len = line.get(authority..)?.iter().position(|byte| b"/? ".contains(byte))?;
+    let end = authority.saturating_add(len);
+    (line.get(end) == Some(&b'?')).then_some(end)
+}
+
+/// Cuts one whole head, as [`find_head_end`] found it, into its fields. `slots` bounds how many
 /// there may be. The error is the answer to send before closing.
 pub(crate) fn parse<'a>(
     head: &'a [u8],
@@ -206,10 +262,10 @@ fn check(mut request: Request<'_>) -> Result<Request<'_>, Response> {
     }
     // RFC 9112 section 3.2: exactly one Host in HTTP/1.1.
     let host = match request.header_values("Host").next() {
-        Some(host) if is_host(host) => host,
+        Some(host) if is_host(host) => Some(host),
         Some(_) => return Err(bad_request("malformed Host field")),
         None if request.is_http_1_1() => return Err(bad_request("no Host field")),
-        None => b"",
+        None => None,
     };
     if request.header_values("Transfer-Encoding").next().is_some() {
         return Err(bad_request("request bodies are not taken here"));
@@ -228,22 +284,34 @@ fn check(mut request: Request<'_>) -> Result<Request<'_>, Response> {
 }
 
 /// RFC 9112 section 3.2.2: the absolute form must be understood; it must name the same host.
-fn origin_form<'a>(target: &'a str, host: &[u8]) -> Result<&'a str, Response> {
+fn origin_form<'a>(target: &'a str, host: Option<&[u8]>) -> Result<&'a str, Response> {
     if target.starts_with('/') || target == "*" {
         return Ok(target);
     }
-    let Some(rest) = ["http://", "https://", "ws://", "wss://"]
-        .iter()
-        .find(|scheme| target.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme)))
-        .and_then(|scheme| target.get(scheme.len()..))
+    let is_ours = |scheme: &str| {
+        ["http", "https", "ws", "wss"].iter().any(|ours| scheme.eq_ignore_ascii_case(ours))
+    };
+    let Some((scheme, rest)) = target.split_once("://").filter(|(scheme, _)| is_ours(scheme))
     else {
         return Err(bad_request("the request target does not begin with a slash"));
     };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    if !authority.as_bytes().eq_ignore_ascii_case(host) {
+    let is_right = match host {
+        Some(host) => is_same_host(scheme, authority, host),
+        // There need be none in HTTP/1.0.
+        None => is_host(authority.as_bytes()),
+    };
+    // RFC 9110 section 4.2.1: an empty host is to be refused.
+    if !is_right || authority.is_empty() {
         return Err(bad_request("the request target and the Host field name different hosts"));
     }
     Ok(if path.is_empty() { "/" } else { path })
+}
+
+/// Whether the Host field says what the target says.
+fn is_same_host(scheme: &str, authority: &str, host: &[u8]) -> bool {
+    let host = str::from_utf8(host).unwrap_or_default();
+    authority.eq_ignore_ascii_case(host) || is_same_authority(scheme, authority, host)
 }
 
 /// `uri-host [ ":" port ]`, by its alphabet: nothing that could end a line, a URL's authority or
@@ -324,6 +392,42 @@ mod tests {
         assert_eq!(target("GET http://a:81/x HTTP/1.1\r\nHost: A:81\r\n\r\n"), "/x");
         assert_eq!(target("GET http://a HTTP/1.1\r\nHost: a\r\n\r\n"), "/");
         assert_eq!(target("GET / HTTP/1.0\r\n\r\n"), "/");
+    }
+
+    #[test]
+    fn what_is_rare_is_put_in_the_usual_form() {
+        for (line, usual) in [
+            ("GET / HTTP/1.2", "GET / HTTP/1.1"),
+            ("GET http://a?b HTTP/1.9", "GET http://a/?b HTTP/1.1"),
+            ("GET http://a:80?b/c?d HTTP/1.1", "GET http://a:80/?b/c?d HTTP/1.1"),
+        ] {
+            for begin in ["", "\r\n"] {
+                let head = format!("{begin}{line}\r\nX: HTTP/1.2\r\n\r\n");
+                let usual = format!("{usual}\r\nX: HTTP/1.2\r\n\r\n");
+                assert_eq!(
+                    in_usual_form(head.as_bytes()).escape_ascii().to_string(),
+                    usual.as_bytes().escape_ascii().to_string()
+                );
+            }
+        }
+        for line in [
+            "GET",
+            "GET ",
+            "GET / HTTP/1.0",
+            "GET / HTTP/1.1",
+            "GET / HTTP/1.22",
+            "GET / HTTP/11.2",
+            "GET /HTTP/1.2",
+            "GET / HTTP/2.2",
+            "GET /?http://a?b HTTP/1.1",
+            "GET http://a/?b HTTP/1.1",
+            "GET http://a HTTP/1.1?",
+            "GET http:/a?b HTTP/1.1",
+        ] {
+            let head = format!("{line}\r\nX: http://a?b HTTP/1.2\r\n\r\n");
+            let usual = in_usual_form(head.as_bytes());
+            assert!(matches!(usual, Cow::Borrowed(_)), "{line}");
+        }
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Response {
     pub(crate) status: u16,
     headers: Vec<(Cow<'static, str>, String)>,
     pub(crate) body: Body,
+    /// What the log is to say of it.
+    pub(crate) trouble: Option<String>,
 }
 
 /// A response's body: bytes if it is small; a file, which may be large, is read as the peer takes
@@ -43,7 +45,8 @@ impl Response {
     /// when it is sent.
     pub fn new(status: u16) -> Response {
         let status = if (200..=599).contains(&status) { status } else { 500 };
-        Response { status, headers: Vec::new(), body: Body::Bytes(Cow::Borrowed(b"")) }
+        let body = Body::Bytes(Cow::Borrowed(b""));
+        Response { status, headers: Vec::new(), body, trouble: None }
     }
 
     /// A response with a body of plain text.
@@ -85,6 +88,13 @@ impl Response {
     #[must_use]
     pub(super) fn file(mut self, file: File, offset: u64, len: u64) -> Response {
         self.body = Body::File { file, offset, len };
+        self
+    }
+
+    /// Says in the log, and not to the client, what the trouble is.
+    #[must_use]
+    pub(super) fn because(mut self, trouble: impl ToString) -> Response {
+        self.trouble = Some(trouble.to_string());
         self
     }
 

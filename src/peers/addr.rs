@@ -1,8 +1,11 @@
 //! A client's address in 19 bytes; the standard library's takes 32, in every connection.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// An address and a port, or none. The scope of a link-local address is not kept.
+/// An address and a port, or none. The scope of a link-local address is not kept; and an address of
+/// version 4 is one, also where a socket for version 6 shows it as one of its own (RFC 4291 section
+/// 2.5.5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PeerAddr {
     kind: Kind,
@@ -19,7 +22,7 @@ enum Kind {
 
 impl From<Option<SocketAddr>> for PeerAddr {
     fn from(addr: Option<SocketAddr>) -> PeerAddr {
-        let (kind, bytes) = match addr.map(|addr| addr.ip()) {
+        let (kind, bytes) = match addr.map(|addr| addr.ip().to_canonical()) {
             None => (Kind::None, [0; 16]),
             Some(IpAddr::V4(ip)) => (Kind::V4, ip.to_ipv6_mapped().octets()),
             Some(IpAddr::V6(ip)) => (Kind::V6, ip.octets()),
@@ -41,17 +44,44 @@ impl PeerAddr {
     }
 }
 
+/// As the log shows it. Port 0 is none: a proxy tells the address alone.
+impl fmt::Display for PeerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.get() {
+            None => f.write_str("a Unix socket"),
+            Some(addr) if addr.port() == 0 => addr.ip().fmt(f),
+            Some(addr) => addr.fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_goes_in_comes_out() {
-        for text in ["127.0.0.1:8080", "[::1]:65535", "[::ffff:1.2.3.4]:1", "[fe80::1]:0"] {
+        for text in ["127.0.0.1:8080", "[::1]:65535", "[fe80::1]:0", "0.0.0.0:0"] {
             let addr: SocketAddr = text.parse().unwrap();
             assert_eq!(PeerAddr::from(Some(addr)).get(), Some(addr));
         }
+        let mapped: SocketAddr = "[::ffff:1.2.3.4]:1".parse().unwrap();
+        assert_eq!(PeerAddr::from(Some(mapped)).get(), "1.2.3.4:1".parse().ok());
         assert_eq!(PeerAddr::from(None).get(), None);
         assert_eq!(size_of::<PeerAddr>(), 19);
+    }
+
+    #[test]
+    fn no_port_is_shown_where_there_is_none() {
+        for (addr, shown) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("[::1]:443", "[::1]:443"),
+            ("[::ffff:1.2.3.4]:1", "1.2.3.4:1"),
+            ("127.0.0.1:0", "127.0.0.1"),
+            ("[2001:db8::1]:0", "2001:db8::1"),
+        ] {
+            assert_eq!(PeerAddr::from(addr.parse().ok()).to_string(), shown);
+        }
+        assert_eq!(PeerAddr::from(None).to_string(), "a Unix socket");
     }
 }

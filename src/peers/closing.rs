@@ -13,7 +13,7 @@
 //! | an error of the socket, `Context::terminate` | `drop_now` | none | dropped | goes at once |
 //! | the server stops | `stop` | depends on where it stands | written | as above |
 
-use log::warn;
+use log::Level;
 
 use super::connection::{Connection, Ending, Exit, ReadyState, Role};
 use super::inbox::Inbox;
@@ -62,7 +62,11 @@ impl Peers {
             return false;
         };
         if !close::may_be_sent(version, code) {
-            warn!("#{}: close code {code} may not be sent (RFC 6455 section 7.4.2)", id.serial());
+            let id = id.serial();
+            self.complain(
+                Level::Warn,
+                format_args!("#{id}: close code {code} may not be sent (RFC 6455 section 7.4.2)"),
+            );
             return false;
         }
         if !self.start_closing(id, Some((code, truncate_reason(reason)))) {

@@ -168,6 +168,10 @@ impl Peers {
     pub(crate) fn next_overdue(&mut self) -> Option<ConnId> {
         let now = self.clock.now();
         while let Some((at, id)) = self.deadlines.pop_due(now) {
+            // Nobody's: lines of the log were left out.
+            if id == ConnId::NONE {
+                self.count_left_out(now);
+            }
             let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else {
                 continue;
             };

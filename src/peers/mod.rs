@@ -8,6 +8,7 @@
 
 pub(crate) mod addr;
 pub(crate) mod closing;
+pub(crate) mod complaints;
 pub(crate) mod connection;
 mod deadlines;
 pub(crate) mod inbox;
@@ -15,10 +16,11 @@ pub(crate) mod room;
 pub(crate) mod sending;
 pub(crate) mod time;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 
+use log::Level;
 use slab::Slab;
 
 use crate::config::Config;
@@ -29,6 +31,7 @@ use crate::proto::Version;
 use crate::proto::lines::Lines;
 use crate::proto::pool::Pool;
 use crate::stats::Stats;
+use complaints::Allowance;
 use connection::{Connection, ReadyState, Role};
 use deadlines::Times;
 use inbox::Inbox;
@@ -50,6 +53,8 @@ pub(crate) struct Peers {
     rooms: Vec<Room>,
     deadlines: Deadlines,
     spares: Spares,
+    /// How many lines of the log peers may cause.
+    complaints: BTreeMap<Level, Allowance>,
     /// How many were admitted so far; it wraps.
     serial: u32,
     stopping: bool,
@@ -87,6 +92,7 @@ impl Peers {
             conns: Slab::new(),
             rooms: Vec::new(),
             deadlines: Deadlines::default(),
+            complaints: BTreeMap::new(),
             serial: 0,
             stopping: false,
             to_read: Vec::new(),

@@ -9,7 +9,7 @@ pub(crate) mod outbox;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 
-use log::{debug, info, warn};
+use log::{Level, debug};
 
 use super::connection::{Connection, Role};
 use super::room::{Room, Wire};
@@ -379,7 +379,8 @@ impl Peers {
     /// Answers a request that cannot be served, and ends the connection after the answer.
     pub(crate) fn refuse(&mut self, id: ConnId, response: Response, head_only: bool) {
         if response.status >= 400 {
-            info!("#{} refused: {}", id.serial(), response.status);
+            let line = format_args!("#{} refused: {}", id.serial(), response.status);
+            self.complain(Level::Info, line);
         }
         self.respond(id, response, head_only, false);
     }
@@ -434,7 +435,7 @@ impl Peers {
     fn write_failed(&mut self, id: ConnId, error: &io::Error) {
         // That the peer has gone is no news; that a file shrank is.
         if error.kind() == ErrorKind::UnexpectedEof {
-            warn!("#{} cut short: {error}", id.serial());
+            self.complain(Level::Warn, format_args!("#{} cut short: {error}", id.serial()));
         }
         self.drop_now(id, code::ABNORMAL, &error.to_string());
     }

@@ -36,10 +36,10 @@ enum Proof<'a> {
 /// Reads a request: `None` for plain HTTP; an error is the answer to a WebSocket request that
 /// cannot be accepted. The versions are told apart by what only they have, in this order.
 pub(crate) fn offer<'a>(request: Request<'a>) -> Result<Option<Offer<'a>>, Response> {
-    if !request.has_token("Upgrade", "websocket") {
+    if !request.has_token("Upgrade", "websocket") || !request.is_http_1_1() {
         return Ok(None);
     }
-    if request.method() != "GET" || !request.is_http_1_1() {
+    if request.method() != "GET" {
         return Err(bad_request("a WebSocket request is a GET of HTTP/1.1"));
     }
     if !request.has_token("Connection", "Upgrade") {
@@ -60,6 +60,13 @@ pub(crate) fn offer<'a>(request: Request<'a>) -> Result<Option<Offer<'a>>, Respo
         return Err(bad_request("a WebSocket request has no body"));
     }
     Ok(Some(Offer { request, proof, version }))
+}
+
+/// Whether this would be a WebSocket request, were it HTTP/1.1: a proxy has sent it on as HTTP/1.0,
+/// which has no Upgrade (RFC 9110 section 7.8).
+pub(crate) fn is_too_old(request: &Request<'_>) -> bool {
+    let is_get = request.method() == "GET";
+    is_get && !request.is_http_1_1() && request.has_token("Upgrade", "websocket")
 }
 
 impl<'a> Offer<'a> {

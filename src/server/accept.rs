@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use log::{debug, error, info, warn};
+use log::{Level, debug, error, info};
 use mio::{Interest, Registry, Token};
 
 use crate::config::Config;
@@ -12,6 +12,7 @@ use crate::ids::{MAX_SLOTS, RouteId};
 use crate::net::listener::{ListenAddr, Listener};
 use crate::net::stream::Stream;
 use crate::peers::Peers;
+use crate::peers::addr::PeerAddr;
 use crate::peers::time::Millis;
 
 /// Most clients accepted from one listener in a turn.
@@ -157,7 +158,8 @@ impl Acceptor {
                     .with_tls(peers.config.tls.as_ref().filter(|_| secure))
                     .and_then(|stream| self.admit(purpose, stream, addr, registry, peers));
                 if let Err(error) = admitted {
-                    warn!("a client cannot be watched: {error}");
+                    let line = format_args!("a client cannot be watched: {error}");
+                    peers.complain(Level::Warn, line);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -181,13 +183,15 @@ impl Acceptor {
     ) -> io::Result<()> {
         let crowded = peers.len() >= self.max_connections;
         match purpose {
-            // A source is closed without an answer: only a bad line gets one.
-            Purpose::Feed(_) if crowded => debug!("a source refused: too many connections"),
+            // Its socket is dropped: a source can only be told in its own language, and has none.
+            Purpose::Feed(_) if crowded => {
+                let line = format_args!("a source refused: too many connections");
+                peers.complain(Level::Debug, line);
+            }
             Purpose::Feed(route) => {
                 let stream = watch(registry, peers, stream)?;
                 let id = peers.admit_source(stream, addr, route);
-                let from = addr.map_or("a Unix socket".to_string(), |addr| addr.to_string());
-                info!("#{} source from {from}", id.serial());
+                info!("#{} source from {}", id.serial(), PeerAddr::from(addr));
             }
             Purpose::Clients => self.adopt(stream, addr, b"", registry, peers)?,
         }
@@ -207,7 +211,9 @@ impl Acceptor {
         let stream = watch(registry, peers, stream)?;
         let id = peers.admit(stream, addr);
         if crowded {
-            debug!("#{} refused: {} connections", id.serial(), self.max_connections);
+            let line =
+                format_args!("#{} refused: {} connections", id.serial(), self.max_connections);
+            peers.complain(Level::Debug, line);
             peers.respond(id, Response::text(503, "too many connections\n"), false, false);
         } else if !read.is_empty() {
             peers.unread(id, read);

@@ -122,9 +122,11 @@ impl Server {
         })
     }
 
-    /// Lets `handler` serve a path: WebSockets, and the plain HTTP requests that it answers. Paths
-    /// are compared as they were sent, without the query; `*` stands for all paths that no other
-    /// route names. A path that was added before gets the new handler.
+    /// Serves a path by `handler`: WebSockets, and plain HTTP requests that it answers. The path of a
+    /// request is compared without its query and percent-decoded, as that of a file is: `/%63hat` is
+    /// `/chat`, but an encoded slash is no slash. A route that is named encoded, `/a%20b`, is found
+    /// by requests that spell it so. `*` stands for all that no other route names. A path that was
+    /// added before gets the new handler.
     pub fn route(&mut self, path: &str, handler: impl Handler + 'static) {
         self.dispatcher.route(path, Box::new(handler));
     }

@@ -18,6 +18,7 @@ use super::{SIGNALS, signals::Signals};
 use crate::dispatch::Dispatcher;
 use crate::ids::ConnId;
 use crate::net::stream::Readiness;
+use crate::peers::complaints::quoted;
 use crate::peers::time::{Millis, NEVER};
 
 /// Most messages of other threads handled in a turn.
@@ -126,7 +127,9 @@ impl Server {
                 }
                 Some(Command::Broadcast(path, message)) => match routes.named(&path) {
                     Some(route) => peers.broadcast(route, message.as_message(), ConnId::NONE),
-                    None => debug!("another thread broadcasts to {path:?}, which is no route"),
+                    None => {
+                        debug!("another thread broadcasts to {}, which is no route", quoted(&path));
+                    }
                 },
             }
         }

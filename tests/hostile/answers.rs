@@ -88,7 +88,6 @@ fn answers_cannot_be_split() {
 fn the_log_is_plain_text() {
     let program = Program::start(&[]);
     let addr = program.addr();
-    let mut bystander = Bystander::on(addr);
     let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\r\n[INFO] forged line\u{9b}31m\u{202e}\u{2028}\u{85}";
     for version in VERSIONS {
         // What of this may stand in a field at all: bytes from 80 on, so the C1 controls.
@@ -117,6 +116,9 @@ fn the_log_is_plain_text() {
         assert!(line.contains(r"\u{9b}31m\u{202e}\u{2028}\u{85}"), "{line}");
         assert!(line.chars().all(|c| !c.is_control()), "{line:?}");
     }
+    // Of lines like these no more than ten are written in a second.
+    let program = Program::start(&[]);
+    let addr = program.addr();
     for bytes in [
         &b"\x1b[2J\r\n\r\n"[..],
         b"GET /\x1b HTTP/1.1\r\n\r\n",
@@ -126,7 +128,14 @@ fn the_log_is_plain_text() {
         let line = program.logged("refused");
         assert!(line.chars().all(|c| (' '..='~').contains(&c)), "{line:?}");
     }
-    bystander.is_served();
+    Bystander::on(addr).is_served();
+}
+
+/// A request for `/echo` with this field, whatever bytes it has.
+fn forwarded(version: Version, value: &[u8]) -> Vec<u8> {
+    let plain = request(version, "/echo", "X-Forwarded-For: @\r\n");
+    let at = plain.iter().rposition(|&byte| byte == b'@').unwrap();
+    [&plain[..at], value, &plain[at + 1..]].concat()
 }
 
 /// Behind a proxy the client's address is what the proxy appended; whatever else is in the field
@@ -138,26 +147,112 @@ fn addresses_that_no_proxy_has_seen() {
     let mut bystander = Bystander::on(addr);
     for version in VERSIONS.into_iter().filter(|version| *version != Version::Hixie75) {
         for (value, from) in [
-            (&b"1.2.3.4"[..], "1.2.3.4:0"),
-            (b"evil, 1.2.3.4", "1.2.3.4:0"),
-            (b"\x9b2J, 2001:db8::1", "[2001:db8::1]:0"),
-            (b"1.2.3.4, \x9b31m", "127.0.0.1:"),
-            (b"\xc2\x9b31m", "127.0.0.1:"),
-            (b"1.2.3.4, evil", "127.0.0.1:"),
-            (b"1.2.3.4, [INFO] open", "127.0.0.1:"),
-            (b"1.2.3.4:80", "127.0.0.1:"),
-            (b"999.2.3.4", "127.0.0.1:"),
-            (b",", "127.0.0.1:"),
-            (b"", "127.0.0.1:"),
+            (&b"1.2.3.4"[..], Some("1.2.3.4")),
+            (b"evil, 1.2.3.4", Some("1.2.3.4")),
+            (b"\x9b2J, 2001:db8::1", Some("2001:db8::1")),
+            // As some proxies write it; the port is not kept.
+            (b"203.0.113.7:4711", Some("203.0.113.7")),
+            (b"evil, 203.0.113.7:4711", Some("203.0.113.7")),
+            (b"[2001:db8::7]:443", Some("2001:db8::7")),
+            (b"[2001:db8::7]", Some("2001:db8::7")),
+            (b"::ffff:203.0.113.7", Some("203.0.113.7")),
+            (b"[::ffff:203.0.113.7]:1", Some("203.0.113.7")),
+            (b"1.2.3.4, \x9b31m", None),
+            (b"\xc2\x9b31m", None),
+            (b"1.2.3.4, evil", None),
+            (b"1.2.3.4, [INFO] open", None),
+            (b"1.2.3.4:", None),
+            (b"1.2.3.4:65536", None),
+            (b"[1.2.3.4]", None),
+            (b"[2001:db8::7", None),
+            (b"2001:db8::7]", None),
+            (b"[2001:db8::7]443", None),
+            (b"999.2.3.4", None),
+            (b"unknown", None),
+            (b",", None),
+            (b"", None),
         ] {
-            let plain = request(version, "/echo", "X-Forwarded-For: @\r\n");
-            let at = plain.iter().rposition(|&byte| byte == b'@').unwrap();
-            let bytes = [&plain[..at], value, &plain[at + 1..]].concat();
-            assert_eq!(ask(addr, &bytes).status, 101, "{version}");
+            assert_eq!(ask(addr, &forwarded(version, value)).status, 101, "{version}");
             let line = program.logged(" /echo from ");
-            assert!(line.contains(&format!(" from {from}")), "{version} {value:?}: {line}");
+            let is_right = match from {
+                Some(from) => line.ends_with(&format!(" from {from}")),
+                None => line.contains(" from 127.0.0.1:"),
+            };
+            assert!(is_right, "{version} {value:?}: {line}");
             assert!(line.chars().all(|c| (' '..='~').contains(&c)), "{line:?}");
         }
+    }
+    bystander.is_served();
+}
+
+/// Who set the proxy up is told why all clients seem to have its address, if he asks.
+#[test]
+fn an_address_that_is_not_understood_is_told() {
+    let program = Program::start(&["--trust-proxy", "--verbose"]);
+    let long = [b"evil, ".as_slice(), &[b'a'; 2000]].concat();
+    let cut = format!("X-Forwarded-For is not understood: {}…", "a".repeat(100));
+    for (value, said) in [
+        (&b"unknown"[..], "X-Forwarded-For is not understood: unknown"),
+        (b"1.2.3.4, \x9b31m", r"X-Forwarded-For is not understood: \x9b31m"),
+        (&long, &cut),
+    ] {
+        assert_eq!(ask(program.addr(), &forwarded(Version::Rfc6455, value)).status, 101);
+        let line = program.logged("X-Forwarded-For");
+        assert!(line.ends_with(said) && line.contains("DEBUG"), "{line}");
+    }
+    // Whom nobody forwarded has its own address, and that is no trouble.
+    let _direct = Client::open(program.addr(), Version::Rfc6455, "/mirror");
+    loop {
+        let line = program.logged("");
+        assert!(!line.contains("X-Forwarded-For"), "{line}");
+        if line.contains(" /mirror from 127.0.0.1:") {
+            break;
+        }
+    }
+}
+
+/// A socket for IPv6 that takes IPv4 too has clients of both, each with the address it has itself.
+#[test]
+fn addresses_of_version_4_are_shown_as_such() {
+    let program = Program::start_on(&["[::]:0"], &[]);
+    for host in ["127.0.0.1", "::1"] {
+        let addr = std::net::SocketAddr::new(host.parse().unwrap(), program.addr().port());
+        let client = Client::open(addr, Version::Rfc6455, "/mirror");
+        let line = program.logged("open");
+        let from = client.stream.local_addr().unwrap();
+        assert!(line.ends_with(&format!(" from {from}")), "{line}");
+    }
+}
+
+/// Sends whoever asks for a WebSocket elsewhere.
+struct Mover;
+
+impl Handler for Mover {
+    fn on_request(&mut self, _: &mut Context<'_>, _: &Request<'_>) -> Answer {
+        Answer::Respond(wsloop::Response::new(302).header("Location", "/mirror"))
+    }
+
+    fn on_open(&mut self, _: &mut Context<'_>, _: &Request<'_>) {
+        unreachable!("nobody is let in");
+    }
+
+    fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {
+        unreachable!("nobody is let in");
+    }
+}
+
+/// A status under 400 refuses a WebSocket as much as any other: nothing behind the request is read.
+#[test]
+fn a_request_for_a_websocket_is_sent_elsewhere() {
+    let server = serve(open_to_all(), |server| {
+        server.route("/moved", Mover);
+        server.route("/mirror", wsloop::handlers::Mirror);
+    });
+    let mut bystander = Bystander::on(server.addr);
+    for version in VERSIONS {
+        let bytes = [request(version, "/moved", ""), SMUGGLED.into()].concat();
+        let answer = refused(server.addr, &bytes, 302, "");
+        assert_eq!(answer.field("Location"), Some("/mirror"), "{version}");
     }
     bystander.is_served();
 }

@@ -104,6 +104,8 @@ fn more_clients_than_descriptors_are_told() {
 fn no_descriptors_are_left() {
     let scratch = Scratch::new();
     scratch.write("page", "content");
+    let long = "x".repeat(200);
+    scratch.write(&long, "");
     let root = scratch.to_str().unwrap().to_string();
     let mut program =
         starved(64, &["--max-connections", "1000", "--handshake-timeout", "600", "--root", &root]);
@@ -125,7 +127,9 @@ fn no_descriptors_are_left() {
     does_not_spin(&program);
     are_served(&mut clients);
     // A file takes a descriptor too; the connection outlives that there is none.
-    assert_eq!(browser.http("GET", "/page", "").status, 503);
+    assert_eq!(browser.http("GET", &format!("/{long}"), "").status, 503);
+    // It is said which; no more of its name than of anything from outside.
+    program.logged(&format!("cannot serve /{}…: ", &long[..99]));
     assert!(waiting.iter().all(Client::has_nothing));
 
     // Each that goes lets one in, in their order; however many do, it is no news yet.

@@ -251,14 +251,141 @@ fn half_an_upgrade() {
         refused(server.addr, listed.as_bytes(), 400, "Connection");
         let post = whole.replacen("GET", "POST", 1);
         refused(server.addr, post.as_bytes(), 400, "GET of HTTP/1.1");
-        let old = whole.replacen("HTTP/1.1", "HTTP/1.0", 1);
-        refused(server.addr, old.as_bytes(), 400, "GET of HTTP/1.1");
         for upgrade in ["X: y", "Upgrade: h2c", "Upgrade: websockets", "Upgrade: web socket"] {
             let name = if version.is_hixie() { "Upgrade: WebSocket" } else { "Upgrade: websocket" };
             let bytes = whole.replacen(name, upgrade, 1);
             let answer = ask(server.addr, bytes.as_bytes());
             assert_eq!((answer.status, answer.length()), (426, Some(35)), "{bytes}");
         }
+    }
+    bystander.is_served();
+}
+
+/// HTTP/1.0 has no Upgrade (RFC 9110 section 7.8); most often it is a proxy in between that speaks
+/// it, whose owner wants to know.
+#[test]
+fn an_upgrade_that_a_proxy_sends_on_as_http_1_0() {
+    let server = serve(open_to_all(), |server| {
+        server.route("/mirror", wsloop::handlers::Mirror);
+        server.route("/page", wsloop::handlers::Mirror);
+        server.serve_embedded(&[("/page", b"0123456789"), ("/other", b"other")]);
+    });
+    let mut bystander = Bystander::on(server.addr);
+    for version in VERSIONS {
+        let old = |path: &str| {
+            let whole = String::from_utf8(request(version, path, "")).unwrap();
+            [&whole.replacen("HTTP/1.1", "HTTP/1.0", 1), SMUGGLED].concat()
+        };
+        // On a path of a WebSocket and of a page, who asks so wants the WebSocket.
+        for path in ["/mirror", "/page"] {
+            let words = "proxy_http_version 1.1";
+            let answer = refused(server.addr, old(path).as_bytes(), 426, words);
+            assert_eq!(answer.field("Upgrade"), Some("websocket"));
+        }
+        assert_eq!(ask(server.addr, old("/other").as_bytes()).text(), "other");
+        assert_eq!(ask(server.addr, old("/nowhere").as_bytes()).status, 404);
+    }
+    for (head, answer) in [
+        ("GET /page HTTP/1.0\r\nUpgrade: h2c\r\n\r\n", (200, "0123456789")),
+        ("GET /page HTTP/1.0\r\n\r\n", (200, "0123456789")),
+        ("POST /page HTTP/1.0\r\nUpgrade: websocket\r\n\r\n", (405, "GET and HEAD only\n")),
+        ("GET /mirror HTTP/1.0\r\n\r\n", (426, "this is the address of a WebSocket\n")),
+    ] {
+        let got = ask(server.addr, head.as_bytes());
+        assert_eq!((got.status, got.text()), answer, "{head}");
+    }
+    bystander.is_served();
+}
+
+/// What every browser of that version sent is all that it is known by; a list in its place was sent
+/// by something else.
+#[test]
+fn hixie_75_says_connection_to_the_letter() {
+    let server = site(open_to_all());
+    let mut bystander = Bystander::on(server.addr);
+    let whole = upgrade(Version::Hixie75, "/mirror", "a", Some(b"http://a"));
+    assert_eq!(ask(server.addr, &whole).status, 101);
+    let whole = String::from_utf8(whole).unwrap();
+    for value in ["keep-alive, Upgrade", "upgrade", "Upgrade, Upgrade", "Upgrade,"] {
+        let other = whole.replacen("Connection: Upgrade", &format!("Connection: {value}"), 1);
+        refused(server.addr, other.as_bytes(), 400, "no Sec-WebSocket-Version");
+    }
+    let twice = whole.replacen("Connection: Upgrade", "Connection: Upgrade\r\nConnection: x", 1);
+    refused(server.addr, twice.as_bytes(), 400, "no Sec-WebSocket-Version");
+    bystander.is_served();
+}
+
+/// A later HTTP/1 is HTTP/1.1 to who does not know it (RFC 9110 section 2.5).
+#[test]
+fn later_versions_of_http_1() {
+    let server = site(open_to_all());
+    let mut bystander = Bystander::on(server.addr);
+    for digit in 2..=9 {
+        let mut client = Client::connect(server.addr);
+        for begin in ["", "\r\n"] {
+            let head = format!("{begin}GET /page HTTP/1.{digit}\r\nHost: a\r\n\r\n");
+            client.send(head.as_bytes());
+            let answer = client.read_reply(false);
+            assert_eq!((answer.status, answer.text()), (200, "0123456789"), "{head}");
+            assert_eq!(answer.field("Connection"), None, "it is kept, as by HTTP/1.1");
+        }
+        let head = format!("GET /page HTTP/1.{digit}\r\n\r\n");
+        refused(server.addr, head.as_bytes(), 400, "no Host");
+        for version in VERSIONS {
+            let whole = String::from_utf8(request(version, "/mirror", "")).unwrap();
+            let later = whole.replacen("HTTP/1.1", &format!("HTTP/1.{digit}"), 1);
+            let mut client = Client::connect(server.addr);
+            client.version = version;
+            client.send(later.as_bytes());
+            client.read_answer();
+            client.text("later");
+            assert_eq!(client.read_text(), "later", "{version}");
+        }
+    }
+    bystander.is_served();
+}
+
+/// What a proxy sends in front of a request if it is told to speak the PROXY protocol: its owner
+/// learns at once which of its settings is wrong.
+#[test]
+fn the_proxy_protocol() {
+    let server = site(patient());
+    let mut bystander = Bystander::on(server.addr);
+    let tcp4 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\x01\xbb";
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    for header in [
+        &b"PROXY TCP4 203.0.113.7 203.0.113.8 4711 80\r\n"[..],
+        b"PROXY TCP6 2001:db8::7 2001:db8::8 4711 80\r\n",
+        b"PROXY UNKNOWN\r\n",
+        b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n",
+        tcp4,
+        local,
+    ] {
+        for behind in ["", SMUGGLED] {
+            let bytes = [header, behind.as_bytes()].concat();
+            refused(server.addr, &bytes, 400, "the PROXY protocol is not spoken here");
+        }
+        // However it is cut.
+        for cut in 1..13 {
+            let mut client = Client::connect(server.addr);
+            client.send(&header[..cut]);
+            client.send(&header[cut..]);
+            let answer = client.read_reply(false);
+            assert_eq!(answer.status, 400, "{cut} of {}", header.escape_ascii());
+            let text = answer.text();
+            assert!(text.contains("PROXY") && text.contains("--trust-proxy"), "{text}");
+        }
+    }
+    // Nor is it anything else that begins in the same way.
+    for (bytes, status, words) in [
+        (&b"PROXY / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"[..], 405, "GET and HEAD"),
+        (b"PROXY TCP HTTP/1.1\r\nHost: a\r\n\r\n", 400, "begin with a slash"),
+        (b"PROXY\r\n\r\n", 400, "malformed"),
+        (b"\r\n\r\n\0\r\nQUIP", 400, "begins like this"),
+        (b"\r\n\r\n\r", 400, "begins like this"),
+        (b"\r\n\0", 400, "begins like this"),
+    ] {
+        refused(server.addr, bytes, status, words);
     }
     bystander.is_served();
 }
@@ -275,7 +402,10 @@ fn request_lines() {
         ("GET / HTTP/1.10\r\nHost: a\r\n\r\n", 400, "malformed"),
         ("GET / http/1.1\r\nHost: a\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
         ("GET / HTTP/1,1\r\nHost: a\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
-        ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
+        ("GET  / HTTP/1.2\r\nHost: a\r\n\r\n", 400, "malformed"),
+        ("GET / x HTTP/1.2\r\nHost: a\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
+        ("GET / HTTP/1.22\r\nHost: a\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
+        ("GET / HTTP/3.2\r\nHost: a\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
         ("GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
@@ -284,7 +414,7 @@ fn request_lines() {
         ("GET /\u{7f} HTTP/1.1\r\nHost: a\r\n\r\n", 400, "malformed"),
         ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", 400, "percent-encoded"),
         ("G\0T / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "malformed"),
-        ("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "not whole"),
+        ("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "begins like this"),
         ("\r\n GET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "begins like this"),
     ]);
     // One empty line before a request is let pass (RFC 9112 section 2.2).
@@ -350,20 +480,41 @@ fn absolute_targets() {
         ("https://a/page?q=http://b", "a"),
         ("http://[::1]:8080/page", "[::1]:8080"),
         ("ws://a/page", "a"),
+        // A port that the scheme has anyway may be named or not (RFC 9110 section 4.2.3).
+        ("http://a/page", "a:80"),
+        ("http://a:80/page", "a"),
+        ("ws://A:80/page", "a"),
+        ("https://a:443/page", "a"),
+        ("wss://a/page", "a:443"),
+        ("http://[::1]:80/page", "[::1]"),
+        ("http://a:/page", "a"),
     ] {
         let answer = ask(server.addr, head(target, host).as_bytes());
         assert_eq!((answer.status, answer.text()), (200, "0123456789"), "{target}");
     }
-    assert_eq!(ask(server.addr, head("http://a", "a").as_bytes()).text(), "front");
+    // An empty path is that of the root, with a query or without (RFC 9110 section 4.2.3).
+    for target in ["http://a", "http://a?", "http://a?x=1", "http://a:80?x=/page", "http://a?/page"]
+    {
+        assert_eq!(ask(server.addr, head(target, "a").as_bytes()).text(), "front", "{target}");
+    }
+    let old = "GET http://a/page HTTP/1.0\r\n\r\n";
+    assert_eq!(ask(server.addr, old.as_bytes()).text(), "0123456789");
     for (target, host, words) in [
         ("http://b/page", "a", "different hosts"),
         ("http://a:81/page", "a", "different hosts"),
-        ("http://a/page", "a:80", "different hosts"),
+        ("http://a/page", "a:443", "different hosts"),
+        ("https://a:80/page", "a", "different hosts"),
+        ("https://a/page", "a:80", "different hosts"),
+        ("http://a:80/page", "a:81", "different hosts"),
+        ("http://a:080/page", "b", "different hosts"),
+        ("http://[::80]/page", "[:", "different hosts"),
         ("http://user@a/page", "a", "different hosts"),
         ("http://a@b/page", "a", "different hosts"),
         ("http://a\\@b/page", "a", "different hosts"),
         ("http:///page", "a", "different hosts"),
-        ("http://a?/page", "a", "different hosts"),
+        ("http://b?/page", "a", "different hosts"),
+        ("http://?/page", "a", "different hosts"),
+        ("http://a#/page", "a", "different hosts"),
         ("http:/a/page", "a", "begin with a slash"),
         ("ftp://a/page", "a", "begin with a slash"),
         ("//a/page@x:y", "", "no Host"),

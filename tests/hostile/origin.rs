@@ -302,8 +302,9 @@ fn the_field_of_the_version_counts() {
 /// and the connection.
 #[test]
 fn the_log_names_the_origin() {
-    let program = Program::start(&["--quiet"]);
     for version in VERSIONS {
+        // One program for each: in a second no more than ten such lines are written.
+        let program = Program::start(&["--quiet"]);
         for (origin, shown) in [
             (&b"http://evil.org:81"[..], "http://evil.org:81"),
             (b"null", "null"),
@@ -324,6 +325,53 @@ fn the_log_names_the_origin() {
         for (origin, status) in [("https://a.org", 101), ("null", 101), ("http://a", 403)] {
             let bytes = upgrade(version, "/mirror", "a", Some(origin.as_bytes()));
             assert_eq!(ask(program.addr(), &bytes).status, status, "{version} {origin}");
+        }
+    }
+}
+
+/// Behind a proxy only it knows whether the page came by TLS, and it is believed if it is trusted.
+#[test]
+fn the_scheme_that_the_proxy_tells() {
+    for trusted in [true, false] {
+        let server = site(config(|config| {
+            config.trust_proxy = trusted;
+            config.origins = vec![OriginRule::SameOrigin];
+        }));
+        for (told, is_tls) in [
+            ("X-Forwarded-Proto: https\r\n", true),
+            ("X-Forwarded-Proto: http\r\n", false),
+            ("", false),
+            ("X-Forwarded-Proto: HTTPS\r\n", true),
+            ("X-Forwarded-Proto: wss\r\n", true),
+            ("X-Forwarded-Proto: Wss\r\n", true),
+            ("X-Forwarded-Proto: ws\r\n", false),
+            // Of several proxies the first is the one that the client spoke to.
+            ("X-Forwarded-Proto: https, http\r\n", true),
+            ("X-Forwarded-Proto: https ,http,http\r\n", true),
+            ("X-Forwarded-Proto: http, https\r\n", false),
+            ("X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n", true),
+            ("X-Forwarded-Proto: http\r\nX-Forwarded-Proto: https\r\n", false),
+            ("X-Forwarded-Proto: , https\r\n", false),
+            ("X-Forwarded-Proto: httpss\r\n", false),
+            ("X-Forwarded-Proto:\r\n", false),
+        ] {
+            let secure = trusted && is_tls;
+            for version in VERSIONS {
+                for (origin, admitted) in
+                    [("https://example.com", secure), ("http://example.com", !secure)]
+                {
+                    let origin = Some(origin.as_bytes());
+                    let bytes = request_from(version, "/mirror", "example.com", origin, told);
+                    let answer = ask(server.addr, &bytes);
+                    let expected = if admitted { 101 } else { 403 };
+                    assert_eq!(answer.status, expected, "{version} {trusted} {told} {origin:?}");
+                    if admitted && version.is_hixie() {
+                        let scheme = if secure { "wss" } else { "ws" };
+                        let location = format!("-Location: {scheme}://example.com/mirror\r\n");
+                        assert!(answer.head.contains(&location), "{told} {}", answer.head);
+                    }
+                }
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::neighbours::*;
 use crate::program::*;
 use crate::serving::*;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use wsloop::Version;
 
 const SECRET: &str = "the secret";
 
@@ -245,6 +246,62 @@ fn head_is_refused_without_a_body() {
         // It reads the head, and then wants the end of the stream.
         let answer = refused(server.addr, head.as_bytes(), status, "");
         assert!(answer.length().is_some_and(|length| length > 0), "{head}");
+    }
+    bystander.is_served();
+}
+
+/// A path is decoded before its route is looked for, as it is before its file is: a proxy in front
+/// that guards one spelling guards them all, if it decodes as well.
+#[test]
+fn routes_are_found_however_they_are_spelt() {
+    let server = serve(open_to_all(), |server| {
+        for path in ["/chat", "/a b", "/caf\u{e9}", "/as%20sent", "/deep/er"] {
+            server.route(path, wsloop::handlers::Mirror);
+        }
+        server.route("/mirror", wsloop::handlers::Mirror);
+    });
+    let mut bystander = Bystander::on(server.addr);
+    let ask = |target: &str| ask(server.addr, &request(Version::Rfc6455, target, "")).status;
+    for target in [
+        "/chat",
+        "/%63hat",
+        "/%63%68%61%74?query",
+        "/a%20b",
+        "/caf%C3%A9",
+        "/caf%c3%a9",
+        "/as%20sent",
+        "/d%65ep/%65r",
+        "http://example.com/%63hat",
+    ] {
+        assert_eq!(ask(target), 101, "{target}");
+        let plain = get(server.addr, &target.replace("example.com", "a"), "");
+        assert_eq!(plain.status, 426, "{target}");
+    }
+    for target in [
+        // An encoded slash separates nothing (RFC 3986 section 2.2), and nothing is decoded twice.
+        "/deep%2fer",
+        "/%2Fchat",
+        "%2fchat",
+        "/%2563hat",
+        "/chat%00",
+        "/%00chat",
+        "/chat%",
+        "/%6",
+        "/%zzchat",
+        "/caf%e9",
+        "/%ff",
+        "/chat%3fquery",
+        "/chat%2e",
+        "/./chat",
+        "/%2e/chat",
+        "/x/../chat",
+        "//chat",
+        "/a+b",
+        "/chat/",
+        "/CHAT",
+    ] {
+        let expected = if target.starts_with('/') { 404 } else { 400 };
+        assert_eq!(ask(target), expected, "{target}");
     }
     bystander.is_served();
 }

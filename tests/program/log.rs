@@ -39,6 +39,87 @@ fn openings_and_closings_are_logged() {
     assert_eq!(quiet.all_logged(), [""; 0]);
 }
 
+/// What a line says, behind the time, the level and the place.
+fn words(line: &str) -> &str {
+    line.split_once("] ").unwrap().1
+}
+
+/// How many lines this one stands for, if it is one that counts what was left out.
+fn left_out(line: &str) -> Option<usize> {
+    words(line).strip_suffix(" more like these were left out")?.parse().ok()
+}
+
+/// What a peer sends is cut, what it can have said as often as it likes is limited, and nothing goes
+/// uncounted.
+#[test]
+fn a_peer_cannot_fill_the_log() {
+    const COUNT: usize = 1000;
+    let program = Program::start(&[]);
+    let bytes = request_from(Version::Rfc6455, "/mirror", "a", Some(&[0xff; 7000]), "");
+    for _ in 0..COUNT {
+        let mut client = Client::connect(program.addr());
+        client.send(&bytes);
+        assert_eq!(client.read_reply(false).status, 403);
+    }
+    // Two lines for each: whose pages they are, and which status it came to. The last of them are
+    // counted without anything that happens then.
+    let (mut lines, mut counted, mut counts) = (0, 0, 0);
+    while counted < 2 * COUNT {
+        let line = program.logged("");
+        assert!(line.len() < 600, "{} bytes: {line}", line.len());
+        match left_out(&line) {
+            Some(count) => (counted, counts) = (counted + count, counts + 1),
+            None if words(&line).contains("may not connect") => {
+                assert!(line.contains("…") && !line.contains(&r"\xff".repeat(101)), "{line}");
+                (counted, lines) = (counted + 1, lines + 1);
+            }
+            None => {
+                assert!(line.ends_with("refused: 403"), "{line}");
+                (counted, lines) = (counted + 1, lines + 1);
+            }
+        }
+    }
+    assert_eq!(counted, 2 * COUNT);
+    assert!(counts >= 2 && lines < COUNT, "{lines} lines, and {counts} times a count");
+}
+
+/// What is left out when the program ends is counted at its end.
+#[test]
+fn nothing_goes_uncounted_at_the_end() {
+    const COUNT: usize = 200;
+    let program = Program::start(&[]);
+    let mut clients: Vec<Client> = (0..COUNT).map(|_| Client::connect(program.addr())).collect();
+    clients.iter_mut().for_each(|client| client.send(b"!\r\n\r\n"));
+    for client in &mut clients {
+        assert_eq!(client.read_reply(false).status, 400);
+    }
+    program.signal(Signal::TERM);
+    let lines = program.all_logged();
+    let refused = lines.iter().filter(|line| line.ends_with("refused: 400")).count();
+    let uncounted: usize = lines.iter().filter_map(|line| left_out(line)).sum();
+    assert_eq!(refused + uncounted, COUNT, "{lines:?}");
+}
+
+/// Paths and reasons for a close are cut too, at a mark that says so.
+#[test]
+fn what_a_peer_says_is_cut() {
+    let program = Program::start(&["--route", "*=mirror"]);
+    for version in VERSIONS {
+        let path = format!("/{}", "a".repeat(7000));
+        let client = Client::open(program.addr(), version, &path);
+        let line = program.logged("open");
+        assert!(line.contains(&format!(" {}… from 127.0.0.1:", &path[..100])), "{line}");
+        drop(client);
+    }
+    for version in HYBI {
+        let mut client = Client::open(program.addr(), version, "/mirror");
+        let reason = format!("{}\u{e4}{}", "b".repeat(99), "c".repeat(22));
+        client.close(4000, &reason);
+        let line = program.logged("4000");
+        assert!(line.ends_with(&format!(" 4000 \"{}\"…", "b".repeat(99))), "{line}");
+    }
+}
+
 /// The program without anybody who reads what it says.
 struct Unheard {
     child: Child,
