@@ -17,6 +17,7 @@ pub const FILES: &[(&str, &[u8])] = &[
     ("/connection.js", include_bytes!("../../demo/web/connection.js")),
     ("/favicon.svg", include_bytes!("../../demo/web/favicon.svg")),
     // The programs, to read.
+    ("/demo/tiny.rs", include_bytes!("../../demo/tiny.rs")),
     ("/demo/minimal.rs", include_bytes!("../../demo/minimal.rs")),
     ("/demo/hello.rs", include_bytes!("../../demo/hello.rs")),
     ("/demo/echo.rs", include_bytes!("../../demo/echo.rs")),
