@@ -65,8 +65,8 @@ impl Dispatcher {
 
     // A turn's steps; between them the server accepts, and sees to other threads.
 
-    /// Begins a turn: time goes on. Those whose reading was cut short by the last one, for
-    /// [`read_on`](Dispatcher::read_on); this turn's events may list more for the next.
+    /// Begins a turn: time goes on. Returns the connections whose reading the last turn cut short, to
+    /// be handed to [`read_on`](Dispatcher::read_on): this turn's events may list more, for the next.
     pub(crate) fn begin_turn(&mut self) -> Vec<ConnId> {
         self.peers.clock.tick();
         self.peers.take_to_read()
