@@ -194,8 +194,9 @@ impl Peers {
             conn.route = route;
             conn.ready_state = ReadyState::Open;
             conn.inbox = Inbox::Lines(Box::<Lines>::default());
-            // A file is never announced; with a pipe that has nothing in it this costs one try.
-            conn.reading.announced(false);
+            // A file is never announced, nor is its end. A socket or a pipe is read until it is empty,
+            // which costs one try more than it must.
+            conn.reading.announced(true);
         }
         self.read_next_turn(id);
         id

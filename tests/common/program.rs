@@ -36,8 +36,18 @@ impl Program {
 
     /// The same by way of a command of the test's own, which passes the arguments on.
     pub fn start_by(command: &mut Command, addrs: &[&str], args: &[&str]) -> Program {
+        Program::start_reading(Stdio::null(), command, addrs, args)
+    }
+
+    /// The same with something to read on its standard input.
+    pub fn start_reading(
+        stdin: Stdio,
+        command: &mut Command,
+        addrs: &[&str],
+        args: &[&str],
+    ) -> Program {
         command.args(addrs.iter().flat_map(|addr| ["--listen", addr])).args(args);
-        let mut child = spawn(command);
+        let mut child = spawn(command, stdin);
         let pid = Pid::from_child(&child);
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let stderr = lines(child.stderr.take().unwrap());
@@ -116,9 +126,9 @@ impl Drop for Program {
     }
 }
 
-/// Starts it with nothing to read, and with pipes for what it says.
-pub fn spawn(command: &mut Command) -> Child {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+/// Starts it with pipes for what it says.
+pub fn spawn(command: &mut Command, stdin: Stdio) -> Child {
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 fn lines(source: impl Read + Send + 'static) -> Receiver<String> {

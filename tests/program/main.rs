@@ -25,6 +25,7 @@ mod http;
 mod log;
 mod plot;
 mod signals;
+mod stdin;
 mod tiny;
 #[cfg(feature = "tls")]
 mod tls;

@@ -1,7 +1,7 @@
 //! The program when it ends by itself.
 
 use std::io::Read;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -19,7 +19,7 @@ pub struct Outcome {
 impl Program {
     /// Runs it to its end, which must come by itself.
     pub fn run(args: &[&str]) -> Outcome {
-        let mut child = spawn(Command::new(WSLOOP).args(args));
+        let mut child = spawn(Command::new(WSLOOP).args(args), Stdio::null());
         let pid = Pid::from_child(&child);
         let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let (sender, outcome) = channel();
