@@ -4,6 +4,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ptr::{null, null_mut};
+use std::time::Duration;
 
 use super::connections::*;
 use super::data::*;
@@ -147,19 +148,25 @@ fn server(user: *mut c_void) -> *mut wsloop_server {
 
 /// A peer that has sent a request.
 fn peer(server: *mut wsloop_server, request: &[u8]) -> TcpStream {
+    peer_and_socket(server, request).0
+}
+
+/// The same, and a copy of the server's descriptor, such as a child has that the program forked.
+fn peer_and_socket(server: *mut wsloop_server, request: &[u8]) -> (TcpStream, TcpStream) {
     // Not by `wsloop_listen` and `wsloop_adopt_fd`: Miri cannot do all that they ask of a socket.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (theirs, _) = listener.accept().unwrap();
     theirs.set_nonblocking(true).unwrap();
     ours.set_nonblocking(true).unwrap();
+    let copy = theirs.try_clone().unwrap();
     let theirs = Stream::plain(Socket::Tcp(mio::net::TcpStream::from_std(theirs)));
     // SAFETY: the server is there.
     let admitted =
         unsafe { &*server }.with_server(|inner| Ok(inner.adopt_stream(theirs, None, b"")?));
     admitted.unwrap();
     ours.write_all(request).unwrap();
-    ours
+    (ours, copy)
 }
 
 /// Turns until the peer has something to read, or all of it.
@@ -200,6 +207,88 @@ fn callbacks_come_back_in() {
         let notes = (*user.cast::<Notes>()).take();
         assert_eq!(notes, ["asked ada", "open b", "message hello", "sent 0", "close 1006"]);
     }
+}
+
+/// The rest of what a peer is sent. The server's work is done: the end must be there.
+fn rest(mut peer: &TcpStream) -> Vec<u8> {
+    peer.set_nonblocking(false).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut rest = Vec::new();
+    peer.read_to_end(&mut rest).unwrap();
+    rest
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "Miri knows no timeout of a socket")]
+fn a_copy_in_a_forked_child_does_not_keep_a_connection() {
+    const GOODBYE: &[u8] = b"\x88\x02\x03\xe8";
+    let mut notes = Notes::default();
+    let user: *mut c_void = (&raw mut notes).cast();
+    let server = server(user);
+    let open = || {
+        let (peer, copy) = peer_and_socket(server, REQUEST);
+        assert!(hear(server, &peer).starts_with(b"HTTP/1.1 101 "));
+        // SAFETY: nobody else looks at them now.
+        unsafe { (*user.cast::<Notes>()).take() };
+        let mut id = 0;
+        // SAFETY: the server is there, and there is room for one.
+        assert_eq!(unsafe { wsloop_members(server, 0, &raw mut id, 1) }, 1);
+        (peer, copy, id)
+    };
+    let turn_until_closed = || loop {
+        // SAFETY: the server is there, and nobody else looks at the notes.
+        unsafe {
+            assert!(wsloop_turn(server, 10) >= 0);
+            if let Some(closed) = (*user.cast::<Notes>()).take().pop() {
+                return closed;
+            }
+        }
+    };
+    let answer = [&[0x88, 0x82, 0, 0, 0, 0], &GOODBYE[2..]].concat();
+    // SAFETY: the server is there, and then it is not.
+    unsafe {
+        let (peer, copy, id) = open();
+        assert_eq!(wsloop_terminate(server, id), WSLOOP_OK);
+        assert_eq!(turn_until_closed(), "close 1006");
+        assert_eq!(rest(&peer), b"");
+        drop(copy);
+
+        let (mut peer, copy, id) = open();
+        assert_eq!(wsloop_close(server, id, 1000, null(), 0), WSLOOP_OK);
+        assert_eq!(hear(server, &peer), GOODBYE);
+        peer.write_all(&answer).unwrap();
+        assert_eq!(turn_until_closed(), "close 1000");
+        assert_eq!(rest(&peer), b"");
+        drop(copy);
+
+        let (mut peer, copy, _) = open();
+        peer.write_all(&answer).unwrap();
+        assert_eq!(turn_until_closed(), "close 1000");
+        assert_eq!(rest(&peer), GOODBYE);
+        drop(copy);
+
+        let (mut peer, copy, _) = open();
+        assert_eq!(wsloop_stop(server), WSLOOP_OK);
+        assert_eq!(hear(server, &peer), b"\x88\x12\x03\xe9the server stops");
+        peer.write_all(&answer).unwrap();
+        while wsloop_turn(server, 10) != WSLOOP_ERR_STOPPED {}
+        assert_eq!(rest(&peer), b"");
+        assert_eq!(wsloop_free(server), WSLOOP_OK);
+        drop(copy);
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "Miri knows no timeout of a socket")]
+fn a_copy_in_a_forked_child_does_not_keep_what_is_freed() {
+    let mut notes = Notes::default();
+    let server = server((&raw mut notes).cast());
+    let (peer, copy) = peer_and_socket(server, REQUEST);
+    assert!(hear(server, &peer).starts_with(b"HTTP/1.1 101 "));
+    // SAFETY: the server is there, and then it is not.
+    assert_eq!(unsafe { wsloop_free(server) }, WSLOOP_OK);
+    assert_eq!(rest(&peer), b"");
+    drop(copy);
 }
 
 /// Every function reports the panic, nothing is called, and the server can be freed.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
-use rustix::net::sockopt;
+use rustix::net::{Shutdown, shutdown, sockopt};
 
 use super::socket::{Family, Socket, inspect};
 use super::stream::Stream;
@@ -25,6 +25,8 @@ pub(crate) enum Listener {
         socket: TcpListener,
         /// Whether its clients speak TLS.
         secure: bool,
+        /// Whether it was made here.
+        ours: bool,
     },
     /// With its path, and which file that is if the file is ours to remove.
     Unix(UnixListener, PathBuf, Option<Inode>),
@@ -69,7 +71,8 @@ impl Listener {
         match inspect(&fd, true)? {
             Family::Tcp => {
                 sockopt::set_tcp_nodelay(&fd, true)?;
-                Ok(Listener::Tcp { socket: TcpListener::from_std(fd.into()), secure: false })
+                let socket = TcpListener::from_std(fd.into());
+                Ok(Listener::Tcp { socket, secure: false, ours: false })
             }
             Family::Unix => {
                 let listener = UnixListener::from_std(fd.into());
@@ -91,10 +94,19 @@ impl Listener {
         matches!(self, Listener::Tcp { secure: true, .. })
     }
 
+    /// Whether it was made here. Of one that was handed over somebody else may have a descriptor.
+    pub(crate) fn is_ours(&self) -> bool {
+        match self {
+            Listener::Tcp { ours, .. } => *ours,
+            Listener::Unix(_, _, inode) => inode.is_some(),
+        }
+    }
+
     pub(crate) fn local_addr(&self) -> io::Result<ListenAddr> {
         match self {
-            Listener::Tcp { socket, secure: false } => socket.local_addr().map(ListenAddr::Tcp),
-            Listener::Tcp { socket, secure: true } => socket.local_addr().map(ListenAddr::Tls),
+            Listener::Tcp { socket, secure, .. } => {
+                socket.local_addr().map(if *secure { ListenAddr::Tls } else { ListenAddr::Tcp })
+            }
             Listener::Unix(_, path, _) => Ok(ListenAddr::Unix(path.clone())),
         }
     }
@@ -122,6 +134,15 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        // A child that a C program forked has a copy of the descriptor. Without this the child would
+        // keep the address, and clients would wait in a queue that nobody empties. A socket that was
+        // handed over is left alone, since others who share it may go on listening.
+        if cfg!(feature = "capi") && self.is_ours() {
+            let _ = match self {
+                Listener::Tcp { socket, .. } => shutdown(socket, Shutdown::Both),
+                Listener::Unix(socket, ..) => shutdown(socket, Shutdown::Both),
+            };
+        }
         if let Listener::Unix(_, path, Some(inode)) = self {
             // Nobody listens there any more, so nobody can connect; but another server may have put
             // its own socket there by now.
@@ -144,7 +165,7 @@ fn bind_tcp(addr: &str) -> io::Result<Listener> {
                 rustix::net::listen(&listener, BACKLOG)?;
                 // Inherited by accepted sockets: one call instead of one for each client.
                 sockopt::set_tcp_nodelay(&listener, true)?;
-                return Ok(Listener::Tcp { socket: listener, secure: false });
+                return Ok(Listener::Tcp { socket: listener, secure: false, ours: true });
             }
             Err(error) => failure = error,
         }
@@ -165,4 +186,38 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     let listener = UnixListener::bind(path)?;
     rustix::net::listen(&listener, BACKLOG)?;
     Ok(Listener::Unix(listener, path.to_owned(), Some(inode(path)?)))
+}
+
+#[cfg(all(test, feature = "capi", target_os = "linux"))]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    fn copy(listener: &Listener) -> OwnedFd {
+        let fd = match listener {
+            Listener::Tcp { socket, .. } => socket.as_fd(),
+            Listener::Unix(socket, ..) => socket.as_fd(),
+        };
+        fd.try_clone_to_owned().unwrap()
+    }
+
+    #[test]
+    fn a_copy_in_a_forked_child_does_not_keep_the_address() {
+        let listener = Listener::bind("127.0.0.1:0").unwrap();
+        let Ok(ListenAddr::Tcp(addr)) = listener.local_addr() else { panic!("no TCP address") };
+        let copy = copy(&listener);
+        drop(listener);
+        assert!(std::net::TcpStream::connect(addr).is_err(), "nobody listens any more");
+        drop(Listener::bind(&addr.to_string()).unwrap());
+        drop(copy);
+    }
+
+    #[test]
+    fn a_socket_that_was_handed_over_goes_on_listening_for_the_others() {
+        let theirs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = theirs.local_addr().unwrap();
+        drop(Listener::from_fd(theirs.try_clone().unwrap().into()).unwrap());
+        std::net::TcpStream::connect(addr).unwrap();
+    }
 }

@@ -82,6 +82,18 @@ impl Socket {
         }
     }
 
+    /// Ends the connection both ways, for everybody who has a descriptor of it.
+    pub(super) fn shutdown(&self) {
+        // An error means that it has ended already.
+        let _ = match self {
+            Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
+            Socket::Unix(stream) => stream.shutdown(Shutdown::Both),
+            Socket::Stdin => Ok(()),
+            #[cfg(test)]
+            Socket::Played(_) => Ok(()),
+        };
+    }
+
     /// Asks the kernel to announce both directions. Edge-triggered, this is all that it ever needs to
     /// be told.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {

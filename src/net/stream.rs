@@ -104,6 +104,11 @@ impl Stream {
         self.socket.shutdown_write()
     }
 
+    /// Ends the connection both ways, for everybody who has a descriptor of it.
+    pub(crate) fn shutdown(&self) {
+        self.socket.shutdown();
+    }
+
     /// Whether the other side can be answered.
     pub(crate) fn takes_answers(&self) -> bool {
         !matches!(self.socket, Socket::Stdin)

@@ -240,7 +240,13 @@ impl Peers {
 
     /// Removes a connection; its socket closes, which also takes it out of the poll.
     pub(crate) fn remove(&mut self, id: ConnId) {
-        if self.get(id).is_some() {
+        if let Some(conn) = self.get(id) {
+            // A C program may have forked. As long as the child has a copy of the descriptor, closing
+            // ours ends nothing, and the peer would wait until the child ends. Programs in Rust start
+            // others by exec, which closes the copy, so they do without this system call.
+            if cfg!(feature = "capi") {
+                conn.stream.shutdown();
+            }
             self.timers.clear_all(id);
             self.conns.remove(id.slot());
         }
