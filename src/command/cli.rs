@@ -58,15 +58,17 @@ Times (in seconds, fractions allowed)
 
 Every connection's opening and closing is logged to standard error. When ready, one line for each
 listener is printed to standard output: listening on ws://127.0.0.1:8080
-SIGTERM and SIGINT close all connections with 1001 and end the program; a second one ends it at
-once. Exit status: 0 stopped, 1 an address or a folder cannot be had, 2 wrong usage.
+SIGTERM, SIGINT and, but under nohup, SIGHUP close all connections with 1001 and end the program; a
+second SIGTERM or SIGINT ends it at once.
+Exit status: 0 stopped, 1 an address or a folder cannot be had, 2 wrong usage.
 ";
 
 /// Part of the help, if TLS is built in.
 const TLS_HELP: &str = "\
 TLS
       --tls-cert FILE        the certificate and those that vouch for it, PEM; TCP then speaks TLS
-                             where --listen does not say ws://ADDR; read anew on SIGHUP
+                             where --listen does not say ws://ADDR; read anew on SIGHUP, which
+                             ends nothing then
       --tls-key FILE         its private key, PEM
 
 ";

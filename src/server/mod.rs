@@ -167,13 +167,23 @@ impl Server {
     /// Stops the server when SIGTERM or SIGINT arrives; a second one ends the process at once. On
     /// SIGHUP the certificate is read anew, if there is one that came from files.
     ///
+    /// Otherwise SIGHUP stops the server as well, if it would end the process: not if the process
+    /// ignores it, as one that was started by `nohup` does, or has a handler of its own for it. Where
+    /// there is no `/proc/self/status` to tell, which only Linux has, SIGHUP is left as it was.
+    ///
     /// # Errors
     /// If the system refuses the signal handlers.
     #[cfg(feature = "cli")]
     pub fn stop_on_signals(&mut self) -> io::Result<()> {
-        let hangup = self.dispatcher.peers.config.tls.as_ref().is_some_and(Tls::is_from_files);
+        let hangup = self.has_tls_files() || signals::hangup_is_fatal();
         self.signals = Some(Signals::register(self.poll.registry(), SIGNALS, hangup)?);
         Ok(())
+    }
+
+    /// Whether there is a certificate that can be read anew.
+    #[cfg(feature = "cli")]
+    fn has_tls_files(&self) -> bool {
+        self.dispatcher.peers.config.tls.as_ref().is_some_and(Tls::is_from_files)
     }
 
     /// What other threads reach this server by.

@@ -139,13 +139,15 @@ impl Server {
     #[cold]
     fn obey_signals(&mut self) {
         let request = self.signals.as_mut().map(Signals::arrived).unwrap_or_default();
-        if request.reload {
+        let reload = request.hangup && self.has_tls_files();
+        if reload {
             match self.reload_tls() {
                 Ok(()) => log::info!("the certificate was read anew"),
                 Err(error) => log::error!("the certificate stays as it is: {error}"),
             }
         }
-        if request.stop {
+        if request.stop || (request.hangup && !reload) {
+            self.signals.iter().for_each(Signals::obeyed);
             self.stop();
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,6 +32,60 @@ fn a_signal_closes_all_connections_and_frees_the_port() {
         let again = Program::start_on(&[&addr.to_string()], &[]);
         assert_eq!(again.addr(), addr);
     }
+}
+
+/// Whether this process ignores SIGHUP, and so does every program that it starts.
+#[cfg(target_os = "linux")]
+fn hangups_are_ignored_here() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & 1 == 1
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hangup_closes_all_connections() {
+    if hangups_are_ignored_here() {
+        return;
+    }
+    let mut program = Program::start(&[]);
+    let mut clients = HYBI.map(|version| Client::open(program.addr(), version, "/mirror"));
+    program.signal(Signal::HUP);
+    for client in &mut clients {
+        assert_eq!(client.read_close().0, 1001);
+    }
+    // The shell may send another one than the kernel: they change nothing.
+    program.signal(Signal::HUP);
+    for client in &mut clients {
+        client.close(1001, "");
+        assert_eq!(client.read_to_end(), b"");
+    }
+    assert_eq!(program.wait().code(), Some(0));
+
+    // But who asks in another way as well is in a hurry.
+    let mut program = Program::start(&[]);
+    let mut client = Client::open(program.addr(), Version::Rfc6455, "/mirror");
+    program.signal(Signal::HUP);
+    assert_eq!(client.read_close().0, 1001);
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(128 + 15));
+}
+
+/// As nohup(1) starts it.
+#[test]
+fn a_hangup_that_is_ignored_stays_so() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", WSLOOP]);
+    let mut program = Program::start_by(&mut command, &["127.0.0.1:0"], &[]);
+    let mut bystander = Bystander::on(program.addr());
+    for _ in 0..3 {
+        program.signal(Signal::HUP);
+        bystander.is_served();
+    }
+    program.signal(Signal::TERM);
+    assert_eq!(bystander.0.read_close().0, 1001);
+    bystander.0.close(1001, "");
+    assert_eq!(program.wait().code(), Some(0));
 }
 
 #[test]
