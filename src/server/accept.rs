@@ -60,6 +60,8 @@ pub(super) struct Acceptor {
     pause: Pause,
     /// The log was told that there are no descriptors, and clients have waited since.
     complained: bool,
+    /// How many were refused since the log was told that there are too many connections.
+    refused: u64,
 }
 
 impl Acceptor {
@@ -71,6 +73,7 @@ impl Acceptor {
             max_connections: max_connections.clamp(1, MAX_SLOTS - REFUSALS),
             pause: Pause::None,
             complained: false,
+            refused: 0,
         }
     }
 
@@ -110,8 +113,29 @@ impl Acceptor {
     }
 
     /// A connection has gone: there is room, and a descriptor.
-    pub(super) fn resume(&mut self) {
+    pub(super) fn resume(&mut self, peers: &mut Peers) {
         self.pause = Pause::None;
+        // At the limit, each that goes makes room for one, which is no news; an eighth is.
+        let many = self.max_connections.saturating_sub(self.max_connections / 8);
+        if self.refused > 0 && peers.len() < many {
+            let count = std::mem::take(&mut self.refused);
+            let line = format_args!("there is room again: {count} were refused");
+            peers.complain(Level::Info, line);
+        }
+    }
+
+    /// Whether there are as many connections as there may be, so that one more is refused.
+    fn is_crowded(&mut self, peers: &mut Peers) -> bool {
+        let limit = self.max_connections;
+        if peers.len() < limit {
+            return false;
+        }
+        if self.refused == 0 {
+            let line = format_args!("there are {limit} connections, the most there may be");
+            peers.complain(Level::Warn, line);
+        }
+        self.refused = self.refused.saturating_add(1);
+        true
     }
 
     /// When to accept without a further event: at once, or later. `None` if nobody waits, or if a
@@ -153,9 +177,8 @@ impl Acceptor {
         }
         match listening.listener.accept() {
             Ok((stream, addr)) => {
-                let (purpose, secure) = (listening.purpose, listening.listener.is_secure());
-                let admitted = stream
-                    .with_tls(peers.config.tls.as_ref().filter(|_| secure))
+                let purpose = listening.purpose;
+                let admitted = with_tls_of(&listening.listener, stream, peers)
                     .and_then(|stream| self.admit(purpose, stream, addr, registry, peers));
                 if let Err(error) = admitted {
                     let line = format_args!("a client cannot be watched: {error}");
@@ -174,17 +197,16 @@ impl Acceptor {
     }
 
     fn admit(
-        &self,
+        &mut self,
         purpose: Purpose,
         stream: Stream,
         addr: Option<SocketAddr>,
         registry: &Registry,
         peers: &mut Peers,
     ) -> io::Result<()> {
-        let crowded = peers.len() >= self.max_connections;
         match purpose {
             // Its socket is dropped: a source can only be told in its own language, and has none.
-            Purpose::Feed(_) if crowded => {
+            Purpose::Feed(_) if self.is_crowded(peers) => {
                 let line = format_args!("a source refused: too many connections");
                 peers.complain(Level::Debug, line);
             }
@@ -200,15 +222,15 @@ impl Acceptor {
 
     /// Adopts a client; `read` was read from it already.
     pub(super) fn adopt(
-        &self,
+        &mut self,
         stream: Stream,
         addr: Option<SocketAddr>,
         read: &[u8],
         registry: &Registry,
         peers: &mut Peers,
     ) -> io::Result<()> {
-        let crowded = peers.len() >= self.max_connections;
         let stream = watch(registry, peers, stream)?;
+        let crowded = self.is_crowded(peers);
         let id = peers.admit(stream, addr);
         if crowded {
             let line =
@@ -241,6 +263,11 @@ impl Acceptor {
             info!("clients are accepted again");
         }
     }
+}
+
+/// The stream of a client that came by this listener: TLS, if that is spoken there.
+fn with_tls_of(listener: &Listener, stream: Stream, peers: &Peers) -> io::Result<Stream> {
+    stream.with_tls(peers.config.tls.as_ref().filter(|_| listener.is_secure()))
 }
 
 /// Registers a stream with the poll, under the name that the peers will give it.

@@ -39,7 +39,7 @@ impl Server {
             self.run_commands();
         }
         if self.dispatcher.end_turn(&mut self.receive) {
-            self.acceptor.resume();
+            self.acceptor.resume(&mut self.dispatcher.peers);
         }
         self.set_alarm();
         Ok(count)

@@ -14,11 +14,12 @@
 //! | `pong_timeout` | the same, `hostile::peers::peers_that_neither_read_nor_answer` | `server::turns::a_peer_that_answers_its_pings_is_kept` |
 //! | `idle_timeout` | `silence_and_sounds` | the same |
 //! | `close_timeout` | `server::lifecycle::the_handler_closes_and_the_peer_does_nothing` | `server::lifecycle::the_handler_closes_and_the_peer_answers` |
-//! | `max_connections` | `one_leaves_and_one_comes`, `hostile::descriptors::more_clients_than_descriptors_are_told` | `one_leaves_and_one_comes` |
+//! | `max_connections` | `one_leaves_and_one_comes`, `that_clients_are_refused_is_said_once`, `hostile::descriptors::more_clients_than_descriptors_are_told` | `one_leaves_and_one_comes` |
 //! | nothing taken | `readers_that_take_nothing_or_little`, `server::lifecycle::a_peer_that_takes_nothing` | `readers_that_take_nothing_or_little` |
 //! | descriptors | `hostile::descriptors::no_descriptors_are_left`, `hostile::descriptors::that_none_are_left_is_said_once` | `hostile::descriptors::more_clients_than_descriptors_are_told` |
 
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::attack::*;
@@ -27,6 +28,7 @@ use crate::neighbours::*;
 use crate::program::*;
 use crate::recorder::*;
 use crate::serving::*;
+use rustix::process::Signal;
 use wsloop::{Context, OnFull, SendStatus, Version, handlers};
 
 const LIMIT: Duration = Duration::from_secs(1);
@@ -255,6 +257,52 @@ fn one_leaves_and_one_comes() {
         assert_eq!(gone.read_to_end(), b"");
         clients.push(open());
     }
+}
+
+/// Once when the limit is met, and once when an eighth has gone: at the limit, each that goes makes
+/// room for one.
+#[test]
+fn that_clients_are_refused_is_said_once() {
+    const MOST: usize = 16;
+    let scratch = Scratch::new();
+    let socket = scratch.join("feed");
+    let feed = format!("unix:{}=/live", socket.display());
+    let mut program = Program::start(&["--max-connections", "16", "--feed", &feed]);
+    let open = || Client::open(program.addr(), Version::Rfc6455, "/mirror");
+    let refuse = || {
+        let mut client = Client::connect(program.addr());
+        assert_eq!(client.read_reply(false).status, 503);
+        assert_eq!(client.read_to_end(), b"");
+    };
+    let leave = |mut client: Client| {
+        client.close(1000, "");
+        assert_eq!(client.read_close().0, 1000);
+        assert_eq!(client.read_to_end(), b"");
+    };
+    let mut clients: Vec<Client> = (0..MOST).map(|_| open()).collect();
+    for _ in 0..5 {
+        refuse();
+        leave(clients.remove(0));
+        clients.push(open());
+    }
+    let mut source = UnixStream::connect(&socket).unwrap();
+    source.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(source.read(&mut [0]).unwrap(), 0);
+    // As many as an eighth, and one.
+    clients.drain(..3).for_each(leave);
+    clients.extend((0..3).map(|_| open()));
+    refuse();
+    program.signal(Signal::TERM);
+    for mut client in clients {
+        assert_eq!(client.read_close().0, 1001);
+        client.close(1001, "");
+    }
+    assert_eq!(program.wait().code(), Some(0));
+    let lines = program.all_logged();
+    let said = |words: &str| lines.iter().filter(|line| line.contains(words)).count();
+    assert_eq!(said("there are 16 connections, the most there may be"), 2, "{lines:#?}");
+    assert_eq!(said("there is room again: 6 were refused"), 1, "{lines:#?}");
+    assert_eq!(said("there is room again: 1 were refused"), 1, "{lines:#?}");
 }
 
 /// A large file, and clients that take none of it, or little at a time. The kernel says that it
