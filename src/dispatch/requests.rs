@@ -118,8 +118,7 @@ impl Dispatcher {
                 }
             }
         };
-        let keep_alive = request.keeps_alive() && !self.peers.is_stopping();
-        self.peers.respond(id, response, request.is_head(), keep_alive);
+        self.peers.respond(id, response, request.is_head(), request.keeps_alive());
     }
 
     fn ask(&mut self, id: ConnId, route: RouteId, request: &Request<'_>) -> Option<Answer> {
@@ -134,9 +133,6 @@ impl Dispatcher {
         request: &Request<'_>,
         offer: &Offer<'_>,
     ) -> Result<(RouteId, Option<Box<str>>), Response> {
-        if self.peers.is_stopping() {
-            return Err(Response::text(503, "the server is stopping\n"));
-        }
         let Some(route) = self.routes.find(request.path()) else {
             return Err(Response::text(404, "no WebSocket is served at this path\n"));
         };

@@ -16,7 +16,7 @@ use super::socket::{Family, Socket, inspect};
 use super::stream::Stream;
 
 /// Clients that the kernel keeps ready between two turns; mio asks for 128, which bursts overflow.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// A socket that clients connect to.
 #[derive(Debug)]

@@ -94,6 +94,11 @@ impl Socket {
         };
     }
 
+    /// Whether the kernel holds bytes of the peer.
+    pub(super) fn has_unread(&self) -> bool {
+        self.as_fd().is_ok_and(|fd| rustix::io::ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0))
+    }
+
     /// Asks the kernel to announce both directions. Edge-triggered, this is all that it ever needs to
     /// be told.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {

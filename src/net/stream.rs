@@ -109,6 +109,11 @@ impl Stream {
         self.socket.shutdown();
     }
 
+    /// Whether the kernel holds bytes of the peer. Closing the socket would reset the connection then.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.socket.has_unread()
+    }
+
     /// Whether the other side can be answered.
     pub(crate) fn takes_answers(&self) -> bool {
         !matches!(self.socket, Socket::Stdin)

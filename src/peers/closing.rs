@@ -11,13 +11,14 @@
 //! | the last HTTP response | `end` | none | written | waits for the peer's end |
 //! | a deadline | `cut` | none | dropped | goes at once |
 //! | an error of the socket, `Context::terminate` | `drop_now` | none | dropped | goes at once |
-//! | the server stops | `stop` | depends on where it stands | written | as above |
+//! | the server stops | `stop` | depends on where it stands | written | as above; but who asked nothing is answered 503, and goes |
 
 use log::Level;
 
 use super::connection::{Connection, Ending, Exit, ReadyState, Role};
 use super::inbox::Inbox;
 use super::{Peers, find};
+use crate::http::response::Response;
 use crate::ids::ConnId;
 use crate::proto::close::{self, code, truncate_reason};
 use crate::proto::{self, Violation};
@@ -26,6 +27,18 @@ impl Connection {
     /// Whether nothing more may be queued.
     pub(super) fn has_last_words(&self) -> bool {
         self.exit != Exit::None
+    }
+
+    /// Whether a request is on its way: a part of it has come, or TLS is being agreed on for it.
+    fn is_asking(&self) -> bool {
+        let Inbox::Head(kept) = &self.inbox else { return false };
+        let unread = self.extras().is_some_and(|extras| !extras.unread.is_empty());
+        !kept.is_empty() || unread || self.stream.is_handshaking() || self.stream.has_unread()
+    }
+
+    /// Whether the peer has had no answer yet to anything.
+    fn is_unanswered(&self) -> bool {
+        matches!((&self.inbox, self.role), (Inbox::Head(_), Role::Http { served: false }))
     }
 
     /// Keeps how it ended: the first reason counts.
@@ -215,7 +228,8 @@ impl Peers {
         self.arm(id);
     }
 
-    /// The server stops: WebSockets are told, responses under way are finished, the rest goes.
+    /// The server stops: WebSockets are told, responses under way are finished, clients without an
+    /// answer get one, and the rest goes.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
         for id in self.ids() {
@@ -234,13 +248,24 @@ impl Peers {
             ReadyState::Open => {
                 self.close(id, code::GOING_AWAY, WHY);
             }
-            ReadyState::Connecting if !conn.writing.outbox.is_empty() => {
+            ReadyState::Connecting => {
+                let under_way = conn.has_last_words() || !conn.writing.outbox.is_empty();
+                let asking = conn.is_asking();
+                if !under_way && !asking && !conn.is_unanswered() {
+                    // A client that may send another request expects to be closed at any time.
+                    return self.drop_now(id, code::GOING_AWAY, WHY);
+                }
                 conn.ready_state = ReadyState::Closing;
                 conn.since = now;
-                self.end(id, code::GOING_AWAY, WHY, true);
+                if !under_way {
+                    let later = Response::text(503, "the server is stopping\n");
+                    self.respond(id, later.header("Retry-After", "1"), false, false);
+                }
+                // Browsers open connections ahead of need, and may not notice that one ends. To
+                // linger for those would make every stop last as long as the close timeout.
+                self.end(id, code::GOING_AWAY, WHY, under_way || asking);
                 self.arm(id);
             }
-            ReadyState::Connecting => self.drop_now(id, code::GOING_AWAY, WHY),
             ReadyState::Closing | ReadyState::Closed => {}
         }
     }

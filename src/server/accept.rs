@@ -9,7 +9,7 @@ use mio::{Interest, Registry, Token};
 use crate::config::Config;
 use crate::http::response::Response;
 use crate::ids::{MAX_SLOTS, RouteId};
-use crate::net::listener::{ListenAddr, Listener};
+use crate::net::listener::{BACKLOG, ListenAddr, Listener};
 use crate::net::stream::Stream;
 use crate::peers::Peers;
 use crate::peers::addr::PeerAddr;
@@ -101,8 +101,33 @@ impl Acceptor {
         }
     }
 
-    pub(super) fn close(&mut self) {
-        self.listening.clear();
+    /// The server stops. Clients that wait in a queue would be reset when the listener closes, so they
+    /// are accepted, as far as there are descriptors, to be answered like the others. Sources cannot be
+    /// told anything. And clients of a socket that was handed over are left to whoever shares it: other
+    /// servers, or systemd, which keeps it for the next one.
+    pub(super) fn close(&mut self, registry: &Registry, peers: &mut Peers) {
+        let most = descriptors().saturating_sub(RESERVE).min(MAX_SLOTS);
+        for Listening { listener, purpose, .. } in std::mem::take(&mut self.listening) {
+            if purpose != Purpose::Clients || !listener.is_ours() {
+                continue;
+            }
+            for _ in 0..BACKLOG {
+                if peers.len() >= most {
+                    break;
+                }
+                match listener.accept() {
+                    Ok((stream, addr)) => {
+                        let admitted = with_tls_of(&listener, stream, peers)
+                            .and_then(|stream| watch(registry, peers, stream));
+                        if let Ok(stream) = admitted {
+                            peers.admit(stream, addr);
+                        }
+                    }
+                    Err(error) if is_passing(&error) => {}
+                    Err(_) => break,
+                }
+            }
+        }
     }
 
     /// An event said that clients wait.

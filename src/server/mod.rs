@@ -281,9 +281,11 @@ impl Server {
     }
 
     /// Begins to stop: clients are no longer accepted and the addresses become free, every
-    /// WebSocket is closed with 1001, and responses that are under way are finished. What has not
-    /// ended after [`Config::close_timeout`] is cut. [`run`](Server::run) returns when all have
-    /// ended; a program with its own loop goes on until [`is_stopped`](Server::is_stopped).
+    /// WebSocket is closed with 1001, responses that are under way are finished, and clients that
+    /// have no answer yet get a 503, those that wait to be accepted too (but not on a socket that was
+    /// handed over: somebody who shares it may serve them). What has not ended after
+    /// [`Config::close_timeout`] is cut. [`run`](Server::run) returns when all have ended; a program
+    /// with its own loop goes on until [`is_stopped`](Server::is_stopped).
     pub fn stop(&mut self) {
         let peers = &mut self.dispatcher.peers;
         if peers.is_stopping() {
@@ -291,7 +293,7 @@ impl Server {
         }
         peers.clock.tick();
         info!("stopping: {} connections", peers.len());
-        self.acceptor.close();
+        self.acceptor.close(self.poll.registry(), peers);
         peers.stop();
         self.set_alarm();
     }

@@ -21,14 +21,16 @@ fn a_signal_closes_all_connections_and_frees_the_port() {
         let mut clients = HYBI.map(|version| Client::open(addr, version, "/mirror"));
         clients[0].text("before the end");
         assert_eq!(clients[0].read_text(), "before the end");
-        let _idle = Client::connect(addr);
+        let mut idle = Client::connect(addr);
         program.signal(signal);
         for client in &mut clients {
             assert_eq!(client.read_close().0, 1001);
             client.close(1001, "");
             assert_eq!(client.read_to_end(), b"");
         }
+        // Who has asked for nothing is told too, and nobody waits for it to go.
         assert_eq!(program.wait().code(), Some(0));
+        assert_eq!(idle.read_reply(false).status, 503);
         let again = Program::start_on(&[&addr.to_string()], &[]);
         assert_eq!(again.addr(), addr);
     }

@@ -174,6 +174,63 @@ fn a_server_that_stops_takes_nothing_over() {
     assert!(server.is_stopped());
 }
 
+#[test]
+fn a_listener_more_than_there_may_be_is_refused() {
+    let mut server = Server::new(Config::default()).unwrap();
+    for _ in 0..256 {
+        server.listen("127.0.0.1:0").unwrap();
+    }
+    let refused = server.listen("127.0.0.1:0").unwrap_err();
+    assert_eq!(refused.to_string(), "more than 256 listeners");
+    // The last has an event of its own, as the first.
+    assert!(server.local_addr().is_ok());
+}
+
+#[test]
+fn a_socket_of_somebody_else_at_the_path_is_left() {
+    let (scratch, mut server) = (Scratch::new(), Server::new(Config::default()).unwrap());
+    let (path, other) = (scratch.join("socket"), scratch.join("other"));
+    server.listen(&format!("unix:{}", path.display())).unwrap();
+    let theirs = UnixListener::bind(&other).unwrap();
+    std::fs::rename(&other, &path).unwrap();
+    drop(server);
+    let client = UnixStream::connect(&path).unwrap();
+    assert!(theirs.accept().is_ok());
+    drop(client);
+}
+
+/// A copy of the descriptor that the program keeps also keeps the socket in the poll, under the
+/// name of a connection that has gone, and so in the slot of the next.
+#[test]
+fn events_for_who_had_the_slot_before_are_nobodys() {
+    let (mut server, log) = server(Config::default());
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (mut ours, kept) = (patient(ours), theirs.try_clone().unwrap());
+    server.adopt(theirs.into(), b"").unwrap();
+    open(&mut server, &log, &ours, 0);
+    let before = server.context("*").unwrap().members()[0];
+    server.context("*").unwrap().to(before).terminate();
+    assert_eq!(next(&mut server, &log), What::Close(1006, "terminated".into()));
+    let (next_one, theirs) = UnixStream::pair().unwrap();
+    let next_one = patient(next_one);
+    server.adopt(theirs.into(), b"").unwrap();
+    open(&mut server, &log, &next_one, 0);
+    let after = server.context("*").unwrap().members()[0];
+    let slot = |id: wsloop::ConnId| format!("{id:?}").split(',').next().unwrap().to_string();
+    assert_eq!(slot(before), slot(after));
+    turn_while_busy(&mut server);
+    for _ in 0..3 {
+        // Where the server has ended it for all copies, there is nobody to write to.
+        let _ = ours.write(&masked(0x81, b"to nobody"));
+        turn_while_busy(&mut server);
+        talk(&mut server, &log, &next_one);
+    }
+    drop((ours, kept));
+    turn_while_busy(&mut server);
+    talk(&mut server, &log, &next_one);
+    assert_eq!(called(&log), []);
+}
+
 // ---------------------------------------------------------------- a value for each connection
 
 #[test]

@@ -25,9 +25,11 @@ mod callbacks;
 mod embedding;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod fd_only;
+mod feeds;
 mod http;
 mod lifecycle;
 mod remote;
+mod stopping;
 #[cfg(feature = "tls")]
 mod tls;
 mod tungstenite;

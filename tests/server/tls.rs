@@ -13,7 +13,7 @@ use crate::turning::*;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned, version};
 use wsloop::handlers::Mirror;
-use wsloop::{Config, Server, Tls, Version};
+use wsloop::{Config, ListenAddr, Server, Tls, Version};
 
 impl Certificate {
     fn tls(&self) -> Tls {
@@ -366,4 +366,72 @@ fn pem(label: &str, der: &[u8]) -> String {
     use base64::Engine;
     let body = base64::engine::general_purpose::STANDARD.encode(der);
     format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+}
+
+#[test]
+fn a_listener_that_is_taken_over_speaks_it() {
+    let certificate = certificate();
+    let mut server = Server::new(config(|c| c.tls = Some(certificate.tls()))).unwrap();
+    server.route("/mirror", Mirror);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    assert_eq!(server.listen_fd(listener.into()).unwrap(), ListenAddr::Tls(addr));
+    let client = std::thread::spawn(move || open(&mut certificate.connect(addr)));
+    turn_until(&mut server, "the client", |_| client.is_finished().then_some(()));
+    client.join().unwrap();
+}
+
+/// One that waits to be accepted, one in the midst of the handshake, and one behind it.
+#[test]
+fn a_server_that_stops_answers_behind_the_handshake() {
+    let certificate = certificate();
+    let mut server = listening(config(|c| c.tls = Some(certificate.tls())));
+    server.route("/mirror", Mirror);
+    let addr = tcp_addr(&server);
+    let connect = || {
+        let mut stream = certificate.connect(addr);
+        stream.conn.write_tls(&mut stream.sock).unwrap();
+        stream
+    };
+    let mut streams = vec![connect(), connect()];
+    turn_until(&mut server, "two", |server| (server.stats().accepted == 2).then_some(()));
+    turn_while_busy(&mut server);
+    let mut done = streams.remove(0);
+    let handshake = std::thread::spawn(move || {
+        while done.conn.is_handshaking() {
+            done.conn.complete_io(&mut done.sock).unwrap();
+        }
+        done
+    });
+    turn_until(&mut server, "a handshake", |_| handshake.is_finished().then_some(()));
+    turn_while_busy(&mut server);
+    streams.push(handshake.join().unwrap());
+    streams.push(connect());
+    server.stop();
+    let clients = std::thread::spawn(move || {
+        for mut stream in streams {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+            assert!(answer.contains("\r\nRetry-After: 1\r\n"), "{answer}");
+        }
+    });
+    turn_until(&mut server, "the answers", |_| clients.is_finished().then_some(()));
+    clients.join().unwrap();
+    turn_until(&mut server, "the end", |server| server.is_stopped().then_some(()));
+}
+
+#[test]
+fn a_handshake_that_does_not_go_on_does_not_hold_up_the_stop() {
+    let certificate = certificate();
+    let mut server = listening(config(|c| {
+        c.tls = Some(certificate.tls());
+        c.close_timeout = Duration::from_millis(40);
+        c.handshake_timeout = 10 * PATIENCE;
+    }));
+    let mut silent = Client::connect(tcp_addr(&server));
+    turn_until(&mut server, "a client", |server| (server.stats().accepted == 1).then_some(()));
+    server.stop();
+    turn_until(&mut server, "the end", |server| server.is_stopped().then_some(()));
+    silent.wait_for_the_end();
 }

@@ -268,6 +268,24 @@ fn a_paused_peer_is_not_timed_out() {
     assert_eq!(next_event(&mut server, &log), Event { id, what: text });
 }
 
+/// To resume somebody counts as a sign of life only where it ends a pause.
+#[test]
+fn to_resume_who_is_not_paused_changes_nothing() {
+    let (mut server, log) = server(
+        config(|config| {
+            config.ping_interval = Some(TICK);
+            config.pong_timeout = 5 * TICK;
+        }),
+        |_, _| {},
+    );
+    let (_silent, id) = open_by_turns(&mut server, &log, Version::Rfc6455, "/");
+    let event = turn_until(&mut server, "the end", |server| {
+        server.context("*").unwrap().to(id).resume();
+        log.try_next()
+    });
+    assert_eq!(event, Event { id, what: What::Close(1006, "no answer to a ping".into()) });
+}
+
 #[test]
 fn a_response_may_take_longer_than_the_handshake() {
     const SIZE: usize = 8 << 20;
