@@ -226,6 +226,12 @@ fn the_protocols_know_no_socket_no_clock_and_no_log() {
     assert!(!who.contains(&"proto".to_string()), "{who:?}");
 }
 
+/// Deadlines go by a clock that nobody sets; the clock of the day is for dates in HTTP.
+#[test]
+fn only_dates_go_by_the_clock_of_the_day() {
+    assert_eq!(rooms_that_name(&["SystemTime"]), ["http"]);
+}
+
 #[test]
 fn in_src_itself_lies_what_a_program_sees() {
     let names: Vec<String> =
