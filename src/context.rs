@@ -72,8 +72,9 @@ impl<'a> Context<'a> {
     /// Queues a message for this connection.
     ///
     /// [`SendStatus::Dropped`] if the connection is not open, its protocol version is a Hixie one
-    /// and the message binary, or the backlog would grow over [`Config::max_backlog`]
-    /// (see [`Config::on_full`]).
+    /// and the message binary, the backlog would grow over [`Config::max_backlog`]
+    /// (see [`Config::on_full`]), or there is no memory for the message: then the connection ends
+    /// with 1011, or with 1006 if a part of the message is written already.
     ///
     /// [`Config::max_backlog`]: crate::Config::max_backlog
     /// [`Config::on_full`]: crate::Config::on_full
@@ -87,7 +88,7 @@ impl<'a> Context<'a> {
     }
 
     /// Queues a message for everyone on this route, this connection included. Connections that
-    /// cannot take it are passed over, as [`send`](Context::send) says.
+    /// cannot take it are passed over or end, as [`send`](Context::send) says.
     pub fn broadcast<'m>(&mut self, message: impl Into<Message<'m>>) {
         self.peers.broadcast(self.route, message.into(), ConnId::NONE);
     }

@@ -104,12 +104,13 @@ impl Server {
     /// If the system has no descriptors left for the poll;
     /// [`Unsupported`](io::ErrorKind::Unsupported) for [`Config::fd_only`] where it cannot be had.
     pub fn new(config: Config) -> io::Result<Server> {
+        let config = config.within_bounds();
         let poll = Poll::new()?;
         let alarm = if config.fd_only { Some(Alarm::new(poll.registry(), ALARM)?) } else { None };
         let (remote, inlet) = remote(Waker::new(poll.registry(), WAKER)?);
         Ok(Server {
             poll,
-            events: Events::with_capacity(config.max_events.max(1)),
+            events: Events::with_capacity(config.max_events),
             acceptor: Acceptor::new(&config),
             dispatcher: Dispatcher::new(config),
             receive: vec![0; RECEIVE].into(),
@@ -212,6 +213,12 @@ impl Server {
             alarm.set(0, &self.dispatcher.peers.clock);
         }
         Some(self.dispatcher.context(ConnId::NONE, route))
+    }
+
+    /// Bytes of memory that incomplete messages of all connections hold.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.dispatcher.peers.held()
     }
 
     /// What the server counts about itself. Linear in the number of connections.
