@@ -7,7 +7,8 @@ use crate::net::tls::Tls;
 use crate::proto::Limits;
 use crate::proto::deflate::Deflate;
 
-/// What a server allows its peers. All limits are finite.
+/// What a server allows its peers. All limits are finite. A value beyond what its field says is
+/// taken as the nearest that is not.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,9 +22,10 @@ use crate::proto::deflate::Deflate;
 #[non_exhaustive]
 pub struct Config {
     /// Largest request head in bytes. Default 8 KiB, which browsers with many cookies need.
-    /// Exceeded: 431, and the connection is closed.
+    /// At most 64 MiB. Exceeded: 431, and the connection is closed.
     pub max_head: usize,
-    /// Most header fields in a request. Default 100. Exceeded: 431, closed.
+    /// Most header fields in a request, from 1 to 1,024: there is room made for so many. Default
+    /// 100. Exceeded: 431, closed.
     pub max_headers: usize,
     /// Longest time from accepting a connection to the end of its opening handshake; bytes that
     /// trickle in do not extend it. Also how long a kept-alive HTTP connection may wait for its
@@ -31,13 +33,17 @@ pub struct Config {
     /// begun.
     pub handshake_timeout: Duration,
     /// Largest message in bytes, all fragments together; checked by the announced length, before
-    /// memory is allocated. Default 1 MiB. Exceeded: close code 1009.
+    /// memory is taken. Default 1 MiB. At most a quarter of what can be addressed, `isize::MAX / 4`.
+    /// Exceeded: close code 1009. A message that is within it, but that memory cannot be had for as
+    /// it comes, ends its connection too, with 1011.
     pub max_message: usize,
     /// Most fragments in one message. They share one growing buffer, so this bounds only the work.
     /// Default 131,072. Exceeded: close code 1008.
     pub max_fragments: u32,
-    /// Most bytes queued for one connection that the kernel has not taken yet, the message that is
-    /// being added included. Default 4 MiB. Exceeded: see [`Config::on_full`].
+    /// Most bytes queued for one connection and not yet taken by the kernel, counted with the
+    /// message that is being added. Default 4 MiB. At most `isize::MAX / 4`. Exceeded: see
+    /// [`Config::on_full`]. A message that is within it, but that memory cannot be had for, ends the
+    /// connection, with 1011.
     pub max_backlog: usize,
     /// What happens to a connection whose backlog is full. Default [`OnFull::Close`].
     pub on_full: OnFull,
@@ -60,7 +66,8 @@ pub struct Config {
     /// Most connections. `None`, the default: the limit of open descriptors, less a reserve of 32.
     /// Exceeded: 503, closed; beyond 16 of these, clients wait to be accepted.
     pub max_connections: Option<usize>,
-    /// Most events handled in one turn; the rest come in the next. Default 1,024.
+    /// Most events taken from the kernel in one turn, from 1 to 65,536; the rest come in the next.
+    /// Default 1,024.
     pub max_events: usize,
     /// Most bytes read from one connection in a turn, so that a busy peer starves nobody; the rest
     /// is read in the next. A large message, which is read straight to its final place, may exceed
@@ -137,7 +144,25 @@ impl Default for Config {
     }
 }
 
+/// So much can be added up a few times without an overflow.
+const MOST_BYTES: usize = isize::MAX as usize / 4;
+const MOST_HEAD: usize = 64 * 1024 * 1024;
+const MOST_HEADERS: usize = 1024;
+const MOST_EVENTS: usize = 65_536;
+
 impl Config {
+    /// The same with each value within the bounds that its field states.
+    pub(crate) fn within_bounds(self) -> Config {
+        Config {
+            max_head: self.max_head.min(MOST_HEAD),
+            max_headers: self.max_headers.clamp(1, MOST_HEADERS),
+            max_message: self.max_message.min(MOST_BYTES),
+            max_backlog: self.max_backlog.min(MOST_BYTES),
+            max_events: self.max_events.clamp(1, MOST_EVENTS),
+            ..self
+        }
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         Limits { message: self.max_message, fragments: self.max_fragments }
     }

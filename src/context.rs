@@ -77,9 +77,10 @@ impl<'a> Context<'a> {
 
     /// Queues a message for this connection.
     ///
-    /// [`SendStatus::Dropped`] if the connection is not open, if the message is binary and the
-    /// protocol version a Hixie one, or if the backlog would exceed [`Config::max_backlog`] (see
-    /// [`Config::on_full`]).
+    /// [`SendStatus::Dropped`] if the connection is not open, its protocol version is a Hixie one
+    /// and the message binary, the backlog would grow over [`Config::max_backlog`]
+    /// (see [`Config::on_full`]), or there is no memory for the message: then the connection ends
+    /// with 1011, or with 1006 if a part of the message is written already.
     ///
     /// [`Config::max_backlog`]: crate::Config::max_backlog
     /// [`Config::on_full`]: crate::Config::on_full
@@ -92,8 +93,8 @@ impl<'a> Context<'a> {
         self.peers.send(id, message.into())
     }
 
-    /// Queues a message for everyone on this route, this connection included. Passes over
-    /// connections for which [`send`](Context::send) would drop it.
+    /// Queues a message for everyone on this route, this connection included. Connections that
+    /// cannot take it are passed over or end, as [`send`](Context::send) says.
     pub fn broadcast<'m>(&mut self, message: impl Into<Message<'m>>) {
         self.peers.broadcast(self.route, message.into(), ConnId::NONE);
     }

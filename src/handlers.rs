@@ -1,6 +1,6 @@
 //! The three smallest handlers, ready to use. The programs in `demo/` have more, to start from.
 
-use crate::{Context, Handler, Message};
+use crate::{Context, Handler, Message, code};
 
 /// Sends every message back untouched.
 #[derive(Debug, Default, Clone, Copy)]
@@ -35,9 +35,22 @@ impl Default for Echo {
 impl Handler for Echo {
     fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>) {
         match message {
-            Message::Text(text) => ws.send(&format!("{}{text}", self.prefix)),
-            Message::Binary(_) => ws.send(message),
-        };
+            Message::Text(text) => {
+                let mut answer = String::new();
+                let len = self.prefix.len().saturating_add(text.len());
+                // The copy of a large message can be more than the system has.
+                if answer.try_reserve_exact(len).is_err() {
+                    ws.close(code::INTERNAL_ERROR, "no memory for the answer");
+                    return;
+                }
+                answer.push_str(&self.prefix);
+                answer.push_str(text);
+                ws.send(&answer);
+            }
+            Message::Binary(_) => {
+                ws.send(message);
+            }
+        }
     }
 }
 

@@ -124,17 +124,17 @@ typedef struct wsloop_config {
   size_t size;                   /* sizeof(wsloop_config) */
   uint32_t flags;                /* WSLOOP_F_, added up */
   uint32_t max_connections;      /* what the limit of open files leaves, less 32; over: 503 */
-  size_t max_head;               /* 8 KiB for a request head; over: 431 */
-  size_t max_message;            /* 1 MiB; over: close code 1009 */
+  size_t max_head;               /* 8 KiB for a request head, 64 MiB at most; over: 431 */
+  size_t max_message;            /* 1 MiB; over: close code 1009; no memory for one: 1011 */
   size_t max_backlog;            /* 4 MiB queued for one peer; over: close code 1008 */
-  uint32_t max_headers;          /* 100 fields in a head; over: 431 */
+  uint32_t max_headers;          /* 100 fields in a head, 1,024 at most; over: 431 */
   uint32_t max_fragments;        /* 131,072 in a message; over: close code 1008 */
   uint32_t handshake_timeout_ms; /* 10,000 from connecting to open; over: 408 */
   uint32_t ping_interval_ms;     /* 25,000 of silence, then a ping is sent */
   uint32_t pong_timeout_ms;      /* 25,000 after the ping the peer is gone, 1006 */
   uint32_t idle_timeout_ms;      /* never; over: gone, 1006 */
   uint32_t close_timeout_ms;     /* 5,000 to answer a close or take the last octets */
-  uint32_t max_events;           /* 1,024 events taken from the kernel in a turn */
+  uint32_t max_events;           /* 1,024 events taken from the kernel in a turn; up to 65,536 */
   size_t read_budget;            /* 64 KiB read from one peer in a turn; up to 256 KiB */
   /* Which pages may connect.  None: those of the same host, on any port.  Else the words: an
    * origin like "https://example.com:8443"; "self", the same scheme, host and port; "null",
@@ -289,7 +289,8 @@ int wsloop_wake(const wsloop_server *server);
 
 /* Queues a message.  WSLOOP_OK or WSLOOP_BACKPRESSURE; WSLOOP_ERR_FULL if it would be more than
  * max_backlog, and then the connection is closed with 1008, unless WSLOOP_F_DROP_WHEN_FULL is
- * set; WSLOOP_ERR_UNSUPPORTED for binary to a Hixie client.  Between callbacks it is written in
+ * set, or if there is no memory for it, and then the connection is closed with 1011;
+ * WSLOOP_ERR_UNSUPPORTED for binary to a Hixie client.  Between callbacks it is written in
  * the next turn, for which the timeout is 0. */
 int wsloop_send(wsloop_server *server, wsloop_conn conn, int kind, const void *data, size_t len);
 

@@ -105,8 +105,9 @@ impl Dispatcher {
 
     /// Cuts frames out of the input and calls the handler for each message. The decoder is out of
     /// the connection meanwhile, so that the handler can reach every connection, this one too.
-    /// Returns what has to wait, because the handler paused this one, or because so much was
-    /// inflated that the others must have their turn.
+    /// Gives back what has to wait because the handler paused this one, or because so much was
+    /// inflated that it is the others' turn; the decoder takes back the last message then, since the
+    /// next call may be long in coming.
     fn process_frames<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
         let limits = self.peers.config.limits();
         let Some(conn) = self.peers.get_mut(id) else { return &mut [] };
@@ -126,11 +127,13 @@ impl Dispatcher {
             let lent = |conn: &&Connection| matches!(conn.inbox, Inbox::Lent);
             let Some(conn) = self.peers.get(id).filter(lent) else { return &mut [] };
             if conn.is_paused() {
+                decoder.take_back(self.peers.pool());
                 break;
             }
             open = conn.is_open();
             if share == Some(0) {
                 self.peers.sate(id);
+                decoder.take_back(self.peers.pool());
                 break;
             }
         }
@@ -162,4 +165,157 @@ fn hand_over(
 /// The answer to plain HTTP on a port for TLS.
 fn plain_http() -> Response {
     Response::text(400, "TLS is spoken on this port: the address begins with https:// or wss://\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::proto::Message;
+    use crate::server::Server;
+
+    /// A server with one client, on a WebSocket that is open.
+    fn with_client(config: Config, handler: impl Handler + 'static) -> (Server, UnixStream) {
+        let mut server = Server::new(config).unwrap();
+        server.route("/", handler);
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        server.adopt(ours.into(), b"").unwrap();
+        peer.write_all(
+            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Extensions: permessage-deflate\r\n\
+              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        )
+        .unwrap();
+        turn(&mut server);
+        assert_eq!(server.stats().opened, 1);
+        (server, peer)
+    }
+
+    fn turn(server: &mut Server) {
+        server.turn(Some(Duration::ZERO)).unwrap();
+    }
+
+    #[test]
+    fn limits_without_bounds_serve_a_request_and_a_message() {
+        let config = Config {
+            max_head: usize::MAX,
+            max_headers: usize::MAX,
+            max_message: usize::MAX,
+            max_backlog: usize::MAX,
+            max_events: usize::MAX,
+            read_budget: usize::MAX,
+            max_fragments: u32::MAX,
+            max_connections: Some(usize::MAX),
+            ..Config::default()
+        };
+        let sum = Rc::default();
+        let (mut server, mut peer) = with_client(config, counting(&sum));
+        // Whole, in two fragments, and one of which no more comes than its beginning.
+        peer.write_all(b"\x82\x81\0\0\0\0a\x02\x81\0\0\0\0b\x80\x81\0\0\0\0c").unwrap();
+        peer.write_all(&[&[0x82, 0xff][..], &(1_u64 << 28).to_be_bytes(), b"\0\0\0\0d"].concat())
+            .unwrap();
+        turn(&mut server);
+        assert_eq!((sum.get(), server.stats().closed), (3, 0));
+        let held = server.held();
+        assert!((1..=2 + 64 * 1024).contains(&held), "{held}");
+    }
+
+    /// Adds up the lengths of the messages that come.
+    fn counting(sum: &Rc<Cell<usize>>) -> impl Handler + use<> {
+        let sum = Rc::clone(sum);
+        move |_: &mut Context<'_>, message: Message<'_>| {
+            sum.set(sum.get() + message.as_bytes().len());
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    fn deflating() -> Config {
+        let deflate = Some(crate::proto::deflate::Deflate::default());
+        Config { deflate, max_message: 32 << 20, ..Config::default() }
+    }
+
+    /// A message of so many zeros, compressed, in one frame.
+    #[cfg(feature = "deflate")]
+    fn deflated(len: usize) -> Vec<u8> {
+        let (mut payload, mut deflater) = (vec![0; 64_000], zlib_rs::Deflate::new(9, false, 15));
+        let zeros = vec![0; len];
+        deflater.compress(&zeros, &mut payload, zlib_rs::DeflateFlush::SyncFlush).unwrap();
+        assert_eq!(deflater.total_in(), len as u64);
+        let made = deflater.total_out() as u16 - 4;
+        payload.truncate(usize::from(made));
+        [&[0xc2, 0xfe][..], &made.to_be_bytes(), &[0; 4], &payload].concat()
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn messages_that_inflate_to_much_are_taken_in_over_several_turns() {
+        let sum = Rc::default();
+        let (mut server, mut peer) = with_client(deflating(), counting(&sum));
+        peer.write_all(&deflated(400_000).repeat(20)).unwrap();
+        for turns in 1..=7 {
+            turn(&mut server);
+            // The third is over a megabyte.
+            assert_eq!(sum.get(), 400_000 * 20.min(3 * turns));
+            assert_eq!(server.poll_timeout() == Some(Duration::ZERO), turns < 7);
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn nothing_is_kept_of_a_message_that_used_up_what_may_be_inflated() {
+        for messages in [&[INFLATE_BUDGET][..], &[700_000, 700_000], &[16 << 20]] {
+            let sum = Rc::default();
+            let (mut server, mut peer) = with_client(deflating(), counting(&sum));
+            let bytes: Vec<u8> = messages.iter().flat_map(|len| deflated(*len)).collect();
+            peer.write_all(&bytes).unwrap();
+            turn(&mut server);
+            assert_eq!(sum.get(), messages.iter().sum::<usize>());
+            assert_eq!(server.held(), 0, "{messages:?}");
+        }
+    }
+
+    /// Reads nothing after a message until its timer fires.
+    struct Pausing(Rc<Cell<bool>>);
+
+    impl Handler for Pausing {
+        fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>) {
+            assert_eq!(message.as_bytes().len(), 200_000);
+            ws.pause();
+            ws.set_timer(Duration::ZERO, 0);
+        }
+
+        fn on_timer(&mut self, ws: &mut Context<'_>, _: u64) {
+            ws.resume();
+            self.0.set(true);
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_message_in_fragments_whose_handler_pauses() {
+        let resumed = Rc::new(Cell::new(false));
+        let (mut server, mut peer) = with_client(Config::default(), Pausing(Rc::clone(&resumed)));
+        let half = [&[0x02, 0xff][..], &100_000_u64.to_be_bytes(), &[0; 100_004]].concat();
+        let mut halves = half.repeat(2);
+        halves[half.len()] = 0x80;
+        let writer = std::thread::spawn(move || {
+            peer.write_all(&halves).unwrap();
+            peer
+        });
+        while server.stats().messages_in == 0 {
+            server.turn(None).unwrap();
+        }
+        assert_eq!(server.held(), 0, "paused");
+        while !resumed.get() {
+            server.turn(None).unwrap();
+        }
+        turn(&mut server);
+        assert_eq!(server.held(), 0, "resumed");
+        drop(writer.join().unwrap());
+    }
 }

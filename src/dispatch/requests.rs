@@ -296,44 +296,4 @@ mod tests {
             }
         }
     }
-
-    #[cfg(feature = "deflate")]
-    #[test]
-    fn messages_that_inflate_to_much_are_taken_in_over_several_turns() {
-        use std::cell::Cell;
-        use std::rc::Rc;
-
-        use crate::context::Context;
-        use crate::proto::Message;
-
-        let deflate = Some(crate::proto::deflate::Deflate::default());
-        let mut server = Server::new(Config { deflate, ..Config::default() }).unwrap();
-        let count = Rc::new(Cell::new(0));
-        let counter = count.clone();
-        server.route("/", move |_: &mut Context<'_>, message: Message<'_>| {
-            assert_eq!(message.as_bytes().len(), 400_000);
-            counter.set(counter.get() + 1);
-        });
-        let (ours, mut peer) = UnixStream::pair().unwrap();
-        server.adopt(ours.into(), b"").unwrap();
-        peer.write_all(
-            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-              Sec-WebSocket-Extensions: permessage-deflate\r\n\
-              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-        )
-        .unwrap();
-        server.turn(Some(Duration::ZERO)).unwrap();
-        let (mut payload, mut deflater) = (vec![0; 1000], zlib_rs::Deflate::new(9, false, 15));
-        deflater.compress(&[0; 400_000], &mut payload, zlib_rs::DeflateFlush::SyncFlush).unwrap();
-        let len = deflater.total_out() as u16 - 4;
-        payload.truncate(usize::from(len));
-        let frame = [&[0xc2, 0xfe][..], &len.to_be_bytes(), &[0; 4], &payload].concat();
-        peer.write_all(&frame.repeat(20)).unwrap();
-        for turn in 1..=7 {
-            server.turn(Some(Duration::ZERO)).unwrap();
-            // The third message of a turn is over a megabyte.
-            assert_eq!(count.get(), 20.min(3 * turn));
-            assert_eq!(server.poll_timeout() == Some(Duration::ZERO), count.get() < 20);
-        }
-    }
 }

@@ -7,17 +7,21 @@
 //! | the peer: its close frame | `close_received` | answered | written | goes |
 //! | the peer: a broken rule | `violated`, `fail` | ours | written | waits for the peer's end |
 //! | a full backlog | `fail` | ours | written | waits for the peer's end |
+//! | no memory for a message | `violated` | ours | written | waits for the peer's end |
+//! | the same, and a part of it is written | `cut` | none | dropped | goes at once |
 //! | the peer: the end of its stream | `read_ended` | none | written | goes |
 //! | the last HTTP response | `end` | none | written | waits for the peer's end |
 //! | a deadline | `cut` | none | dropped | goes at once |
 //! | an error of the socket, `Context::terminate` | `drop_now` | none | dropped | goes at once |
 //! | the server stops | `stop` | depends on where it stands | written | as above; but who asked nothing is answered 503, and goes |
 
-use log::Level;
+use log::{Level, debug};
 
 use super::connection::{Connection, Ending, Exit, ReadyState, Role};
 use super::inbox::Inbox;
+use super::sending::SendStatus;
 use super::{Peers, find};
+use crate::config::OnFull;
 use crate::http::response::Response;
 use crate::ids::ConnId;
 use crate::proto::close::{self, code, truncate_reason};
@@ -47,6 +51,24 @@ impl Connection {
         if ending.is_none() {
             *ending = Some(Ending { code, reason: reason.to_string() });
         }
+    }
+}
+
+/// Why a message was not queued.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unsent {
+    /// The backlog is full.
+    Full,
+    /// There is no memory for it.
+    NoMemory,
+    /// The same, and a part of it is written, so that nothing can follow.
+    CutShort,
+}
+
+impl Unsent {
+    /// There is no memory for what is left of a message of which so many bytes are written.
+    pub(super) fn no_memory(written: usize) -> Unsent {
+        if written == 0 { Unsent::NoMemory } else { Unsent::CutShort }
     }
 }
 
@@ -130,7 +152,35 @@ impl Peers {
     }
 
     pub(crate) fn violated(&mut self, id: ConnId, violation: Violation) {
+        // The others are no news to an operator; this one is a limit set higher than the machine's.
+        if violation == Violation::NoMemory {
+            self.complain(Level::Warn, format_args!("#{} ends: {violation}", id.serial()));
+        }
         self.fail(id, violation.code(), violation.reason());
+    }
+
+    /// A message was not queued. What becomes of the connection.
+    #[cold]
+    pub(super) fn unsent(&mut self, id: ConnId, why: Unsent) -> SendStatus {
+        match why {
+            Unsent::Full => self.full(id),
+            Unsent::NoMemory => self.violated(id, Violation::NoMemory),
+            Unsent::CutShort => {
+                let why = Violation::NoMemory.reason();
+                self.complain(Level::Warn, format_args!("#{} ends: {why}", id.serial()));
+                self.cut(id, why);
+            }
+        }
+        SendStatus::Dropped
+    }
+
+    fn full(&mut self, id: ConnId) {
+        debug!("#{} does not keep up: its backlog is full", id.serial());
+        match (self.config.on_full, self.get_mut(id)) {
+            (OnFull::Close, _) => self.fail(id, code::POLICY, "backlog full"),
+            (OnFull::Drop, Some(conn)) => conn.writing.pressed = true,
+            (OnFull::Drop, None) => {}
+        }
     }
 
     /// The peer's stream has ended. What it asked for before is still answered.
@@ -165,7 +215,7 @@ impl Peers {
         conn.list_to_write(&mut self.to_write);
     }
 
-    /// Ends a connection that missed a deadline.
+    /// Ends a connection that missed a deadline, or that cannot be written to any more.
     pub(super) fn cut(&mut self, id: ConnId, reason: &'static str) {
         if self.get(id).is_some_and(|conn| conn.ready_state != ReadyState::Closed) {
             self.stats.count_cut(reason);

@@ -252,6 +252,16 @@ impl Peers {
         }
     }
 
+    /// Bytes of memory that incomplete messages of all connections hold.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        let of_each = self.conns.iter().map(|(_, conn)| match &conn.inbox {
+            Inbox::Frames(decoder) => decoder.held(),
+            _ => 0,
+        });
+        of_each.sum()
+    }
+
     /// Spare buffers.
     pub(crate) fn pool(&mut self) -> &mut Pool {
         &mut self.spares.pool
@@ -322,10 +332,14 @@ impl Peers {
 
     /// This many bytes were read onto a message. Returns those that lie behind its frame.
     pub(crate) fn landed(&mut self, id: ConnId, count: usize) -> Vec<u8> {
-        match self.get_mut(id).map(|conn| &mut conn.inbox) {
+        let landed = match self.get_mut(id).map(|conn| &mut conn.inbox) {
             Some(Inbox::Frames(decoder)) => decoder.landed(count),
-            _ => Vec::new(),
-        }
+            _ => Ok(Vec::new()),
+        };
+        landed.unwrap_or_else(|violation| {
+            self.violated(id, violation);
+            Vec::new()
+        })
     }
 
     /// Ends the reading of this turn: what is left waits for the next, and what TLS itself has to

@@ -22,6 +22,17 @@ pub(super) struct Membership {
     pub(super) had: u16,
 }
 
+/// What became of a message that was broadcast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Posted {
+    /// It waits to be delivered.
+    Waits,
+    /// So does it, and no more should.
+    Full,
+    /// Some of the wires lack it; all is to be delivered, and those who miss it are to be told.
+    NoMemory,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Room {
     members: Vec<ConnId>,
@@ -39,6 +50,8 @@ pub(super) struct Wire {
     bytes: Rc<Vec<u8>>,
     /// Where the bytes ended before the first message, and after each.
     marks: Vec<Mark>,
+    /// There was no memory for one of them, which it lacks.
+    incomplete: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -86,13 +99,20 @@ impl Room {
         self.members.get(place as usize).copied()
     }
 
-    /// Frames a message for everybody. True if the room is full, and no more should wait.
-    pub(super) fn post(&mut self, message: Message<'_>, pool: &mut Pool) -> bool {
+    /// Frames a message for everybody.
+    pub(super) fn post(&mut self, message: Message<'_>, pool: &mut Pool) -> Posted {
         self.posted = self.posted.saturating_add(1);
         for wire in &mut self.wires {
             wire.append(message, pool);
         }
-        self.posted == u16::MAX || self.wires.iter().any(|wire| wire.bytes.len() >= FULL)
+        if self.wires.iter().any(Wire::is_incomplete) {
+            Posted::NoMemory
+        } else if self.posted == u16::MAX || self.wires.iter().any(|wire| wire.bytes.len() >= FULL)
+        {
+            Posted::Full
+        } else {
+            Posted::Waits
+        }
     }
 
     /// What waits, in a member's framing.
@@ -111,25 +131,33 @@ impl Wire {
     /// For the first member of its framing, which joins after this many messages.
     fn new(framing: Framing, posted: u16) -> Wire {
         let marks = vec![Mark::default(); usize::from(posted).saturating_add(1)];
-        Wire { framing, members: 1, bytes: Rc::default(), marks }
+        Wire { framing, members: 1, bytes: Rc::default(), marks, incomplete: false }
     }
 
     fn append(&mut self, message: Message<'_>, pool: &mut Pool) {
         // This copies the bytes if a member shares them that was sent something else in this turn.
         let bytes = Rc::make_mut(&mut self.bytes);
-        let carried = self.framing.encode(message, pool, bytes);
+        let encoded = self.framing.encode(message, pool, bytes);
+        self.incomplete |= encoded.is_err();
+        let carried = encoded.unwrap_or(false);
         let bytes = bytes.len();
         let messages = self.end().messages.saturating_add(u64::from(carried));
         self.marks.push(Mark { bytes, messages });
     }
 
     fn clear(&mut self) {
+        self.incomplete = false;
         self.marks.truncate(1);
         self.marks.shrink_to(SPARE_MARKS);
         match Rc::get_mut(&mut self.bytes) {
             Some(bytes) if bytes.capacity() <= FULL => bytes.clear(),
             _ => self.bytes = Rc::default(),
         }
+    }
+
+    /// Whether it lacks a message that there was no memory for.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.incomplete
     }
 
     /// All the bytes, to be shared.
@@ -173,9 +201,9 @@ mod tests {
     fn messages_lie_side_by_side_in_each_framing() {
         let (mut room, mut pool) = room(&[Framing::Hybi, Framing::Hixie, Framing::Hybi]);
         assert_eq!(room.wires.len(), 2);
-        assert!(!room.post(Message::Text("a"), &mut pool));
-        assert!(!room.post(Message::Binary(b"\xff"), &mut pool));
-        assert!(!room.post(Message::Text(""), &mut pool));
+        assert_eq!(room.post(Message::Text("a"), &mut pool), Posted::Waits);
+        assert_eq!(room.post(Message::Binary(b"\xff"), &mut pool), Posted::Waits);
+        assert_eq!(room.post(Message::Text(""), &mut pool), Posted::Waits);
         assert_eq!(room.posted(), 3);
 
         let hybi = room.wire(Framing::Hybi).unwrap();
@@ -212,13 +240,16 @@ mod tests {
     fn a_room_is_full_at_64_kib_and_keeps_no_more_than_that() {
         let (mut room, mut pool) = room(&[Framing::Hybi]);
         let text = "t".repeat(FULL - 2 - 4);
-        assert!(!room.post(Message::Text(&text), &mut pool));
-        assert!(room.post(Message::Text(""), &mut pool));
+        assert_eq!(room.post(Message::Text(&text), &mut pool), Posted::Waits);
+        assert_eq!(room.post(Message::Text(""), &mut pool), Posted::Full);
         room.clear();
-        assert!(room.post(Message::Text(&"t".repeat(FULL)), &mut pool));
+        assert_eq!(room.post(Message::Text(&"t".repeat(FULL)), &mut pool), Posted::Full);
         room.clear();
         assert_eq!(room.wires[0].bytes.capacity(), 0);
-        assert_eq!((1..).find(|_| room.post(Message::Text(""), &mut pool)), Some(FULL / 2));
+        assert_eq!(
+            (1..).find(|_| room.post(Message::Text(""), &mut pool) == Posted::Full),
+            Some(FULL / 2)
+        );
         room.clear();
         assert!(room.wires[0].marks.capacity() <= SPARE_MARKS);
     }

@@ -11,8 +11,9 @@ use std::io::{self, ErrorKind, IoSlice};
 
 use log::{Level, debug};
 
+use super::closing::Unsent;
 use super::connection::{Connection, Role};
-use super::room::{Room, Wire};
+use super::room::{Posted, Room, Wire};
 use super::{Peers, find};
 use crate::config::{Config, OnFull};
 use crate::http::response::{Body, Response};
@@ -31,8 +32,8 @@ pub enum SendStatus {
     /// Queued, but over 64 KiB wait now, so the peer does not keep up: send less until
     /// [`on_drain`](crate::Handler::on_drain).
     Backpressure,
-    /// Not queued: the connection is not open, its backlog is full, or its protocol version cannot
-    /// carry the message.
+    /// Not queued: the connection is not open, its backlog is full, its protocol version cannot
+    /// carry the message, or there is no memory for it, which ends the connection.
     Dropped,
 }
 
@@ -68,9 +69,17 @@ impl Outgoing<'_> {
         self.conn.queued() + len <= self.config.max_backlog
     }
 
-    /// Queues what `write` appends: about `len` bytes.
-    fn append(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        self.conn.writing.outbox.append(self.spares, len, write);
+    /// Queues what `write` appends: about `len` bytes. False, and nothing is queued, if there is no
+    /// memory for so many.
+    #[must_use]
+    fn append(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        self.conn.writing.outbox.append(self.spares, len, write)
+    }
+
+    /// Queues what `write` appends, which is no message. No memory is asked for beforehand.
+    fn append_other(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        // It cannot fail, since there is always memory for no bytes.
+        let _ = self.append(0, write);
     }
 
     /// Writes these parts now, unless something is queued; returns how many bytes the kernel took.
@@ -85,14 +94,19 @@ impl Outgoing<'_> {
         written
     }
 
-    /// Writes a large message now, unless something is queued, and queues the rest of it.
+    /// Writes a large message now, unless something is queued, and queues the rest of it. Fails if
+    /// there is no memory for that.
     #[inline(never)]
-    fn offer_message(&mut self, envelope: Envelope, payload: &[u8]) {
+    fn offer_message(&mut self, envelope: Envelope, payload: &[u8]) -> Result<(), Unsent> {
         let head = envelope.head();
         let parts = [head.as_slice(), payload, envelope.tail()];
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let written = self.offer(&parts.map(IoSlice::new));
-        self.append(len.saturating_sub(written), |out| proto::put_rest(&parts, written, out));
+        let left = len.saturating_sub(written);
+        match self.append(left, |out| proto::put_rest(&parts, written, out)) {
+            true => Ok(()),
+            false => Err(Unsent::no_memory(written)),
+        }
     }
 
     /// Something was queued: it is written when the turn ends.
@@ -145,13 +159,15 @@ impl Peers {
         let payload = deflated.as_deref().unwrap_or(message.as_bytes());
         let len = envelope.len() + payload.len();
         if !out.has_room(len) {
-            return self.full(id);
+            return self.unsent(id, Unsent::Full);
         }
         // Once a turn: what follows waits for the flush, which has a budget.
         if payload.len() >= OFFER_FROM && !out.is_listed() {
-            out.offer_message(envelope, payload);
-        } else {
-            out.append(len, |out| envelope.put(payload, out));
+            if let Err(why) = out.offer_message(envelope, payload) {
+                return self.unsent(id, why);
+            }
+        } else if !out.append(len, |out| envelope.put(payload, out)) {
+            return self.unsent(id, Unsent::NoMemory);
         }
         out.spares.pool.give(deflated.unwrap_or_default());
         out.message_queued()
@@ -160,7 +176,7 @@ impl Peers {
     /// Queues bytes that are no message: heads, control frames.
     pub(crate) fn append(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(mut out) = self.outgoing(id) {
-            out.append(0, write);
+            out.append_other(write);
             out.conn.list_to_write(out.to_write);
         }
     }
@@ -181,16 +197,6 @@ impl Peers {
         conn.queued().saturating_add(owed)
     }
 
-    fn full(&mut self, id: ConnId) -> SendStatus {
-        debug!("#{} does not keep up: its backlog is full", id.serial());
-        match (self.config.on_full, self.get_mut(id)) {
-            (OnFull::Close, _) => self.fail(id, code::POLICY, "backlog full"),
-            (OnFull::Drop, Some(conn)) => conn.writing.pressed = true,
-            (OnFull::Drop, None) => {}
-        }
-        SendStatus::Dropped
-    }
-
     // To everyone on a route.
 
     /// Sends to everyone on the route but `except`, when the turn ends.
@@ -205,14 +211,32 @@ impl Peers {
         if room.posted() == 0 {
             self.to_deliver.push(route);
         }
-        let full = room.post(message, &mut self.spares.pool);
+        let posted = room.post(message, &mut self.spares.pool);
         if let Some(conn) = find(&mut self.conns, except)
             && room.has_member(except, conn.membership.place)
         {
             conn.membership.had = room.posted();
         }
-        if full {
-            self.deliver(route);
+        match posted {
+            Posted::Waits => {}
+            Posted::Full => self.deliver(route),
+            Posted::NoMemory => self.end_those_who_miss(route, except),
+        }
+    }
+
+    /// There was no memory for what was just broadcast, in some framing at least. Whoever was to have
+    /// it in that has what was broadcast before, and ends.
+    #[cold]
+    fn end_those_who_miss(&mut self, route: RouteId, except: ConnId) {
+        let Some(room) = self.rooms.get(usize::from(route)) else { return };
+        let misses = |id: &ConnId| {
+            let wire = self.get(*id).and_then(|conn| room.wire(conn.framing()));
+            *id != except && wire.is_some_and(Wire::is_incomplete)
+        };
+        let missing: Vec<ConnId> = room.members().iter().copied().filter(misses).collect();
+        self.deliver(route);
+        for id in missing {
+            self.unsent(id, Unsent::NoMemory);
         }
     }
 
@@ -231,16 +255,16 @@ impl Peers {
         };
         let mut room = std::mem::take(place);
         // Dealt with only after all were visited, since they may leave the room.
-        let mut full = Vec::new();
+        let mut unsent = Vec::new();
         for &id in room.members() {
-            if !self.deliver_to(id, &room, 0) {
-                full.push(id);
+            if let Err(why) = self.deliver_to(id, &room, 0) {
+                unsent.push((id, why));
             }
         }
         room.clear();
         self.put_back(route, room);
-        for id in full {
-            self.full(id);
+        for (id, why) in unsent {
+            self.unsent(id, why);
         }
     }
 
@@ -261,26 +285,26 @@ impl Peers {
         // Listed, so that this is not written at once: something comes behind it.
         conn.list_to_write(&mut self.to_write);
         let room = std::mem::take(room);
-        let all = self.deliver_to(id, &room, room.posted());
+        let delivered = self.deliver_to(id, &room, room.posted());
         self.put_back(route, room);
-        if !all {
-            self.full(id);
+        if let Err(why) = delivered {
+            self.unsent(id, why);
         }
     }
 
-    /// Sends a member what was posted in its room and it has not had, and sets what it `had`. False
-    /// if not all of it fits into its backlog.
-    fn deliver_to(&mut self, id: ConnId, room: &Room, had: u16) -> bool {
-        let Some(mut out) = self.outgoing_at_once(id) else { return true };
+    /// Sends a member what was posted in its room and it has not had, and notes what it `had` then.
+    /// Fails if not all of it could be queued.
+    fn deliver_to(&mut self, id: ConnId, room: &Room, had: u16) -> Result<(), Unsent> {
+        let Some(mut out) = self.outgoing_at_once(id) else { return Ok(()) };
         let from = std::mem::replace(&mut out.conn.membership.had, had);
-        let Some(wire) = room.wire(out.conn.framing()) else { return true };
+        let Some(wire) = room.wire(out.conn.framing()) else { return Ok(()) };
         let (bytes, messages) = wire.since(from);
         if messages == 0 {
-            return true;
+            return Ok(());
         }
         if !out.has_room(bytes.len()) {
             self.deliver_what_fits(id, wire, from);
-            return false;
+            return Err(Unsent::Full);
         }
         out.stats.messages_out = out.stats.messages_out.wrapping_add(messages);
         if bytes.len() >= SHARE_FROM {
@@ -292,12 +316,14 @@ impl Peers {
             let later = out.is_listed() || out.conn.writing.pressed;
             let written = if later { 0 } else { out.offer(&[IoSlice::new(bytes)]) };
             let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) else {
-                return true;
+                return Ok(());
             };
-            out.append(rest.len(), |out| out.extend_from_slice(rest));
+            if !out.append(rest.len(), |out| out.extend_from_slice(rest)) {
+                return Err(Unsent::no_memory(written));
+            }
         }
         out.queued();
-        true
+        Ok(())
     }
 
     /// Queues those messages that fit. If the first that does not fit ends the connection, none
@@ -305,8 +331,9 @@ impl Peers {
     fn deliver_what_fits(&mut self, id: ConnId, wire: &Wire, from: u16) {
         let Some(mut out) = self.outgoing_at_once(id) else { return };
         for bytes in wire.each_since(from) {
-            if out.has_room(bytes.len()) {
-                out.append(bytes.len(), |out| out.extend_from_slice(bytes));
+            if out.has_room(bytes.len())
+                && out.append(bytes.len(), |out| out.extend_from_slice(bytes))
+            {
                 out.message_queued();
             } else if out.config.on_full == OnFull::Close {
                 return;
@@ -338,9 +365,9 @@ impl Peers {
             return SendStatus::Dropped;
         };
         if !out.has_room(CONTROL) {
-            return self.full(id);
+            return self.unsent(id, Unsent::Full);
         }
-        out.append(0, write);
+        out.append_other(write);
         out.conn.list_to_write(out.to_write);
         SendStatus::Queued
     }
@@ -358,11 +385,11 @@ impl Peers {
         let Some(mut out) = self.outgoing(id) else { return };
         let refused = u64::from(response.status >= 400);
         out.stats.refused = out.stats.refused.wrapping_add(refused);
-        out.append(0, |out| response.write_head(keep_alive, out));
+        out.append_other(|out| response.write_head(keep_alive, out));
         let head_only = head_only || response.is_bodiless();
         match response.body {
             _ if head_only => {}
-            Body::Bytes(bytes) => out.append(0, |out| out.extend_from_slice(&bytes)),
+            Body::Bytes(bytes) => out.append_other(|out| out.extend_from_slice(&bytes)),
             Body::File { file, offset, len } => {
                 out.conn.writing.outbox.append_file(out.spares, file, offset, len);
             }

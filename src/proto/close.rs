@@ -1,5 +1,6 @@
 //! Close codes (RFC 6455 section 7.4), and the one table from a broken rule to its code.
 
+use std::collections::TryReserveError;
 use std::fmt;
 
 use super::Version;
@@ -34,7 +35,7 @@ pub mod code {
 /// The longest reason a close frame can carry, in bytes (RFC 6455 section 5.5: 125 less the code).
 pub(super) const MAX_REASON: usize = 123;
 
-/// A rule that a peer broke.
+/// A rule that a peer broke, or another reason why its message cannot be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Violation {
     Unmasked,
@@ -54,6 +55,8 @@ pub(crate) enum Violation {
     NotDeflated,
     MessageTooBig,
     TooManyFragments,
+    /// No rule of the peer's: the message is within the limits, but memory for it cannot be had.
+    NoMemory,
 }
 
 impl Violation {
@@ -78,6 +81,7 @@ impl Violation {
             Violation::NotDeflated => (code::INVALID_DATA, "compressed message damaged"),
             Violation::MessageTooBig => (code::TOO_BIG, "message over the limit"),
             Violation::TooManyFragments => (code::POLICY, "too many fragments in a message"),
+            Violation::NoMemory => (code::INTERNAL_ERROR, "no memory for this message"),
         }
     }
 
@@ -87,6 +91,12 @@ impl Violation {
 
     pub(crate) fn reason(self) -> &'static str {
         self.row().1
+    }
+}
+
+impl From<TryReserveError> for Violation {
+    fn from(_: TryReserveError) -> Violation {
+        Violation::NoMemory
     }
 }
 

@@ -180,8 +180,8 @@ impl Contexts {
         }
     }
 
-    /// Fills `out` with a payload's compressed form. False if the payload should be sent as it is,
-    /// since it is short or would not become shorter; `out` is of no use then.
+    /// Fills `out` with a payload's compressed form. False, and `out` is of no use, if it should be
+    /// sent as it is: it is short, would not become shorter, or there is no memory to compress it to.
     pub(crate) fn deflate(&mut self, agreed: Agreed, payload: &[u8], out: &mut Vec<u8>) -> bool {
         if payload.len() < self.settings.threshold.max(1) {
             return false;
@@ -197,6 +197,11 @@ impl Contexts {
 
     fn shrink(&mut self, agreed: Agreed, payload: &[u8], out: &mut Vec<u8>) -> bool {
         let Some(slot) = self.deflaters.get_mut(agreed.kind()) else { return false };
+        // Room for more than there can be, so that nothing stays within.
+        let room = longest(payload.len());
+        if out.try_reserve(room.saturating_sub(out.len())).is_err() {
+            return false;
+        }
         let deflater = slot.get_or_insert_with(|| {
             let window_bits = i32::from(agreed.window_bits()).saturating_neg();
             let level = i32::from(self.settings.level.clamp(1, 9));
@@ -204,8 +209,7 @@ impl Contexts {
             zlib_rs::Deflate::new_with_config(config)
         });
         deflater.reset();
-        // Room for more than there can be, so that nothing stays inside the compressor.
-        out.resize(longest(payload.len()), 0);
+        out.resize(room, 0);
         let status = deflater.compress(payload, out, DeflateFlush::SyncFlush);
         let made = grown(0, deflater.total_out());
         let whole = status == Ok(Status::Ok)
@@ -236,7 +240,7 @@ impl fmt::Debug for Inflater {
 
 impl Inflater {
     /// Bytes of memory that one takes, about.
-    #[cfg(fuzzing)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) const SIZE: usize = 48 * 1024;
 
     /// With the largest window, which includes all others.
@@ -676,13 +680,13 @@ mod tests {
         use crate::proto::Framing;
         let framing = Framing::of(Version::Rfc6455, Some(agreed(15)));
         let (mut pool, mut out) = (Pool::default(), Vec::new());
-        assert!(framing.encode(Message::Text("short"), &mut pool, &mut out));
+        assert!(framing.encode(Message::Text("short"), &mut pool, &mut out).unwrap());
         assert_eq!(out, b"\x81\x05short");
         for (first, message) in
             [(0xc1, Message::Text(&"a".repeat(2000))), (0xc2, Message::Binary(&[b'a'; 2000]))]
         {
             let mut out = Vec::new();
-            assert!(framing.encode(message, &mut pool, &mut out));
+            assert!(framing.encode(message, &mut pool, &mut out).unwrap());
             assert_eq!((out[0], usize::from(out[1])), (first, out.len() - 2));
             let seen = Reader::deflating(&LIMITS).read(&masked(out[0], KEY, &out[2..]));
             assert!(matches!(&seen[..], [Seen::Text(_) | Seen::Binary(_)]));

@@ -175,12 +175,14 @@ mod tests {
         ] {
             let payload = vec![7; len];
             let mut out = b"before".to_vec();
-            Framing::Hybi.encode(Message::Binary(&payload), &mut Pool::default(), &mut out);
+            Framing::Hybi
+                .encode(Message::Binary(&payload), &mut Pool::default(), &mut out)
+                .unwrap();
             assert!(out == [b"before", head, &payload].concat(), "{len} bytes");
             assert_eq!(envelope(Message::Binary(&payload), None).len(), head.len());
         }
         let mut out = Vec::new();
-        Framing::Hybi.encode(Message::Text("\u{e9}"), &mut Pool::default(), &mut out);
+        Framing::Hybi.encode(Message::Text("\u{e9}"), &mut Pool::default(), &mut out).unwrap();
         assert_eq!(out, b"\x81\x02\xc3\xa9");
     }
 

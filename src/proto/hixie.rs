@@ -10,9 +10,10 @@ pub(super) const TEXT: u8 = 0x00;
 pub(super) const END: u8 = 0xff;
 /// Frames of this type and above announce their length.
 const WITH_LENGTH: u8 = 0x80;
-/// Most 7-bit groups of a length: more cannot say anything new, and `80 80 80 …` must end
-/// somewhere.
+/// A length's 7-bit groups: as many as can say anything, so that `80 80 80 …` comes to an end.
 const MAX_LENGTH_BYTES: u8 = 10;
+/// What stands for bytes that are not UTF-8.
+const REPLACEMENT: &str = "\u{fffd}";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -70,11 +71,8 @@ impl Decoder {
         input: &mut &'i mut [u8],
         limits: &Limits,
     ) -> Option<Event<'e>> {
-        if std::mem::take(&mut self.lent) {
-            self.text = Vec::new();
-            self.mended = String::new();
-        }
-        loop {
+        self.take_back();
+        let text = loop {
             match self.step(input, limits.message) {
                 Err(violation) => {
                     self.state = State::Done;
@@ -82,23 +80,33 @@ impl Decoder {
                 }
                 Ok(Step::Starved) => return None,
                 Ok(Step::Onward) => {}
-                Ok(Step::Text(bytes)) => {
-                    self.lent = true;
-                    return Some(Event::Message(mend(bytes, &mut self.mended)));
-                }
-                Ok(Step::KeptText) => {
-                    self.lent = true;
-                    return Some(Event::Message(mend(&self.text, &mut self.mended)));
-                }
+                Ok(Step::Text(bytes)) => break bytes,
+                Ok(Step::KeptText) => break &self.text,
                 Ok(Step::Close) => {
                     self.state = State::Done;
                     return Some(Event::Close(None));
                 }
             }
+        };
+        self.lent = true;
+        Some(mend(text, &mut self.mended).map_or_else(
+            |violation| {
+                self.state = State::Done;
+                Event::Failed(violation)
+            },
+            Event::Message,
+        ))
+    }
+
+    /// Frees what the last event lent out.
+    pub(super) fn take_back(&mut self) {
+        if std::mem::take(&mut self.lent) {
+            self.text = Vec::new();
+            self.mended = String::new();
         }
     }
 
-    #[cfg(fuzzing)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn held(&self) -> usize {
         self.text.capacity() + self.mended.capacity()
     }
@@ -146,17 +154,17 @@ impl Decoder {
             return Err(Violation::MessageTooBig);
         }
         let piece = take(input, len);
-        if end.is_none() {
-            self.text.extend_from_slice(piece);
-            return Ok(Step::Starved);
+        if end.is_some() {
+            take(input, 1);
+            self.state = State::Type;
+            if self.text.is_empty() {
+                return Ok(Step::Text(piece));
+            }
         }
-        take(input, 1);
-        self.state = State::Type;
-        if self.text.is_empty() {
-            return Ok(Step::Text(piece));
-        }
+        // Twice as much as before, if it grows: nobody knows how long the text will be.
+        self.text.try_reserve(piece.len())?;
         self.text.extend_from_slice(piece);
-        Ok(Step::KeptText)
+        Ok(if end.is_some() { Step::KeptText } else { Step::Starved })
     }
 
     fn discard<'i>(
@@ -204,14 +212,21 @@ fn skip(left: u64) -> State {
     if left == 0 { State::Type } else { State::Skip { left } }
 }
 
-/// Section 5.4 leaves it to servers what to do with bytes that are not UTF-8. WebKit of 2010 writes
-/// a lone surrogate as three such bytes, so they are replaced by U+FFFD rather than refused.
-fn mend<'a>(bytes: &'a [u8], mended: &'a mut String) -> Message<'a> {
+/// Section 5.4 leaves servers free what to do with bytes that are not UTF-8. WebKit of 2010 writes
+/// a lone surrogate as three of them, so they are replaced by U+FFFD rather than refused.
+fn mend<'a>(bytes: &'a [u8], mended: &'a mut String) -> Result<Message<'a>, Violation> {
     if let Ok(text) = str::from_utf8(bytes) {
-        return Message::Text(text);
+        return Ok(Message::Text(text));
     }
-    *mended = String::from_utf8_lossy(bytes).into_owned();
-    Message::Text(mended)
+    let parts = || {
+        bytes.utf8_chunks().flat_map(|chunk| {
+            [chunk.valid(), if chunk.invalid().is_empty() { "" } else { REPLACEMENT }]
+        })
+    };
+    let len = parts().fold(0, |len: usize, part| len.saturating_add(part.len()));
+    mended.try_reserve_exact(len)?;
+    mended.extend(parts());
+    Ok(Message::Text(mended))
 }
 
 #[cfg(test)]
@@ -403,8 +418,10 @@ mod tests {
     #[test]
     fn text_is_encoded_between_00_and_ff() {
         let mut out = b"before".to_vec();
-        Framing::Hixie.encode(Message::Text("\u{ff}\0"), &mut Pool::default(), &mut out);
+        Framing::Hixie.encode(Message::Text("\u{ff}\0"), &mut Pool::default(), &mut out).unwrap();
         assert_eq!(out, b"before\0\xc3\xbf\0\xff");
-        assert!(!Framing::Hixie.encode(Message::Binary(b""), &mut Pool::default(), &mut out));
+        assert!(
+            !Framing::Hixie.encode(Message::Binary(b""), &mut Pool::default(), &mut out).unwrap()
+        );
     }
 }

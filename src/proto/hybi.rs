@@ -73,7 +73,7 @@ impl Decoder {
         pool: &mut Pool,
     ) -> Option<Event<'e>> {
         if self.lent.is_some() {
-            self.release(pool);
+            self.take_back(pool);
         }
         if let State::Head(begun) = &self.state {
             if input.is_empty() {
@@ -127,12 +127,12 @@ impl Decoder {
         Some(self.deliver(head.opcode, payload))
     }
 
-    #[cfg(fuzzing)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn held(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
             let inflater = if partial.inflater.is_some() { deflate::Inflater::SIZE } else { 0 };
             let control = partial.control.capacity() + inflater;
-            partial.text.capacity() + partial.binary.capacity() + control
+            partial.capacity() + control
         })
     }
 
@@ -267,7 +267,7 @@ impl Decoder {
             }
         }
         let Some(mut inflater) = partial.inflater.take() else {
-            partial.reserve(piece.len(), to_come, frame.fin);
+            partial.reserve(piece.len(), to_come, frame.fin)?;
             return partial.push(piece);
         };
         let last = frame.fin && to_come == 0;
@@ -298,23 +298,26 @@ impl Decoder {
         let lands =
             |partial: &&mut Partial| partial.opcode == Some(BINARY) && partial.inflater.is_none();
         let partial = self.partial.as_deref_mut().filter(lands)?;
-        partial.reserve(0, frame.to_come(), frame.fin);
+        // If there is no memory, the bytes come by the receive buffer, and are refused by `keep`.
+        partial.reserve_landing(LAND_FROM, frame.to_come(), frame.fin).ok()?;
         Some(&mut partial.binary)
     }
 
     /// This many bytes were read to the landing. Returns those behind the frame's end.
     #[inline(never)]
-    pub(super) fn landed(&mut self, bytes: usize) -> Vec<u8> {
+    pub(super) fn landed(&mut self, bytes: usize) -> Result<Vec<u8>, Violation> {
+        let mut behind = Vec::new();
         let (State::Payload(frame), Some(partial)) = (&mut self.state, &mut self.partial) else {
-            return Vec::new();
+            return Ok(behind);
         };
         let before = partial.binary.len().saturating_sub(bytes);
         let mut fresh = partial.binary.get_mut(before..).unwrap_or_default();
         frame.unmask(take(&mut fresh, frame.to_come()));
-        let behind = fresh.to_vec();
+        behind.try_reserve_exact(fresh.len())?;
+        behind.extend_from_slice(fresh);
         let ours = partial.binary.len().saturating_sub(behind.len());
         partial.binary.truncate(ours);
-        behind
+        Ok(behind)
     }
 
     // Inlined for the same reason as `Head::parse`.
@@ -369,9 +372,9 @@ impl Decoder {
         }
     }
 
-    /// Frees what the last event borrowed. Nothing can lie between the last fragment of a message
-    /// and its delivery, so with the message everything goes.
-    fn release(&mut self, pool: &mut Pool) {
+    /// Takes back what the last event lent out. Nothing can lie between the last fragment of a
+    /// message and its delivery, so with the message everything goes.
+    pub(super) fn take_back(&mut self, pool: &mut Pool) {
         match self.lent.take() {
             None => {}
             Some(Lent::Message) => {
@@ -843,7 +846,7 @@ mod tests {
     #[test]
     fn frames_of_a_server_are_not_taken_from_a_client() {
         let mut out = Vec::new();
-        Framing::Hybi.encode(Message::Text("Hello"), &mut Pool::default(), &mut out);
+        Framing::Hybi.encode(Message::Text("Hello"), &mut Pool::default(), &mut out).unwrap();
         assert_eq!(decode(Version::Rfc6455, &LIMITS, [&out[..]]), failed(Violation::Unmasked));
     }
 
@@ -863,7 +866,7 @@ mod tests {
                 let (piece, later) = rest.split_at(rest.len().min(30_000));
                 message.extend_from_slice(piece);
                 rest = later;
-                behind = decoder.landed(piece.len());
+                behind = decoder.landed(piece.len()).unwrap();
             }
             behind.extend_from_slice(rest);
             let mut behind = &mut behind[..];

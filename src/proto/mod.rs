@@ -18,6 +18,7 @@ mod partial;
 pub(crate) mod pool;
 mod utf8;
 
+use std::collections::TryReserveError;
 use std::fmt;
 
 use bytes::Short;
@@ -168,17 +169,26 @@ impl Decoder {
         }
     }
 
-    /// This many bytes were read to the landing. Returns those that are not the message's; they are
-    /// the next input, even if there are none.
-    pub(crate) fn landed(&mut self, bytes: usize) -> Vec<u8> {
+    /// Takes back what the last event lent out. [`next`](Decoder::next) does so first; for when it
+    /// may not be called for long.
+    pub(crate) fn take_back(&mut self, pool: &mut Pool) {
         match self {
-            Decoder::Hixie(_) => Vec::new(),
+            Decoder::Hixie(decoder) => decoder.take_back(),
+            Decoder::Hybi(decoder) => decoder.take_back(pool),
+        }
+    }
+
+    /// So many bytes were read to the landing. Gives back those that are not the message's; they
+    /// are the next input, even if there are none. Fails if there is no memory for them.
+    pub(crate) fn landed(&mut self, bytes: usize) -> Result<Vec<u8>, Violation> {
+        match self {
+            Decoder::Hixie(_) => Ok(Vec::new()),
             Decoder::Hybi(decoder) => decoder.landed(bytes),
         }
     }
 
     /// Bytes of memory that incomplete messages hold.
-    #[cfg(fuzzing)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn held(&self) -> usize {
         match self {
             Decoder::Hixie(decoder) => decoder.held(),
@@ -229,16 +239,21 @@ impl Framing {
         }
     }
 
-    /// Appends a message with what surrounds it. False, with nothing appended, if it has no wire
-    /// form.
-    pub(crate) fn encode(self, message: Message<'_>, pool: &mut Pool, out: &mut Vec<u8>) -> bool {
+    /// Appends a message with what goes round it. False, and nothing appended, where it has no wire
+    /// form. Fails, and nothing appended, if there is no memory for it.
+    pub(crate) fn encode(
+        self,
+        message: Message<'_>,
+        pool: &mut Pool,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, TryReserveError> {
         let deflated = self.deflate(message, pool);
-        let Some(envelope) = self.envelope(message, deflated.as_deref()) else { return false };
+        let Some(envelope) = self.envelope(message, deflated.as_deref()) else { return Ok(false) };
         let payload = deflated.as_deref().unwrap_or(message.as_bytes());
-        out.reserve(envelope.len().saturating_add(payload.len()));
+        out.try_reserve(envelope.len().saturating_add(payload.len()))?;
         envelope.put(payload, out);
         pool.give(deflated.unwrap_or_default());
-        true
+        Ok(true)
     }
 }
 

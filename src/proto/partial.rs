@@ -36,23 +36,52 @@ impl Partial {
         }
     }
 
-    /// Makes room for bytes that are here and for some of those that are announced: for no more than
-    /// [`RESERVE_AT_ONCE`] or as many as have come already, since an announcement costs the peer
-    /// nothing. If the message's last bytes are among them, the room is exact, so that the pool can
-    /// use the buffer again.
-    pub(super) fn reserve(&mut self, here: usize, announced: usize, last: bool) {
+    /// Makes room for bytes that are here, unless there is enough. Some of those that are announced
+    /// are given room too, but no more than have come already, since an announcement costs the peer
+    /// nothing. If the message ends with them it is given no more than it needs, so that the pool
+    /// takes the buffer back.
+    ///
+    /// So the memory that a message has is never more than twice what has come of it and
+    /// [`RESERVE_AT_ONCE`], and it moves to more of it seldom enough for all moves together to cost
+    /// no more than a few copies.
+    pub(super) fn reserve(
+        &mut self,
+        here: usize,
+        announced: usize,
+        last: bool,
+    ) -> Result<(), Violation> {
         let come = self.message_len().saturating_add(here);
-        let more = announced.min(RESERVE_AT_ONCE.max(come));
-        let room = here.saturating_add(more);
-        match (self.opcode == Some(TEXT), last && more == announced) {
-            (true, true) => self.text.reserve_exact(room),
-            (true, false) => self.text.reserve(room),
-            (false, true) => self.binary.reserve_exact(room),
-            (false, false) => self.binary.reserve(room),
-        }
+        if come > self.capacity() { self.grow(come, announced, last) } else { Ok(()) }
     }
 
-    /// Appends a piece of the message; text is checked now, not at the end (section 8.1).
+    /// Makes room to read bytes to that are announced, if less than `least` is left.
+    pub(super) fn reserve_landing(
+        &mut self,
+        least: usize,
+        announced: usize,
+        last: bool,
+    ) -> Result<(), Violation> {
+        let come = self.message_len();
+        let room = self.capacity().saturating_sub(come);
+        if room < least { self.grow(come, announced, last) } else { Ok(()) }
+    }
+
+    /// `come` is close to the capacity, or over it. Where more frames may follow, the memory at
+    /// least doubles, however little of them is announced.
+    fn grow(&mut self, come: usize, announced: usize, last: bool) -> Result<(), Violation> {
+        let wanted = come.saturating_add(announced.min(RESERVE_AT_ONCE.max(come)));
+        let doubled = if last { 0 } else { self.capacity().saturating_mul(2) };
+        let wanted = wanted.max(doubled);
+        if self.opcode == Some(TEXT) {
+            self.text.try_grow(wanted)?;
+        } else {
+            self.binary.try_reserve_exact(wanted.saturating_sub(self.binary.len()))?;
+        }
+        Ok(())
+    }
+
+    /// Appends a piece of the message, for which there is room; text is checked now, not at the end
+    /// (section 8.1).
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Violation> {
         if self.opcode == Some(TEXT) {
             self.text.push(piece).map_err(|_| Violation::NotUtf8)
@@ -74,6 +103,7 @@ impl Partial {
         let push = &mut |bytes: &[u8]| {
             let room = limit.saturating_sub(self.message_len());
             let (within, beyond) = bytes.split_at(bytes.len().min(room));
+            self.reserve(within.len(), 0, false)?;
             self.push(within)?;
             if beyond.is_empty() { Ok(()) } else { Err(Violation::MessageTooBig) }
         };
@@ -83,5 +113,30 @@ impl Partial {
 
     pub(super) fn message_len(&self) -> usize {
         self.text.len().saturating_add(self.binary.len())
+    }
+
+    /// Bytes of memory that the message has.
+    pub(super) fn capacity(&self) -> usize {
+        self.text.capacity().saturating_add(self.binary.capacity())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::BINARY;
+    use super::*;
+
+    #[test]
+    fn memory_that_cannot_be_had_is_no_end_of_the_program() {
+        for opcode in [TEXT, BINARY] {
+            let mut partial = Partial::default();
+            partial.begin(opcode, Vec::new());
+            partial.reserve(3, 0, false).unwrap();
+            partial.push(b"abc").unwrap();
+            for bytes in [usize::MAX, isize::MAX as usize] {
+                assert_eq!(partial.reserve(bytes, 0, true), Err(Violation::NoMemory));
+            }
+            assert_eq!(partial.message_len(), 3);
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 mod frames;
 mod handshakes;
+mod memory;
 mod properties;
 
 use super::deflate::Agreed;
@@ -80,7 +81,7 @@ impl Reader {
             let room = message.capacity() - message.len();
             let (now, later) = waiting.split_at(room.min(waiting.len()));
             message.extend_from_slice(now);
-            let behind = self.decoder.landed(now.len());
+            let behind = self.decoder.landed(now.len()).unwrap();
             seen.extend(self.take_in(behind));
             waiting = later;
             if waiting.is_empty() {

@@ -1,5 +1,7 @@
 //! Text that arrives in pieces, checked as it comes (RFC 6455 section 8.1).
 
+use std::collections::TryReserveError;
+
 use ascii::AsciiStr;
 
 use super::bytes::Short;
@@ -43,17 +45,14 @@ impl Text {
         self.whole.len().saturating_add(self.started.len())
     }
 
-    #[cfg(fuzzing)]
+    /// Bytes of memory for them.
     pub(super) fn capacity(&self) -> usize {
         self.whole.capacity()
     }
 
-    pub(super) fn reserve(&mut self, bytes: usize) {
-        self.whole.reserve(bytes);
-    }
-
-    pub(super) fn reserve_exact(&mut self, bytes: usize) {
-        self.whole.reserve_exact(bytes);
+    /// Makes room for so many bytes in all.
+    pub(super) fn try_grow(&mut self, bytes: usize) -> Result<(), TryReserveError> {
+        self.whole.try_reserve_exact(bytes.saturating_sub(self.whole.len()))
     }
 
     /// Appends a piece. Fails at the first byte that cannot be right, whatever follows it.

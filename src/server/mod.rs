@@ -104,12 +104,13 @@ impl Server {
     /// [`Unsupported`](io::ErrorKind::Unsupported) for [`Config::fd_only`] where the system has no
     /// such timer.
     pub fn new(config: Config) -> io::Result<Server> {
+        let config = config.within_bounds();
         let poll = Poll::new()?;
         let alarm = if config.fd_only { Some(Alarm::new(poll.registry(), ALARM)?) } else { None };
         let (remote, inlet) = remote(Waker::new(poll.registry(), WAKER)?);
         Ok(Server {
             poll,
-            events: Events::with_capacity(config.max_events.max(1)),
+            events: Events::with_capacity(config.max_events),
             acceptor: Acceptor::new(&config),
             dispatcher: Dispatcher::new(config),
             receive: vec![0; RECEIVE].into(),
@@ -230,7 +231,13 @@ impl Server {
         Some(self.dispatcher.context(ConnId::NONE, route))
     }
 
-    /// What the server counts about itself. The cost is linear in the number of connections.
+    /// Bytes of memory that incomplete messages of all connections hold.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.dispatcher.peers.held()
+    }
+
+    /// What the server counts about itself. Linear in the number of connections.
     pub fn stats(&self) -> Stats {
         self.dispatcher.peers.stats()
     }

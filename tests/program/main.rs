@@ -23,6 +23,8 @@ mod demos;
 mod each_second;
 mod http;
 mod log;
+#[cfg(target_os = "linux")]
+mod no_memory;
 mod plot;
 mod signals;
 mod stdin;

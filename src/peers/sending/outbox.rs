@@ -86,20 +86,33 @@ impl Outbox {
         self.queue.as_ref().is_some_and(|queue| queue.len >= BUSY || queue.ends_in_file())
     }
 
-    /// Queues what `write` appends: about `len` bytes.
+    /// Queues what `write` appends: about `len` bytes. False, and nothing is queued, if there is no
+    /// memory for so many.
+    #[must_use]
     #[expect(clippy::arithmetic_side_effects, reason = "lengths of what lies in memory")]
     pub(super) fn append(
         &mut self,
         spares: &mut Spares,
         len: usize,
         write: impl FnOnce(&mut Vec<u8>),
-    ) {
+    ) -> bool {
         let queue = self.queue.get_or_insert_with(|| spares.take_queue());
-        queue.make_room(len, &mut spares.pool);
+        if !queue.make_room(len, &mut spares.pool) {
+            self.give_back_if_empty(spares);
+            return false;
+        }
         let before = queue.tail.len();
         write(&mut queue.tail);
         queue.len += queue.tail.len() - before;
         if queue.is_empty() {
+            self.give_back(spares);
+        }
+        true
+    }
+
+    #[cold]
+    fn give_back_if_empty(&mut self, spares: &mut Spares) {
+        if self.queue.as_ref().is_some_and(|queue| queue.is_empty()) {
             self.give_back(spares);
         }
     }
@@ -158,17 +171,18 @@ impl Queue {
         self.tail.is_empty() && matches!(self.chunks.back(), Some(Chunk::File { .. }))
     }
 
-    /// Makes room in the tail for `len` bytes more.
+    /// Makes room in the tail for so many bytes more. False if there is no memory for them.
     #[inline]
     #[expect(clippy::arithmetic_side_effects, reason = "a length is no more than its capacity")]
-    fn make_room(&mut self, len: usize, pool: &mut Pool) {
+    fn make_room(&mut self, len: usize, pool: &mut Pool) -> bool {
         if self.tail.len() >= CHUNK || self.tail.capacity() - self.tail.len() < len {
-            self.grow(len, pool);
+            return self.grow(len, pool);
         }
+        true
     }
 
     #[cold]
-    fn grow(&mut self, len: usize, pool: &mut Pool) {
+    fn grow(&mut self, len: usize, pool: &mut Pool) -> bool {
         if self.tail.len() >= CHUNK {
             self.end_tail();
         }
@@ -176,7 +190,7 @@ impl Queue {
             let larger = pool.take(len);
             pool.give(std::mem::replace(&mut self.tail, larger));
         }
-        self.tail.reserve(len);
+        self.tail.try_reserve(len).is_ok()
     }
 
     /// What is in the tail becomes a chunk, since something else comes behind it.
@@ -369,9 +383,9 @@ mod tests {
     #[test]
     fn small_messages_lie_side_by_side_and_empty_ones_take_nothing() {
         let (mut outbox, mut spares) = (Outbox::default(), Spares::default());
-        outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"ab"));
-        outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"cd"));
-        outbox.append(&mut spares, 0, |_| {});
+        assert!(outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"ab")));
+        assert!(outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"cd")));
+        assert!(outbox.append(&mut spares, 0, |_| {}));
         assert_eq!(outbox.queue.as_ref().map(|queue| (queue.tail.len(), queue.len)), Some((4, 4)));
         let (mut stream, mut peer) = pair();
         assert_eq!(flush(&mut outbox, &mut stream), Left::Nothing);
@@ -379,6 +393,20 @@ mod tests {
         let mut got = [0; 4];
         peer.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"abcd");
+    }
+
+    #[test]
+    fn what_there_is_no_memory_for_leaves_nothing() {
+        let (mut outbox, mut spares) = (Outbox::default(), Spares::default());
+        for len in [usize::MAX, isize::MAX as usize] {
+            let never = |_: &mut Vec<u8>| panic!("there is no such memory");
+            assert!(!outbox.append(&mut spares, len, never));
+            assert!(outbox.is_empty());
+            assert!(outbox.append(&mut spares, 2, |out| out.extend_from_slice(b"ab")));
+            assert!(!outbox.append(&mut spares, len, never));
+            assert_eq!(outbox.len(), 2);
+            outbox.clear();
+        }
     }
 
     #[test]
@@ -391,10 +419,10 @@ mod tests {
 
         let (mut outbox, mut spares) = (Outbox::default(), Spares::default());
         let shared = Rc::new([&b"not these"[..], &[b's'; 400_000]].concat());
-        outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"head"));
+        assert!(outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"head")));
         outbox.append_shared(&mut spares, &shared, 9);
         outbox.append_file(&mut spares, file, 100_000, 200_000);
-        outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"tail"));
+        assert!(outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"tail")));
         assert_eq!(outbox.len(), 400_008);
 
         let (mut stream, mut peer) = pair();

@@ -178,7 +178,7 @@ fn check_in(vector: &Value) {
 fn encode_message(version: Version, message: Message<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     let framing = Framing::of(version, None);
-    let encoded = framing.encode(message, &mut Pool::default(), &mut out);
+    let encoded = framing.encode(message, &mut Pool::default(), &mut out).unwrap();
     assert_eq!(encoded, !out.is_empty());
     if encoded {
         let envelope = framing.envelope(message, None).unwrap();

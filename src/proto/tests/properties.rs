@@ -75,7 +75,9 @@ fn mask_frame(frame: &[u8], payload: usize, key: [u8; 4]) -> Vec<u8> {
 
 fn fragment(first: u8, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
     let mut frame = Vec::new();
-    assert!(Framing::Hybi.encode(Message::Binary(payload), &mut Pool::default(), &mut frame));
+    assert!(
+        Framing::Hybi.encode(Message::Binary(payload), &mut Pool::default(), &mut frame).unwrap()
+    );
     frame[0] = first;
     mask_frame(&frame, payload.len(), key)
 }
@@ -238,7 +240,7 @@ proptest! {
     fn hixie_texts_come_through(texts in vec(string(), 0..8), splits in vec(any::<Index>(), 0..8)) {
         let mut wire = Vec::new();
         for text in &texts {
-            prop_assert!(Framing::Hixie.encode(text.into(), &mut Pool::default(), &mut wire));
+            prop_assert!(Framing::Hixie.encode(text.into(), &mut Pool::default(), &mut wire).unwrap());
         }
         let expected: Vec<Seen> = texts.into_iter().map(Seen::Text).collect();
         for version in [Version::Hixie75, Version::Hixie76] {
