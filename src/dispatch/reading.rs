@@ -134,6 +134,7 @@ impl Dispatcher {
                 break;
             }
         }
+        decoder.release(self.peers.pool());
         self.peers.return_inbox(id, inbox);
         input
     }

@@ -269,6 +269,12 @@ impl Connection {
         self.may_take_unread().then(|| std::mem::take(&mut self.extras_mut().unread))
     }
 
+    /// Bytes that were put aside.
+    #[cfg(test)]
+    pub(crate) fn unread(&self) -> usize {
+        self.extras().map_or(0, |extras| extras.unread.len())
+    }
+
     fn may_take_unread(&self) -> bool {
         self.extras().is_some_and(|extras| !extras.unread.is_empty()) && !self.has_to_wait()
     }

@@ -70,10 +70,7 @@ impl Decoder {
         input: &mut &'i mut [u8],
         limits: &Limits,
     ) -> Option<Event<'e>> {
-        if std::mem::take(&mut self.lent) {
-            self.text = Vec::new();
-            self.mended = String::new();
-        }
+        self.release();
         loop {
             match self.step(input, limits.message) {
                 Err(violation) => {
@@ -98,7 +95,15 @@ impl Decoder {
         }
     }
 
-    #[cfg(fuzzing)]
+    /// Frees what the last event borrowed.
+    pub(super) fn release(&mut self) {
+        if std::mem::take(&mut self.lent) {
+            self.text = Vec::new();
+            self.mended = String::new();
+        }
+    }
+
+    #[cfg(any(test, fuzzing))]
     pub(super) fn held(&self) -> usize {
         self.text.capacity() + self.mended.capacity()
     }

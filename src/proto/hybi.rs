@@ -127,7 +127,7 @@ impl Decoder {
         Some(self.deliver(head.opcode, payload))
     }
 
-    #[cfg(fuzzing)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn held(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
             let inflater = if partial.inflater.is_some() { deflate::Inflater::SIZE } else { 0 };
@@ -371,7 +371,7 @@ impl Decoder {
 
     /// Frees what the last event borrowed. Nothing can lie between the last fragment of a message
     /// and its delivery, so with the message everything goes.
-    fn release(&mut self, pool: &mut Pool) {
+    pub(super) fn release(&mut self, pool: &mut Pool) {
         match self.lent.take() {
             None => {}
             Some(Lent::Message) => {

@@ -159,6 +159,15 @@ impl Decoder {
         }
     }
 
+    /// Frees what the last event borrowed, which the next call of [`next`](Decoder::next) would do as
+    /// well.
+    pub(crate) fn release(&mut self, pool: &mut Pool) {
+        match self {
+            Decoder::Hixie(decoder) => decoder.release(),
+            Decoder::Hybi(decoder) => decoder.release(pool),
+        }
+    }
+
     /// In the middle of a large message: where its next bytes may be read to, past the receive
     /// buffer. Tell [`landed`](Decoder::landed) what was appended before doing anything else.
     pub(crate) fn landing(&mut self) -> Option<&mut Vec<u8>> {
@@ -178,7 +187,7 @@ impl Decoder {
     }
 
     /// Bytes of memory that incomplete messages hold.
-    #[cfg(fuzzing)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn held(&self) -> usize {
         match self {
             Decoder::Hixie(decoder) => decoder.held(),

@@ -43,7 +43,7 @@ impl Text {
         self.whole.len().saturating_add(self.started.len())
     }
 
-    #[cfg(fuzzing)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn capacity(&self) -> usize {
         self.whole.capacity()
     }
