@@ -249,6 +249,11 @@ impl Connection {
         self.reading.may_have_more() && !self.is_gone() && !self.has_to_wait()
     }
 
+    /// Whether it is read in the next turn, and not only once something is announced.
+    pub(super) fn is_read_next(&self) -> bool {
+        self.may_read() && self.reading.is_listed()
+    }
+
     /// Whether bytes that came in have to wait.
     pub(crate) fn has_to_wait(&self) -> bool {
         self.reading.has_to_wait()

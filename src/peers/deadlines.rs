@@ -207,8 +207,9 @@ impl Peers {
         if at > now {
             return self.arm(id);
         }
-        // It has sent more than its share of this turn: what comes next may be what is missing.
-        if conn.may_read() && (overdue != Overdue::Close || now < conn.latest_close(&self.times)) {
+        // It has sent more than its share of this turn: what comes next may be what is missing. That it
+        // is on the list counts: of who has to take its answers first, nothing is read.
+        if conn.is_read_next() && (overdue != Overdue::Close || now < conn.latest_close(&self.times)) {
             return self.unheard.push(id);
         }
         match overdue {

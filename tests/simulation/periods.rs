@@ -253,6 +253,25 @@ fn a_response_that_began_long_ago_is_finished_when_the_server_stops() {
 }
 
 #[test]
+fn who_asks_for_more_and_takes_too_little_is_cut_as_well() {
+    let mut world = World::new(Config::default());
+    world.dispatcher.site =
+        crate::http::files::Site::Embedded(&[("/index.html", &[b'x'; 100_000])]);
+    let peer = world.connect();
+    let request = b"GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n";
+    peer.sends(request);
+    world.turn_until_quiet();
+    // The second request waits, since so much is to be written before its answer.
+    peer.sends(request);
+    world.turn();
+    peer.takes(30_000);
+    world.turn_until_quiet();
+    assert!(world.has(&peer) && peer.socket.borrow().under_way() > 60_000);
+    world.turns_for(seconds(51), SECOND);
+    assert!(!world.has(&peer));
+}
+
+#[test]
 fn a_ping_that_does_not_fit_is_not_asked_for_each_turn() {
     use crate::config::OnFull;
     let config = Config {
