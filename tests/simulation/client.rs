@@ -78,7 +78,6 @@ pub struct Client {
     pub broken: bool,
     pub ended: bool,
     pub reset: bool,
-    pub closes: bool,
     pub count: usize,
     chance: Chance,
     #[cfg(feature = "tls")]
@@ -111,7 +110,6 @@ impl Client {
             broken: false,
             ended: false,
             reset: false,
-            closes: false,
             count: 0,
             chance,
             #[cfg(feature = "tls")]
@@ -203,7 +201,6 @@ impl Client {
                     Version::Hixie76 => (vec![0xff, 0], 1005),
                     _ => (self.frame(0x88, b"\x0b\xb8bye"), 3000),
                 };
-                self.closes = true;
                 self.done = true;
                 self.speak(&bytes, Meaning::Close(code));
             }
@@ -382,7 +379,6 @@ impl Client {
                 true => (vec![0xff, 0], 1005),
                 false => (self.frame(0x88, &code.to_be_bytes()), code),
             };
-            self.closes = true;
             self.speak(&bytes, Meaning::Close(code));
         }
     }

@@ -262,7 +262,7 @@ impl Handler for Clerk {
         if book.closed.is_some() {
             books.wrong = Some("on_line behind the end".to_string());
         }
-        if line.len() % 7 == 0 {
+        if line.len().is_multiple_of(7) {
             let text = books.make(line.len());
             books.broadcast(ws, &text);
         }

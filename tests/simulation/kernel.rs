@@ -56,7 +56,7 @@ pub struct Seen {
     pub written: u64,
     /// How often a write took something after one that had found no room.
     pub progress: u64,
-    /// How often it was told that there is no more, just before more came.
+    /// How often it was told that there is nothing more to read, or no room, just before there was.
     pub missed: u64,
     /// The peer's end was read.
     pub end: bool,
@@ -204,7 +204,10 @@ impl Play for Kernel {
         }
         let free = self.room().saturating_sub(self.written.len());
         let most = match self.write_faults.pop() {
-            Some(Fault::Error(ErrorKind::WouldBlock)) => 0,
+            Some(Fault::Error(ErrorKind::WouldBlock)) => {
+                self.seen.missed += 1;
+                0
+            }
             Some(Fault::Error(error)) => return Err(self.fails(error)),
             Some(Fault::Short(most)) => most.max(1).min(free),
             None => free,

@@ -44,11 +44,11 @@ impl Periods {
 /// When what happened between one peer and the server.
 #[derive(Default)]
 pub struct Watch {
-    pub connected: Millis,
+    connected: Millis,
     /// When the last bytes of the peer came to the server's kernel.
-    pub sent: Millis,
+    sent: Millis,
     /// When the peer last took any.
-    pub taken: Millis,
+    taken: Millis,
     pub resumed: Millis,
     /// When the server last read, wrote, and wrote after it had found no room.
     read: Millis,
@@ -69,7 +69,7 @@ pub struct Watch {
     /// What was said, up to here, was heard, and answered by pongs.
     heard: usize,
     ponged: usize,
-    /// Something came just after the server had looked, in this very step.
+    /// Something came, or room did, just after the server had looked, in this very step.
     missed: bool,
     /// How it ended was looked at.
     judged: bool,
@@ -78,6 +78,20 @@ pub struct Watch {
 impl Watch {
     pub fn new(now: Millis) -> Watch {
         Watch { connected: now, sent: now, taken: now, resumed: now, ..Watch::default() }
+    }
+
+    /// The peer says what it has to say, up to so many bytes. True if that was anything.
+    pub fn send(&mut self, client: &mut Client, most: usize, now: Millis) -> bool {
+        let sent = client.send(most);
+        self.sent = if sent { now } else { self.sent };
+        sent
+    }
+
+    /// The peer takes up to so many bytes. True if there were any.
+    pub fn take(&mut self, client: &mut Client, most: usize, now: Millis) -> Result<bool, String> {
+        let taken = client.take(most)?;
+        self.taken = if taken { now } else { self.taken };
+        Ok(taken)
     }
 
     /// Notes what has changed in this turn.
@@ -340,21 +354,25 @@ impl Case<'_> {
             (1006, "no answer to the close") | (1006, "not done in time") => self.closing_is_late(),
             (1006, "") => self.client.ended && self.heard_all_before_the_end(),
             (1008, "backlog full") => self.backlog_was_full(),
-            (1005, "") if self.client.is_hixie() && self.client.ended => {
-                self.book().dismissed || self.stopped
+            // Ours went first, and a client of Hixie answers by its end.
+            (1005, "") if self.client.is_hixie() && !self.has_closed(code) => {
+                self.client.ended && (self.book().dismissed || self.stopped)
             }
             (1002 | 1007 | 1008 | 1009, _) if self.client.broken => self.is_to_blame(),
-            _ => {
-                let sent = self.client.sent;
-                let mut said = self.client.spoken.iter().filter(|spoken| spoken.end <= sent);
-                said.any(|spoken| matches!(spoken.meaning, Meaning::Close(said) if said == code))
-            }
+            _ => self.has_closed(code),
         };
         if justified {
             Ok(())
         } else {
             self.wrong(format!("closed for no reason: {code} {reason:?}"))
         }
+    }
+
+    /// Whether a close frame with this code came whole.
+    fn has_closed(&self, code: u16) -> bool {
+        let sent = self.client.sent;
+        let mut said = self.client.spoken.iter().filter(|spoken| spoken.end <= sent);
+        said.any(|spoken| matches!(spoken.meaning, Meaning::Close(said) if said == code))
     }
 
     /// An end that was read ends what was said before it, and does not cut it.

@@ -85,16 +85,8 @@ impl Play<'_> {
                 let limits = (config.max_message, config.max_fragments as usize);
                 client.say(saying, limits, config.deflate.is_some());
             }
-            Step::Send(_, most) => {
-                if client.send(*most) {
-                    watch.sent = self.time;
-                }
-            }
-            Step::Take(_, most) => {
-                if client.take(*most)? {
-                    watch.taken = self.time;
-                }
-            }
+            Step::Send(_, most) => drop(watch.send(client, *most, self.time)),
+            Step::Take(_, most) => drop(watch.take(client, *most, self.time)?),
             Step::End(_) => client.end(),
             Step::Reset(_) => client.reset(),
             Step::ReadFault(_, fault) => {
@@ -177,14 +169,8 @@ impl Play<'_> {
                     moved = true;
                 }
                 let Some((client, watch)) = &mut self.clients[who] else { continue };
-                let taken = !client.manners.deaf && client.take(usize::MAX)?;
-                let sent = client.send(usize::MAX);
-                if taken {
-                    watch.taken = self.time;
-                }
-                if sent {
-                    watch.sent = self.time;
-                }
+                let taken = !client.manners.deaf && watch.take(client, usize::MAX, self.time)?;
+                let sent = watch.send(client, usize::MAX, self.time);
                 moved |= taken | sent;
             }
             self.turns()?;
@@ -221,8 +207,8 @@ impl Play<'_> {
             };
             self.pass(at.saturating_sub(self.time));
             for (client, watch) in self.clients.iter_mut().flatten() {
-                if chance.one_in(4) && !client.manners.deaf && client.take(usize::MAX)? {
-                    watch.taken = self.time;
+                if chance.one_in(4) && !client.manners.deaf {
+                    watch.take(client, usize::MAX, self.time)?;
                 }
             }
         }
