@@ -106,6 +106,17 @@ fn a_closing_that_makes_progress_is_let_go_on() {
 }
 
 #[test]
+fn a_closing_is_let_go_on_though_too_little_is_taken_to_be_announced() {
+    let mut world = World::new(Config::default());
+    let peer = reader(&mut world, 100_000);
+    assert!(world.dispatcher.peers.close(peer.id, 1000, ""));
+    world.turn_until_quiet();
+    // A kernel with 64 KiB announces room once 21 KiB have gone, which takes 21 seconds here.
+    assert_eq!(reads(&mut world, &peer, 1000, usize::MAX, seconds(20)), 20_000);
+    assert_eq!(world.closed(&peer), None);
+}
+
+#[test]
 fn a_closing_without_progress_is_cut_and_the_log_says_why() {
     // Takes nothing at all.
     let mut world = World::new(Config::default());
