@@ -105,7 +105,7 @@ impl Watch {
             self.written = now;
             self.writes.push((kernel.seen.written, now));
         }
-        if kernel.seen.progress > self.seen.progress {
+        if kernel.seen.progress > self.seen.progress && self.blocked.is_some() {
             self.progress = now;
         }
         if kernel.seen.end && self.end.is_none() {
@@ -297,12 +297,14 @@ impl Case<'_> {
     /// Whether a closing has lasted as long as it may.
     fn closing_is_late(&self) -> bool {
         let (now, close) = (self.now(), self.periods().close);
-        if !matches!(self.watch.stage, Some(ReadyState::Closing | ReadyState::Closed)) {
-            return false;
-        }
         let blocked = self.watch.blocked.is_some();
         let taken = if blocked { self.watch.taken } else { self.watch.progress };
-        now >= self.watch.staged.max(taken) + close || now >= self.watch.staged + 12 * close
+        let begun = self.watch.staged;
+        self.is_closing() && (now >= begun.max(taken) + close || now >= begun + 12 * close)
+    }
+
+    fn is_closing(&self) -> bool {
+        matches!(self.watch.stage, Some(ReadyState::Closing | ReadyState::Closed))
     }
 
     /// A connection that never opened is refused, or gone.
@@ -347,11 +349,14 @@ impl Case<'_> {
                 let alive = self.watch.sent.max(self.watch.progress);
                 periods.idle.is_some_and(|idle| now >= alive + idle)
             }
-            (1006, "takes nothing") if self.watch.stage == Some(ReadyState::Open) => {
-                self.takes_nothing()
-            }
-            (1006, "takes nothing") | (1006, "takes too long to close") => self.closing_is_late(),
-            (1006, "no answer to the close") | (1006, "not done in time") => self.closing_is_late(),
+            (1006, "takes nothing") if !self.is_closing() => self.takes_nothing(),
+            (
+                1006,
+                "takes nothing"
+                | "takes too long to close"
+                | "no answer to the close"
+                | "not done in time",
+            ) => self.closing_is_late(),
             (1006, "") => self.client.ended && self.heard_all_before_the_end(),
             (1008, "backlog full") => self.backlog_was_full(),
             // Ours went first, and a client of Hixie answers by its end.
@@ -488,7 +493,7 @@ impl Case<'_> {
         let Some(conn) = self.world.dispatcher.peers.get(id) else { return Ok(()) };
         let opened = self.book().opened;
         let watch = &self.watch;
-        let heard = watch.read.max(watch.progress).max(watch.resumed).max(watch.staged);
+        let heard = watch.read.max(watch.written).max(watch.resumed).max(watch.staged);
         let due = match conn.ready_state() {
             _ if !self.client.is_websocket() && opened => return Ok(()),
             ReadyState::Connecting if conn.is_ending() || conn.queued() > 0 => return Ok(()),
@@ -497,7 +502,7 @@ impl Case<'_> {
                 "handshake",
             ),
             ReadyState::Open => {
-                let blocked = watch.blocked.map(|at| at.max(watch.progress).max(watch.written));
+                let blocked = watch.blocked.map(|at| at.max(watch.written));
                 let stall = blocked.map(|at| (at + periods.stall, "stall"));
                 let idle = periods.idle.filter(|_| !conn.is_paused());
                 let idle = idle.map(|idle| (heard + idle, "idle"));
