@@ -65,8 +65,8 @@ pub struct Ears {
 pub struct Client {
     pub manners: Manners,
     pub peer: Peer,
-    /// All that was said, as far as the server need not have made something of it yet.
-    pub spoken: VecDeque<Spoken>,
+    /// All that was said.
+    pub spoken: Vec<Spoken>,
     /// What was said and has not come to the server's kernel.
     outgoing: Vec<u8>,
     pub said: u64,
@@ -82,6 +82,9 @@ pub struct Client {
     chance: Chance,
     #[cfg(feature = "tls")]
     tls: Option<super::secure::Session>,
+    /// What is to be said once TLS has shaken hands.
+    #[cfg(feature = "tls")]
+    waiting: Vec<(Vec<u8>, Meaning)>,
 }
 
 impl Client {
@@ -100,7 +103,7 @@ impl Client {
         let mut client = Client {
             manners: manners.clone(),
             peer,
-            spoken: VecDeque::new(),
+            spoken: Vec::new(),
             outgoing: Vec::new(),
             said: 0,
             sent: 0,
@@ -114,6 +117,8 @@ impl Client {
             chance,
             #[cfg(feature = "tls")]
             tls: manners.tls.then(super::secure::Session::new),
+            #[cfg(feature = "tls")]
+            waiting: Vec::new(),
         };
         if let Kind::WebSocket(version) = manners.kind {
             for page in 0..manners.pages_first {
@@ -139,25 +144,41 @@ impl Client {
     }
 
     fn speak(&mut self, bytes: &[u8], meaning: Meaning) {
-        let begin = self.said;
         #[cfg(feature = "tls")]
         if let Some(session) = &mut self.tls {
-            let encrypted = session.encrypt(bytes);
-            return self.speak_raw(&encrypted, Spoken { meaning, begin, end: u64::MAX });
+            let encrypted = match session.is_shaking_hands() {
+                true => {
+                    self.waiting.push((bytes.to_vec(), meaning));
+                    return self.shake_hands();
+                }
+                false => session.encrypt(bytes),
+            };
+            return self.speak_raw(&encrypted, meaning);
         }
-        self.speak_raw(bytes, Spoken { meaning, begin, end: 0 });
+        self.speak_raw(bytes, meaning);
     }
 
-    fn speak_raw(&mut self, bytes: &[u8], mut spoken: Spoken) {
+    fn speak_raw(&mut self, bytes: &[u8], meaning: Meaning) {
+        let begin = self.said;
         self.outgoing.extend_from_slice(bytes);
         self.said += bytes.len() as u64;
-        spoken.end = self.said;
-        #[cfg(feature = "tls")]
-        if self.tls.as_ref().is_some_and(super::secure::Session::holds) {
-            // It will be encrypted once the handshake is done.
-            spoken.end = u64::MAX;
+        self.spoken.push(Spoken { meaning, begin, end: self.said });
+    }
+
+    /// Says what TLS itself has to say, and once hands were shaken what had to wait for that.
+    #[cfg(feature = "tls")]
+    fn shake_hands(&mut self) {
+        let Some(session) = &mut self.tls else { return };
+        let own = session.encrypt(b"");
+        let done = !session.is_shaking_hands();
+        if !own.is_empty() {
+            self.speak_raw(&own, Meaning::Nothing);
         }
-        self.spoken.push_back(spoken);
+        if done {
+            for (bytes, meaning) in std::mem::take(&mut self.waiting) {
+                self.speak(&bytes, meaning);
+            }
+        }
     }
 
     fn ask_for(&mut self, page: usize) {
@@ -261,10 +282,7 @@ impl Client {
 
     /// A message in so many fragments, with pings between them.
     fn frames(&mut self, text: bool, payload: &[u8], count: usize, deflated: bool) -> Vec<u8> {
-        #[cfg(feature = "deflate")]
         let shrunk = if deflated { deflate(payload) } else { payload.to_vec() };
-        #[cfg(not(feature = "deflate"))]
-        let shrunk = payload;
         let (mut bytes, mut rest) = (Vec::new(), &shrunk[..]);
         for index in 0..count {
             let len =
@@ -340,14 +358,8 @@ impl Client {
         self.taken += bytes.len() as u64;
         #[cfg(feature = "tls")]
         if let Some(session) = &mut self.tls {
-            let (records, encrypted) = session.decrypt(&bytes)?;
-            self.outgoing.extend_from_slice(&encrypted);
-            self.said += encrypted.len() as u64;
-            if !session.holds() {
-                let said = self.said;
-                let late = self.spoken.iter_mut().filter(|spoken| spoken.end == u64::MAX);
-                late.for_each(|spoken| spoken.end = said);
-            }
+            let records = session.decrypt(&bytes)?;
+            self.shake_hands();
             for (plain, position) in records {
                 self.ears.hear(&plain, self.manners.kind, Some(position))?;
             }
@@ -489,8 +501,9 @@ impl Ears {
         }
         match first {
             0x81 | 0x82 => self.messages.push((first == 0x81, payload)),
-            #[cfg(feature = "deflate")]
-            0xc1 | 0xc2 => self.messages.push((first == 0xc1, inflate(&payload))),
+            0xc1 | 0xc2 if cfg!(feature = "deflate") => {
+                self.messages.push((first == 0xc1, inflate(&payload)))
+            }
             0x89 => {
                 if payload.is_empty() {
                     self.asked_at = position.or(Some(self.position + (head + len) as u64));
@@ -559,4 +572,14 @@ fn inflate(payload: &[u8]) -> Vec<u8> {
     inflater.decompress(&input, &mut out, zlib_rs::InflateFlush::SyncFlush).unwrap();
     out.truncate(inflater.total_out() as usize);
     out
+}
+
+#[cfg(not(feature = "deflate"))]
+fn deflate(payload: &[u8]) -> Vec<u8> {
+    payload.to_vec()
+}
+
+#[cfg(not(feature = "deflate"))]
+fn inflate(payload: &[u8]) -> Vec<u8> {
+    payload.to_vec()
 }

@@ -285,8 +285,12 @@ impl Case<'_> {
 
     fn handshake_is_late(&self) -> bool {
         let now = self.now();
-        // What was written just now is the refusal.
-        let before = self.watch.writes.iter().map(|(_, at)| *at).filter(|at| *at < now);
+        // A page begins the period anew. What was written just now is the refusal; and of TLS nobody
+        // can tell what it is.
+        let answers = !self.client.is_secret()
+            && self.client.spoken.iter().any(|spoken| matches!(spoken.meaning, Meaning::Page(_)));
+        let writes = self.watch.writes.iter().map(|(_, at)| *at);
+        let before = writes.filter(|at| answers && *at < now);
         now >= before.fold(self.watch.connected, Millis::max) + self.periods().handshake
     }
 
@@ -521,8 +525,12 @@ impl Case<'_> {
     /// Checks what must hold once all who are alive have said and taken all they had.
     pub fn check_settled(&mut self) -> Outcome {
         let id = self.client.peer.id;
-        let open = self.world.dispatcher.peers.is_open(id);
-        if !open || self.client.manners.deaf || self.client.ended || self.client.reset {
+        let conn = self.world.dispatcher.peers.get(id);
+        let stays = conn.is_some_and(|conn| match conn.ready_state() {
+            ReadyState::Connecting => !conn.is_ending(),
+            state => state == ReadyState::Open,
+        });
+        if !stays || self.client.manners.deaf || self.client.ended || self.client.reset {
             return Ok(());
         }
         if self.client.peer.socket.borrow().under_way() > 0 {

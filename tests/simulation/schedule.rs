@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::kernel::{Fault, ROOM};
 use crate::config::{Config, OnFull};
 use crate::proto::Version;
+use crate::proto::deflate::Deflate;
 
 /// Numbers that look random, and are the same for the same seed (splitmix64).
 pub struct Chance(u64);
@@ -210,7 +211,7 @@ fn seconds(count: u64) -> Duration {
 /// Each setting is the default, or so small that it matters. What is large is not read a byte at a
 /// time.
 fn config(chance: &mut Chance, large: bool) -> Config {
-    let mut config = Config {
+    Config {
         on_full: chance.pick(&[OnFull::Close, OnFull::Drop]),
         ping_interval: chance.pick(&[Some(seconds(25)), Some(seconds(2)), None]),
         pong_timeout: chance.pick(&[seconds(25), seconds(1)]),
@@ -224,14 +225,20 @@ fn config(chance: &mut Chance, large: bool) -> Config {
         max_headers: 20,
         max_events: chance.pick(&[1024, 2, 1]),
         read_budget: chance.pick(if large { &[65_536, 1000] } else { &[65_536, 100, 7, 1] }),
+        deflate: compression(chance),
         ..Config::default()
-    };
-    #[cfg(feature = "deflate")]
-    if chance.one_in(2) {
-        let threshold = chance.pick(&[1024, 1]);
-        config.deflate = Some(crate::proto::deflate::Deflate { threshold, level: 1 });
     }
-    config
+}
+
+#[cfg(feature = "deflate")]
+fn compression(chance: &mut Chance) -> Option<Deflate> {
+    let threshold = chance.pick(&[1024, 1]);
+    chance.one_in(2).then_some(Deflate { threshold, level: 1 })
+}
+
+#[cfg(not(feature = "deflate"))]
+fn compression(_: &mut Chance) -> Option<Deflate> {
+    None
 }
 
 fn manners(chance: &mut Chance, tls: bool, large: bool) -> Manners {
@@ -244,7 +251,7 @@ fn manners(chance: &mut Chance, tls: bool, large: bool) -> Manners {
     Manners {
         kind,
         tls: tls && kind != Kind::Source,
-        deflate: chance.one_in(2),
+        deflate: kind == Kind::WebSocket(Version::Rfc6455) && chance.one_in(2),
         pages_first: if chance.one_in(8) { chance.below(3) } else { 0 },
         deaf: chance.one_in(12),
         answers_pings: !chance.one_in(6),

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::{Arc, LazyLock};
 
+use rustls::client::Resumption;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use crate::net::stream::Stream;
@@ -17,11 +18,13 @@ static MADE: LazyLock<(Tls, Arc<ClientConfig>)> = LazyLock::new(|| {
     let mut roots = RootCertStore::empty();
     roots.add(cert.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    // Each handshake is like the first.
+    config.resumption = Resumption::disabled();
     let (cert, key) = (cert.pem(), key.serialize_pem());
     (Tls::from_pem(cert.as_bytes(), key.as_bytes()).unwrap(), Arc::new(config))
 });
@@ -51,33 +54,30 @@ impl Session {
         Session { session, begun: Vec::new(), position: 0 }
     }
 
-    /// Whether what is said is kept until the handshake is done.
-    pub fn holds(&self) -> bool {
+    pub fn is_shaking_hands(&self) -> bool {
         self.session.is_handshaking()
     }
 
-    /// What the client sends when it says this, perhaps nothing yet.
+    /// What the client sends when it says this, and what TLS itself has to send.
     pub fn encrypt(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.session.writer().write_all(bytes).unwrap();
-        self.output()
-    }
-
-    fn output(&mut self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut encrypted = Vec::new();
         while self.session.wants_write() {
-            self.session.write_tls(&mut bytes).unwrap();
+            self.session.write_tls(&mut encrypted).unwrap();
         }
-        bytes
+        encrypted
     }
 
-    /// What the records that came hold, and what the client sends because of them.
-    pub fn decrypt(&mut self, bytes: &[u8]) -> Result<(Vec<Record>, Vec<u8>), String> {
+    /// What the records hold that came.
+    pub fn decrypt(&mut self, bytes: &[u8]) -> Result<Vec<Record>, String> {
         self.begun.extend_from_slice(bytes);
         let mut records = Vec::new();
         while let &[_, _, _, high, low, ..] = &self.begun[..] {
             let size = 5 + usize::from(u16::from_be_bytes([high, low]));
             let Some(mut record) = self.begun.get(..size) else { break };
-            self.session.read_tls(&mut record).unwrap();
+            while !record.is_empty() {
+                self.session.read_tls(&mut record).unwrap();
+            }
             let state = self.session.process_new_packets().map_err(|error| error.to_string())?;
             let mut plain = vec![0; state.plaintext_bytes_to_read()];
             self.session.reader().read_exact(&mut plain).unwrap();
@@ -85,6 +85,6 @@ impl Session {
             self.position += size as u64;
             records.push((plain, self.position));
         }
-        Ok((records, self.output()))
+        Ok(records)
     }
 }

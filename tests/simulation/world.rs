@@ -191,11 +191,14 @@ impl World {
 
     /// Whether the loop would turn again at once, without waiting for anything.
     pub fn is_busy(&self) -> bool {
-        let announced = |(_, socket): &(ConnId, Socketed)| socket.borrow().is_announced();
+        let peers = &self.dispatcher.peers;
+        let announced = |(id, socket): &(ConnId, Socketed)| {
+            peers.get(*id).is_some() && socket.borrow().is_announced()
+        };
         let due = |at| at <= self.now();
         self.sockets.iter().any(announced)
-            || self.dispatcher.peers.has_left_over()
-            || self.dispatcher.peers.next_deadline().is_some_and(due)
+            || peers.has_left_over()
+            || peers.next_deadline().is_some_and(due)
     }
 
     /// Turns while something is announced, or is left to do. How many turns it took.
