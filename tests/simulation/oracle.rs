@@ -4,6 +4,7 @@
 use super::client::{Client, Meaning};
 use super::handler::{Book, Books};
 use super::kernel::Seen;
+use super::schedule::Kind;
 use super::world::World;
 use crate::config::{Config, OnFull};
 use crate::peers::connection::ReadyState;
@@ -58,6 +59,8 @@ pub struct Watch {
     blocked: Option<Millis>,
     /// When the end of the peer's stream was read.
     end: Option<Millis>,
+    /// When the server's end was written.
+    shut: Option<Millis>,
     /// How many bytes were written by when.
     writes: Vec<(u64, Millis)>,
     seen: Seen,
@@ -110,6 +113,9 @@ impl Watch {
         }
         if kernel.seen.end && self.end.is_none() {
             self.end = Some(now);
+        }
+        if kernel.server_has_ended() && self.shut.is_none() {
+            self.shut = Some(now);
         }
         self.blocked = kernel.is_blocked().then(|| self.blocked.unwrap_or(now));
         self.missed = kernel.seen.missed > self.seen.missed;
@@ -189,7 +195,32 @@ impl Case<'_> {
                 None => {}
             }
         }
+        if stage.is_none() && self.watch.stage.is_some() {
+            self.judge_removal()?;
+        }
         self.watch.enter(stage, self.now());
+        Ok(())
+    }
+
+    /// The connection was removed: what it was still to take was given its time, and so was the peer to
+    /// end it after the server had.
+    fn judge_removal(&mut self) -> Outcome {
+        let (now, periods) = (self.now(), self.periods());
+        let excused = self.watch.seen.error || self.watch.missed || self.client.reset;
+        if excused || self.book().terminated || self.client.manners.kind == Kind::Source {
+            return Ok(());
+        }
+        let alive = self.watch.sent.max(self.watch.progress);
+        let idle = periods.idle.is_some_and(|idle| now >= alive + idle);
+        let late = self.takes_nothing() || self.closing_is_late() || (idle && !self.is_closing());
+        if self.watch.blocked.is_some() && !late {
+            return self.wrong("cut short, though it was not late");
+        }
+        // Of Hixie's clients an end is the answer to a close, and so the period began before.
+        let lingers = self.watch.shut.filter(|_| !self.client.is_hixie() && !self.client.ended);
+        if lingers.is_some_and(|shut| now < shut + periods.close) {
+            return self.wrong("its socket goes before it could end it");
+        }
         Ok(())
     }
 
