@@ -210,9 +210,8 @@ impl Case<'_> {
         if excused || self.book().terminated || self.client.manners.kind == Kind::Source {
             return Ok(());
         }
-        let alive = self.watch.sent.max(self.watch.progress);
-        let idle = periods.idle.is_some_and(|idle| now >= alive + idle);
-        let late = self.takes_nothing() || self.closing_is_late() || (idle && !self.is_closing());
+        let idle = self.is_idle() && !self.is_closing();
+        let late = self.takes_nothing() || self.closing_is_late() || idle;
         if self.watch.blocked.is_some() && !late {
             return self.wrong("cut short, though it was not late");
         }
@@ -325,6 +324,13 @@ impl Case<'_> {
         now >= before.fold(self.watch.connected, Millis::max) + self.periods().handshake
     }
 
+    /// Whether it was silent for so long that it may be cut.
+    fn is_idle(&self) -> bool {
+        let watch = &self.watch;
+        let alive = watch.sent.max(watch.progress).max(watch.resumed);
+        self.periods().idle.is_some_and(|idle| self.now() >= alive + idle)
+    }
+
     fn takes_nothing(&self) -> bool {
         self.now() >= self.watch.taken + self.periods().stall && self.watch.blocked.is_some()
     }
@@ -378,12 +384,9 @@ impl Case<'_> {
                 let asked = self.client.ears.asked_at.and_then(|at| self.watch.when_written(at));
                 let since_asked = asked.is_some_and(|at| now >= at + periods.pong);
                 let silence = periods.ping.unwrap_or(0) + periods.pong;
-                since_asked && now >= self.watch.sent + silence
+                since_asked && now >= self.watch.sent.max(self.watch.resumed) + silence
             }
-            (1006, "idle") => {
-                let alive = self.watch.sent.max(self.watch.progress);
-                periods.idle.is_some_and(|idle| now >= alive + idle)
-            }
+            (1006, "idle") => self.is_idle(),
             (1006, "takes nothing") if !self.is_closing() => self.takes_nothing(),
             (
                 1006,
@@ -448,11 +451,10 @@ impl Case<'_> {
         self.check_deadlines()?;
         let id = self.client.peer.id;
         let Some(conn) = self.world.dispatcher.peers.get(id) else { return Ok(()) };
-        let (paused, opened, closed) = {
-            let book = self.book();
-            (book.paused, book.opened, book.closed.is_some())
-        };
-        if opened && conn.is_open() && conn.is_paused() != paused {
+        let book = self.book();
+        let (paused, opened, closed) = (book.paused, book.opened, book.closed.is_some());
+        let paused = paused && conn.is_open();
+        if opened && conn.is_paused() != paused {
             return self.wrong(format!("paused: {}, and should be: {paused}", conn.is_paused()));
         }
         let kernel = self.client.peer.socket.borrow();

@@ -131,9 +131,11 @@ impl Play<'_> {
             return;
         }
         self.world.dispatcher.peers.clock.tick();
-        watch.resumed = self.time;
+        let id = client.peer.id;
+        let paused = self.world.dispatcher.peers.get(id).is_some_and(|conn| conn.is_paused());
+        watch.resumed = if paused && deed == Deed::Resume { self.time } else { watch.resumed };
         let mut ws = self.world.dispatcher.context(ConnId::NONE, 0);
-        self.books.borrow_mut().perform(&mut ws.to(client.peer.id), deed, None);
+        self.books.borrow_mut().perform(&mut ws.to(id), deed, None);
     }
 
     /// Turns until all is quiet, and looks whether it is.

@@ -286,8 +286,7 @@ impl Maker {
             59..72 => Step::Turn(self.chance.below(16)),
             72..80 => Step::Turns,
             80..85 => {
-                let most = self.chance.pick(&[10, 1000, 5000, 30_000]);
-                let pass = Step::Pass(1 + self.chance.below(most) as u64);
+                let pass = Step::Pass(self.time());
                 if self.chance.one_in(2) {
                     pass
                 } else {
@@ -314,6 +313,22 @@ impl Maker {
             _ => return,
         };
         self.made.steps.push(step);
+    }
+
+    /// Any time, or one of the periods to the millisecond.
+    fn time(&mut self) -> u64 {
+        let config = &self.made.config;
+        let periods = [
+            config.ping_interval.unwrap_or_default(),
+            config.pong_timeout,
+            config.idle_timeout.unwrap_or_default(),
+            config.close_timeout,
+            config.handshake_timeout,
+        ];
+        match self.chance.below(3) {
+            0 => self.chance.pick(&periods).as_millis() as u64,
+            _ => self.chance.size(32_000) as u64,
+        }
     }
 
     fn fault(&mut self) -> Fault {
