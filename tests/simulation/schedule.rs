@@ -1,5 +1,6 @@
 //! What happens in one simulation, made of one number: the settings of the server, who connects, and
-//! the steps that everybody takes. Each step stands for itself, so that any of them can be left out.
+//! the steps that everybody takes. Each step stands for itself, so that any of them can be left out. A
+//! number makes the same schedule whatever the features are, less TLS and compression.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -192,7 +193,7 @@ impl Schedule {
         let config = config(&mut chance, large);
         let count = 1 + chance.below(8);
         // A handshake of TLS costs as much as a whole schedule without.
-        let tls = cfg!(feature = "tls") && chance.one_in(8);
+        let tls = chance.one_in(8) && cfg!(feature = "tls");
         let peers = (0..count).map(|_| manners(&mut chance, tls, large)).collect();
         let steps = (0..count).map(Step::Connect).collect();
         let mut maker = Maker { chance, large, made: Schedule { config, peers, steps } };
@@ -225,19 +226,18 @@ fn config(chance: &mut Chance, large: bool) -> Config {
         max_headers: 20,
         max_events: chance.pick(&[1024, 2, 1]),
         read_budget: chance.pick(if large { &[65_536, 1000] } else { &[65_536, 100, 7, 1] }),
-        deflate: compression(chance),
+        deflate: chance.pick(&[None, None, Some(1024), Some(1)]).and_then(compression),
         ..Config::default()
     }
 }
 
 #[cfg(feature = "deflate")]
-fn compression(chance: &mut Chance) -> Option<Deflate> {
-    let threshold = chance.pick(&[1024, 1]);
-    chance.one_in(2).then_some(Deflate { threshold, level: 1 })
+fn compression(threshold: usize) -> Option<Deflate> {
+    Some(Deflate { threshold, level: 1 })
 }
 
 #[cfg(not(feature = "deflate"))]
-fn compression(_: &mut Chance) -> Option<Deflate> {
+fn compression(_: usize) -> Option<Deflate> {
     None
 }
 
