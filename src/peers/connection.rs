@@ -249,6 +249,11 @@ impl Connection {
         self.reading.may_have_more() && !self.is_gone() && !self.has_to_wait()
     }
 
+    /// Whether it is read in the next turn, and not only once something is announced.
+    pub(super) fn is_read_next(&self) -> bool {
+        self.may_read() && self.reading.is_listed()
+    }
+
     /// Whether bytes that came in have to wait.
     pub(crate) fn has_to_wait(&self) -> bool {
         self.reading.has_to_wait()
@@ -267,6 +272,12 @@ impl Connection {
     /// Bytes that were put aside and may be looked at now.
     pub(super) fn take_unread(&mut self) -> Option<Vec<u8>> {
         self.may_take_unread().then(|| std::mem::take(&mut self.extras_mut().unread))
+    }
+
+    /// Bytes that were put aside.
+    #[cfg(test)]
+    pub(crate) fn unread(&self) -> usize {
+        self.extras().map_or(0, |extras| extras.unread.len())
     }
 
     fn may_take_unread(&self) -> bool {

@@ -211,16 +211,18 @@ impl Peers {
         if at > now {
             return self.arm(id);
         }
-        // It has sent more than its share of this turn: what comes next may be what is missing.
-        if conn.may_read() && (overdue != Overdue::Close || now < conn.latest_close(&self.times)) {
+        // It has sent more than its share of this turn: what comes next may be what is missing. That it
+        // is on the list counts: of who has to take its answers first, nothing is read.
+        if conn.is_read_next()
+            && (overdue != Overdue::Close || now < conn.latest_close(&self.times))
+        {
             return self.unheard.push(id);
         }
         match overdue {
             Overdue::Ping => self.ping_silent(id),
             Overdue::Pong => self.cut(id, "no answer to a ping"),
             Overdue::Idle => self.cut(id, "idle"),
-            Overdue::Stall => self.stalled(id),
-            Overdue::Close => self.cut(id, conn.why_not_closed(now, &self.times)),
+            Overdue::Stall | Overdue::Close => self.stalled(id),
             Overdue::Handshake if conn.owes_request() => {
                 self.refuse(id, Response::text(408, "no request came in time\n"), false);
             }
@@ -257,11 +259,14 @@ impl Peers {
     pub(super) fn stalled(&mut self, id: ConnId) {
         self.flush(id);
         let now = self.clock.now();
-        let deadline = self.get(id).filter(|c| !c.is_gone()).map(|conn| conn.deadline(&self.times));
-        if deadline.is_some_and(|(at, kind)| kind == Overdue::Stall && at <= now) {
-            self.cut(id, "takes nothing");
+        let Some(conn) = self.get(id).filter(|conn| !conn.is_gone()) else { return };
+        match conn.deadline(&self.times) {
+            (at, Overdue::Stall) if at <= now => self.cut(id, "takes nothing"),
+            (at, Overdue::Close) if at <= now => {
+                self.cut(id, conn.why_not_closed(now, &self.times));
+            }
+            _ => self.arm(id),
         }
-        self.arm(id);
     }
 }
 

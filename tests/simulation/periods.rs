@@ -106,6 +106,17 @@ fn a_closing_that_makes_progress_is_let_go_on() {
 }
 
 #[test]
+fn a_closing_is_let_go_on_though_too_little_is_taken_to_be_announced() {
+    let mut world = World::new(Config::default());
+    let peer = reader(&mut world, 100_000);
+    assert!(world.dispatcher.peers.close(peer.id, 1000, ""));
+    world.turn_until_quiet();
+    // A kernel with 64 KiB announces room once 21 KiB have gone, which takes 21 seconds here.
+    assert_eq!(reads(&mut world, &peer, 1000, usize::MAX, seconds(20)), 20_000);
+    assert_eq!(world.closed(&peer), None);
+}
+
+#[test]
 fn a_closing_without_progress_is_cut_and_the_log_says_why() {
     // Takes nothing at all.
     let mut world = World::new(Config::default());
@@ -253,6 +264,25 @@ fn a_response_that_began_long_ago_is_finished_when_the_server_stops() {
 }
 
 #[test]
+fn who_asks_for_more_and_takes_too_little_is_cut_as_well() {
+    let mut world = World::new(Config::default());
+    world.dispatcher.site =
+        crate::http::files::Site::Embedded(&[("/index.html", &[b'x'; 100_000])]);
+    let peer = world.connect();
+    let request = b"GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n";
+    peer.sends(request);
+    world.turn_until_quiet();
+    // The second request waits, since so much is to be written before its answer.
+    peer.sends(request);
+    world.turn();
+    peer.takes(30_000);
+    world.turn_until_quiet();
+    assert!(world.has(&peer) && peer.socket.borrow().under_way() > 60_000);
+    world.turns_for(seconds(51), SECOND);
+    assert!(!world.has(&peer));
+}
+
+#[test]
 fn a_ping_that_does_not_fit_is_not_asked_for_each_turn() {
     use crate::config::OnFull;
     let config = Config {
@@ -265,9 +295,9 @@ fn a_ping_that_does_not_fit_is_not_asked_for_each_turn() {
     let peer = reader(&mut world, (1 << 20) - 20);
     // The kernel takes a little, so that it is not blocked, and then nothing.
     world.turns_for(seconds(30), SECOND);
-    let calls = peer.socket.borrow().calls;
+    let calls = peer.socket.borrow().seen.calls;
     for _ in 0..100 {
         world.turn();
     }
-    assert!(peer.socket.borrow().calls <= calls + 2, "the loop spins");
+    assert!(peer.socket.borrow().seen.calls <= calls + 2, "the loop spins");
 }

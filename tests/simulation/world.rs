@@ -14,7 +14,7 @@ use crate::http::request::Request;
 use crate::ids::ConnId;
 use crate::net::played::Played;
 use crate::net::stream::{Socket, Stream};
-use crate::peers::time::Clock;
+use crate::peers::time::{Clock, Millis};
 use crate::proto::Message;
 
 /// A request for a WebSocket of RFC 6455, and the head of the answer to it.
@@ -94,14 +94,22 @@ impl Handler for Recorder {
 
 impl World {
     pub fn new(config: Config) -> World {
+        let calls = Rc::new(RefCell::new(Vec::new()));
+        let mut world = World::with_handler(config, Box::new(Recorder { calls: calls.clone() }));
+        world.calls = calls;
+        world
+    }
+
+    /// The same with another handler, which `calls` knows nothing of.
+    pub fn with_handler(config: Config, handler: Box<dyn Handler>) -> World {
         let time = Rc::new(Cell::new(Duration::from_secs(1)));
         let max_events = config.max_events;
         let mut dispatcher = Dispatcher::new(config);
         dispatcher.peers.clock = Clock::given(time.clone());
         dispatcher.peers.clock.tick();
-        let calls = Rc::new(RefCell::new(Vec::new()));
-        dispatcher.route("/", Box::new(Recorder { calls: calls.clone() }));
+        dispatcher.route("/", handler);
         let receive = vec![0; 64 * 1024].into();
+        let calls = Rc::default();
         World { dispatcher, time, receive, calls, sockets: Vec::new(), max_events }
     }
 
@@ -112,10 +120,27 @@ impl World {
 
     /// The same, with TLS or the like on its stream.
     pub fn connect_by(&mut self, wrap: impl FnOnce(Stream) -> Stream) -> Peer {
+        let (socket, stream) = World::socket();
+        self.dispatcher.peers.clock.tick();
+        let id = self.dispatcher.peers.admit(wrap(stream), None);
+        self.add(id, socket)
+    }
+
+    /// A source of lines connects.
+    pub fn connect_source(&mut self) -> Peer {
+        let (socket, stream) = World::socket();
+        self.dispatcher.peers.clock.tick();
+        let id = self.dispatcher.peers.admit_source(stream, None, 0);
+        self.add(id, socket)
+    }
+
+    fn socket() -> (Socketed, Stream) {
         let socket = Rc::new(RefCell::new(Kernel::default()));
         let played = Played::new(socket.clone());
-        let stream = wrap(Stream::plain(Socket::Played(played)));
-        let id = self.dispatcher.peers.admit(stream, None);
+        (socket, Stream::plain(Socket::Played(played)))
+    }
+
+    fn add(&mut self, id: ConnId, socket: Socketed) -> Peer {
         self.sockets.push((id, socket.clone()));
         Peer { id, socket }
     }
@@ -134,11 +159,23 @@ impl World {
         self.time.set(self.time.get() + time);
     }
 
+    /// The time on the server's clock, in milliseconds.
+    pub fn now(&self) -> Millis {
+        self.dispatcher.peers.clock.now()
+    }
+
     /// One turn, with at most as many events as the poll takes at once.
     pub fn turn(&mut self) {
+        self.turn_from(0);
+    }
+
+    /// The same, and the poll tells first of this socket, and then of those behind it.
+    pub fn turn_from(&mut self, first: usize) {
         let left_over = self.dispatcher.begin_turn();
         let mut room = self.max_events;
-        for (id, socket) in &self.sockets {
+        let count = self.sockets.len();
+        for place in (0..count).map(|place| (first + place) % count) {
+            let (id, socket) = &self.sockets[place];
             let readiness = match room {
                 0 => None,
                 _ => socket.borrow_mut().take_announcement(),
@@ -152,13 +189,23 @@ impl World {
         self.dispatcher.end_turn(&mut self.receive);
     }
 
+    /// Whether the loop would turn again at once, without waiting for anything.
+    pub fn is_busy(&self) -> bool {
+        let peers = &self.dispatcher.peers;
+        let announced = |(id, socket): &(ConnId, Socketed)| {
+            peers.get(*id).is_some() && socket.borrow().is_announced()
+        };
+        let due = |at| at <= self.now();
+        self.sockets.iter().any(announced)
+            || peers.has_left_over()
+            || peers.next_deadline().is_some_and(due)
+    }
+
     /// Turns while something is announced, or is left to do. How many turns it took.
     pub fn turn_until_quiet(&mut self) -> usize {
         for turns in 1..10_000 {
             self.turn();
-            let announced = |socket: &Socketed| socket.borrow().is_announced();
-            let waits = self.sockets.iter().any(|(_, socket)| announced(socket));
-            if !waits && !self.dispatcher.peers.has_left_over() {
+            if !self.is_busy() {
                 return turns;
             }
         }

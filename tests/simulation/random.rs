@@ -1,0 +1,83 @@
+//! Schedules by the thousand. A seed that fails is printed with the steps that are needed for it, and
+//! is played again by `WSLOOP_SEED=1 cargo test --lib simulation -- --nocapture`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::play::play;
+use super::schedule::Schedule;
+
+/// What goes wrong in a schedule, if anything does.
+fn failure(schedule: &Schedule, seed: u64) -> Option<String> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| play(schedule, seed)));
+    match outcome {
+        Ok(outcome) => outcome.err(),
+        Err(panic) => {
+            let said = panic.downcast_ref::<String>().cloned();
+            let said = said.or(panic.downcast_ref::<&str>().map(|text| text.to_string()));
+            Some(format!("panicked: {}", said.unwrap_or_default()))
+        }
+    }
+}
+
+/// Leaves out what is not needed for a schedule to fail: halves, quarters, and so on down to steps.
+/// It has to fail in the same way, whatever the numbers are.
+fn shrink(mut schedule: Schedule, seed: u64, wrong: &str) -> Schedule {
+    let words = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
+    let same = |other: String| words(&other) == words(wrong);
+    let mut size = schedule.steps.len() / 2;
+    while size > 0 {
+        let mut from = 0;
+        let before = schedule.steps.len();
+        while from < schedule.steps.len() {
+            let mut shorter = schedule.clone();
+            let end = (from + size).min(shorter.steps.len());
+            shorter.steps.drain(from..end);
+            if failure(&shorter, seed).is_some_and(same) {
+                schedule = shorter;
+            } else {
+                from += size;
+            }
+        }
+        // Single steps are tried again as long as any can be left out.
+        if size > 1 || schedule.steps.len() == before {
+            size /= 2;
+        }
+    }
+    schedule
+}
+
+fn run(seed: u64) {
+    let schedule = Schedule::of(seed);
+    if let Some(failure) = failure(&schedule, seed) {
+        println!("WSLOOP_SEED={seed}: {failure}");
+        let short = shrink(schedule, seed, &failure);
+        let failure = self::failure(&short, seed).unwrap_or(failure);
+        panic!("WSLOOP_SEED={seed} fails. The steps that are needed:\n{short}{failure}");
+    }
+}
+
+/// Seeds that failed once.
+const REGRESSIONS: &[u64] = &[];
+
+#[test]
+fn fixed_seeds() {
+    if let Ok(seed) = std::env::var("WSLOOP_SEED") {
+        return run(seed.parse().expect("a number"));
+    }
+    REGRESSIONS.iter().copied().chain(0..400).for_each(run);
+}
+
+#[test]
+#[ignore = "takes two minutes, or WSLOOP_SIMULATE seconds: seeds that nobody has tried before"]
+fn fresh_seeds() {
+    let seconds = std::env::var("WSLOOP_SIMULATE").ok().and_then(|text| text.parse().ok());
+    let time = Duration::from_secs(seconds.unwrap_or(120));
+    let first = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let (start, mut count) = (Instant::now(), 0);
+    while start.elapsed() < time {
+        run(first.wrapping_add(count));
+        count += 1;
+    }
+    println!("{count} schedules, {} a second", count / time.as_secs().max(1));
+}
