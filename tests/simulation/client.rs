@@ -121,7 +121,7 @@ impl Client {
             waiting: Vec::new(),
         };
         if let Kind::WebSocket(version) = manners.kind {
-            for page in 0..manners.pages_first {
+            if let Some(page) = manners.page_first {
                 client.ask_for(page);
             }
             let deflate = manners.deflate && version == Version::Rfc6455;

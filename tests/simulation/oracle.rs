@@ -211,7 +211,12 @@ impl Case<'_> {
             return Ok(());
         }
         let idle = self.is_idle() && !self.is_closing();
-        let late = self.takes_nothing() || self.closing_is_late() || idle;
+        // What is cut may be a part of TLS's handshake.
+        let secret = self.client.is_secret() && !self.book().opened;
+        let late = self.takes_nothing()
+            || self.closing_is_late()
+            || idle
+            || (secret && (self.stopped || self.handshake_is_late()));
         if self.watch.blocked.is_some() && !late {
             return self.wrong("cut short, though it was not late");
         }

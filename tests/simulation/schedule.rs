@@ -64,8 +64,8 @@ pub struct Manners {
     pub tls: bool,
     /// Offers compression.
     pub deflate: bool,
-    /// Asks for so many pages before it opens a WebSocket.
-    pub pages_first: usize,
+    /// Asks for a page before it opens a WebSocket.
+    pub page_first: Option<usize>,
     /// Takes nothing.
     pub deaf: bool,
     pub answers_pings: bool,
@@ -244,15 +244,15 @@ fn compression(_: usize) -> Option<Deflate> {
 fn manners(chance: &mut Chance, tls: bool, large: bool) -> Manners {
     let kind = match chance.below(12) {
         0 => Kind::Source,
-        1 => Kind::Http,
-        2..=6 => Kind::WebSocket(chance.pick(&Version::ALL)),
+        1 | 2 => Kind::Http,
+        3..=6 => Kind::WebSocket(chance.pick(&Version::ALL)),
         _ => Kind::WebSocket(Version::Rfc6455),
     };
     Manners {
         kind,
         tls: tls && kind != Kind::Source,
         deflate: kind == Kind::WebSocket(Version::Rfc6455) && chance.one_in(2),
-        pages_first: if chance.one_in(8) { chance.below(3) } else { 0 },
+        page_first: chance.one_in(6).then(|| chance.below(if large { 3 } else { 2 })),
         deaf: chance.one_in(12),
         answers_pings: !chance.one_in(6),
         answers_closes: !chance.one_in(6),
@@ -286,13 +286,15 @@ impl Maker {
             59..72 => Step::Turn(self.chance.below(16)),
             72..80 => Step::Turns,
             80..85 => {
-                let pass = Step::Pass(self.time());
-                if self.chance.one_in(2) {
-                    pass
-                } else {
-                    self.made.steps.push(pass);
-                    Step::Turns
+                let time = self.time();
+                self.made.steps.push(Step::Pass(time));
+                if self.chance.one_in(3) {
+                    // What is late is met by what comes.
+                    let saying = self.saying(who);
+                    self.made.steps.push(Step::Say(who, saying));
+                    self.made.steps.push(Step::Send(who, usize::MAX));
                 }
+                if self.chance.one_in(3) { Step::Turn(who) } else { Step::Turns }
             }
             85 => Step::End(who),
             86 => Step::Reset(who),
@@ -343,9 +345,11 @@ impl Maker {
     }
 
     fn deed(&mut self) -> Deed {
-        let size = match self.large && self.chance.one_in(6) {
-            true => self.chance.size(300_000),
-            false => self.chance.size(2000),
+        let size = match self.chance.below(6) {
+            0 if self.large => self.chance.size(300_000),
+            // The smallest backlog is about full with one or two of these.
+            0 | 1 => 100 + self.chance.below(200),
+            _ => self.chance.size(2000),
         };
         match self.chance.below(40) {
             0..16 => Deed::Echo,
@@ -369,7 +373,7 @@ impl Maker {
         match self.made.peers[who].kind {
             Kind::Source => Saying::Line { size: chance.size(most), good: !chance.one_in(4) },
             Kind::Http if chance.one_in(20) => Saying::Broken(0),
-            Kind::Http if self.large => Saying::Page(chance.below(4)),
+            Kind::Http if self.large => Saying::Page(chance.pick(&[0, 1, 2, 2, 3])),
             Kind::Http => Saying::Page(chance.pick(&[0, 1, 3])),
             Kind::WebSocket(_) => match chance.below(40) {
                 0 => Saying::Close,
