@@ -106,7 +106,7 @@ impl Dispatcher {
     /// Cuts frames out of the input and calls the handler for each message. The decoder is out of
     /// the connection meanwhile, so that the handler can reach every connection, this one too.
     /// Gives back what has to wait because the handler paused this one, or because so much was
-    /// inflated that it is the others' turn. In each case the decoder takes back the last message: the
+    /// inflated that it is the others' turn; the decoder takes back the last message then, since the
     /// next call may be long in coming.
     fn process_frames<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
         let limits = self.peers.config.limits();
@@ -127,15 +127,16 @@ impl Dispatcher {
             let lent = |conn: &&Connection| matches!(conn.inbox, Inbox::Lent);
             let Some(conn) = self.peers.get(id).filter(lent) else { return &mut [] };
             if conn.is_paused() {
+                decoder.take_back(self.peers.pool());
                 break;
             }
             open = conn.is_open();
             if share == Some(0) {
+                decoder.take_back(self.peers.pool());
                 self.peers.sate(id);
                 break;
             }
         }
-        decoder.take_back(self.peers.pool());
         self.peers.return_inbox(id, inbox);
         input
     }

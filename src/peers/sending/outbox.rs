@@ -103,9 +103,10 @@ impl Outbox {
         }
         let before = queue.tail.len();
         write(&mut queue.tail);
-        queue.len += queue.tail.len() - before;
-        if queue.is_empty() {
-            self.give_back(spares);
+        let appended = queue.tail.len() - before;
+        queue.len += appended;
+        if appended == 0 {
+            self.give_back_if_empty(spares);
         }
         true
     }
