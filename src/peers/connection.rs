@@ -305,3 +305,17 @@ impl Connection {
         self.writing.outbox.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With its entry among the deadlines, and what the slab keeps of it; its queue and its buffers
+    /// were given back.
+    #[test]
+    fn an_idle_connection_takes_200_bytes() {
+        let entry = size_of::<Option<Connection>>();
+        let taken = entry + size_of::<(Millis, ConnId)>();
+        assert!(taken <= 200, "{taken} bytes");
+    }
+}

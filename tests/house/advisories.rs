@@ -35,7 +35,9 @@ fn check_exists(name: &str) {
     let path = match place.split_once("::") {
         None => place.to_string(),
         Some((program, file)) => {
-            let main = read(&format!("tests/{program}/main.rs"));
+            // The simulation is compiled with the unit tests.
+            let root = if program == "simulation" { "mod.rs" } else { "main.rs" };
+            let main = read(&format!("tests/{program}/{root}"));
             assert!(main.contains(&format!("\nmod {file};\n")), "{program} has no {file}: {name}");
             format!("tests/{program}/{file}.rs")
         }
@@ -59,6 +61,37 @@ fn every_test_named_exists() {
         count += tests;
     }
     assert!(count > 80, "{count} tests");
+}
+
+/// The sentences that README promises under "Security".
+fn promises() -> Vec<String> {
+    let readme = read("README.md");
+    let (_, section) = readme.split_once("What is promised: ").unwrap();
+    let (section, _) = section.split_once("What is not promised: ").unwrap();
+    let (_, list) = section.split_once("\n\n- ").unwrap();
+    let items =
+        list.split("\n- ").map(|item| item.split_whitespace().collect::<Vec<_>>().join(" "));
+    let sentences = items.flat_map(|item| {
+        let sentences = item.split_inclusive(". ").map(|sentence| sentence.trim().to_string());
+        sentences.collect::<Vec<_>>()
+    });
+    sentences.collect()
+}
+
+#[test]
+fn every_promise_has_its_tests() {
+    let table = read("tests/PROMISES.md");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let rows: Vec<(&str, &str)> = rows.filter_map(|row| row.split_once(" | ")).skip(1).collect();
+    let promises = promises();
+    assert!(promises.len() > 10, "{promises:?}");
+    for promise in &promises {
+        let row = rows.iter().find(|(promised, _)| promised == promise);
+        let (_, tests) = row.unwrap_or_else(|| panic!("no test is named for: {promise}"));
+        assert!(named(tests).count() > 0, "no test is named for: {promise}");
+        named(tests).for_each(check_exists);
+    }
+    assert_eq!(rows.len(), promises.len(), "a promise that README does not make");
 }
 
 #[test]
