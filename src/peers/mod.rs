@@ -316,16 +316,19 @@ impl Peers {
             Ok(Received::Bytes { count, more } | Received::Onto { count, more }) => {
                 *more = *more || conn.reading.emptied();
                 self.stats.bytes_in = self.stats.bytes_in.wrapping_add(*count as u64);
-                conn.heard = now;
-                if conn.stop_awaiting_pong() {
-                    // The next deadline may come sooner than the pong's.
-                    self.arm(id);
-                }
             }
             Ok(Received::Nothing { more }) => *more = *more || conn.reading.emptied(),
             Ok(Received::End) => conn.reading.ended(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => conn.reading.would_block(),
+        }
+        // A part of a TLS record is a sign of life as well.
+        if !matches!(read, Ok(Received::End) | Err(_)) {
+            conn.heard = now;
+            if conn.stop_awaiting_pong() {
+                // The next deadline may come sooner than the pong's.
+                self.arm(id);
+            }
         }
         Some(read)
     }

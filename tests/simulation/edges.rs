@@ -34,6 +34,7 @@ fn a_reset_ends_at_once_wherever_it_comes() {
 mod tls {
     use std::io;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
@@ -131,5 +132,22 @@ mod tls {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_part_of_a_record_is_a_sign_of_life() {
+        let (tls, config) = certificate();
+        let mut world = World::new(Config::default());
+        let peer = world.connect_by(|stream| stream.with_tls(Some(&tls)).unwrap());
+        let mut client = Client::new(&config);
+        client.open(&mut world, &peer);
+        let message = masked(0x82, &[b'x'; 200]);
+        io::Write::write_all(&mut client.session.writer(), &message).unwrap();
+        for byte in client.output() {
+            peer.sends(&[byte]);
+            world.turns_for(Duration::from_secs(1), Duration::from_secs(1));
+        }
+        assert_eq!(world.closed(&peer), None);
+        assert_eq!(world.calls.borrow()[..], ["open 1", "message 1 200"]);
     }
 }

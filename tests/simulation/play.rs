@@ -34,8 +34,13 @@ pub fn play(schedule: &Schedule, seed: u64) -> Outcome {
         play.step(step)?;
         play.check()?;
     }
-    play.settle()?;
-    play.die_out(&mut Chance::new(!seed))
+    play.stop_faults();
+    let mut chance = Chance::new(!seed);
+    // Without that, what is under way is left in the middle.
+    if chance.one_in(2) {
+        play.settle()?;
+    }
+    play.die_out(&mut chance)
 }
 
 impl Play<'_> {
@@ -154,23 +159,35 @@ impl Play<'_> {
         self.each(|case| case.check_quiet())
     }
 
-    /// Faults stop, and all who are alive say and take what is left.
-    fn settle(&mut self) -> Outcome {
+    fn stop_faults(&mut self) {
         for (client, _) in self.clients.iter_mut().flatten() {
             let mut kernel = client.peer.socket.borrow_mut();
             kernel.late = 0;
             kernel.read_faults.clear();
             kernel.write_faults.clear();
         }
+    }
+
+    /// Reads on from all who are paused. True if there were any.
+    fn resume_all(&mut self) -> bool {
+        let mut resumed = false;
+        for who in 0..self.clients.len() {
+            let name = self.books.borrow().names[who];
+            if name.is_some_and(|id| self.is_paused(id)) {
+                self.perform(who, Deed::Resume);
+                resumed = true;
+            }
+        }
+        resumed
+    }
+
+    /// All who are alive say and take what is left.
+    fn settle(&mut self) -> Outcome {
         self.turns()?;
         let mut moved = true;
         while std::mem::take(&mut moved) {
-            for who in 0..self.clients.len() {
-                if self.books.borrow().names[who].is_some_and(|id| self.is_paused(id)) {
-                    self.perform(who, Deed::Resume);
-                    moved = true;
-                }
-                let Some((client, watch)) = &mut self.clients[who] else { continue };
+            moved |= self.resume_all();
+            for (client, watch) in self.clients.iter_mut().flatten() {
                 let taken = !client.manners.deaf && watch.take(client, usize::MAX, self.time)?;
                 let sent = watch.send(client, usize::MAX, self.time);
                 moved |= taken | sent;
@@ -201,6 +218,9 @@ impl Play<'_> {
         }
         for _ in 0..1000 {
             self.turns()?;
+            while self.resume_all() {
+                self.turns()?;
+            }
             if self.world.dispatcher.peers.len() == 0 {
                 return self.check_books();
             }

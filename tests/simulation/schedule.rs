@@ -214,7 +214,7 @@ fn seconds(count: u64) -> Duration {
 fn config(chance: &mut Chance, large: bool) -> Config {
     Config {
         on_full: chance.pick(&[OnFull::Close, OnFull::Drop]),
-        ping_interval: chance.pick(&[Some(seconds(25)), Some(seconds(2)), None]),
+        ping_interval: chance.pick(&[Some(seconds(25)), Some(seconds(2)), Some(seconds(2)), None]),
         pong_timeout: chance.pick(&[seconds(25), seconds(1)]),
         idle_timeout: chance.pick(&[None, None, Some(seconds(30)), Some(seconds(3))]),
         close_timeout: chance.pick(&[seconds(5), seconds(1)]),
@@ -288,11 +288,18 @@ impl Maker {
             80..85 => {
                 let time = self.time();
                 self.made.steps.push(Step::Pass(time));
-                if self.chance.one_in(3) {
-                    // What is late is met by what comes.
-                    let saying = self.saying(who);
-                    self.made.steps.push(Step::Say(who, saying));
-                    self.made.steps.push(Step::Send(who, usize::MAX));
+                // What is late is met by what comes, or by what was just queued.
+                match self.chance.below(4) {
+                    0 => {
+                        let saying = self.saying(who);
+                        self.made.steps.push(Step::Say(who, saying));
+                        self.made.steps.push(Step::Send(who, usize::MAX));
+                    }
+                    1 => {
+                        let size = 100 + self.chance.below(200);
+                        self.made.steps.push(Step::Do(who, Deed::Send(size)));
+                    }
+                    _ => {}
                 }
                 if self.chance.one_in(3) { Step::Turn(who) } else { Step::Turns }
             }
