@@ -235,17 +235,17 @@ impl Peers {
         self.ended.push(id);
     }
 
-    /// All is written to a connection that is not open: a response, a goodbye, a part of TLS's
-    /// handshake.
+    /// All is written to a connection that is not open: a response, a goodbye, or only what TLS itself
+    /// had to say, if nothing `waited`. That would begin no period anew: it follows each read.
     #[inline(never)]
-    pub(super) fn written_all(&mut self, id: ConnId) {
+    pub(super) fn written_all(&mut self, id: ConnId, waited: bool) {
         let now = self.clock.now();
         let Some(conn) = self.get_mut(id) else { return };
         if conn.has_last_words() {
             return self.finish(id);
         }
         if conn.ready_state == ReadyState::Connecting {
-            if conn.role == (Role::Http { served: true }) {
+            if waited && conn.role == (Role::Http { served: true }) {
                 conn.since = now;
                 self.read_next_turn(id);
             }

@@ -428,13 +428,14 @@ impl Peers {
     pub(crate) fn flush(&mut self, id: ConnId) {
         let now = self.clock.now();
         let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else { return };
+        let waited = !conn.writing.outbox.is_empty();
         match flush(conn, &mut self.spares) {
             Ok(Left::Nothing) => {
                 if std::mem::take(&mut conn.writing.blocked) {
                     conn.took(now, true);
                 }
                 if !conn.is_open() {
-                    self.written_all(id);
+                    self.written_all(id, waited);
                 } else if std::mem::take(&mut conn.writing.pressed) {
                     self.drained.push(id);
                 }

@@ -78,7 +78,12 @@ mod tls {
 
         /// Shakes hands, and opens a WebSocket.
         fn open(&mut self, world: &mut World, peer: &Peer) {
-            io::Write::write_all(&mut self.session.writer(), REQUEST).unwrap();
+            self.say(world, peer, REQUEST);
+        }
+
+        /// Shakes hands if it must, says something, and takes in the answer.
+        fn say(&mut self, world: &mut World, peer: &Peer, what: &[u8]) {
+            io::Write::write_all(&mut self.session.writer(), what).unwrap();
             for _ in 0..10 {
                 peer.sends(&self.output());
                 world.turn_until_quiet();
@@ -149,5 +154,24 @@ mod tls {
         }
         assert_eq!(world.closed(&peer), None);
         assert_eq!(world.calls.borrow()[..], ["open 1", "message 1 200"]);
+    }
+
+    #[test]
+    fn a_further_request_that_trickles_in_has_no_more_time_than_without_tls() {
+        let (tls, config) = certificate();
+        let mut world = World::new(Config::default());
+        let peer = world.connect_by(|stream| stream.with_tls(Some(&tls)).unwrap());
+        let mut client = Client::new(&config);
+        client.say(&mut world, &peer, b"GET /none HTTP/1.1\r\nHost: a\r\n\r\n");
+        for _ in 0..12 {
+            assert!(world.has(&peer) && !peer.socket.borrow().server_has_ended());
+            io::Write::write_all(&mut client.session.writer(), b"G").unwrap();
+            peer.sends(&client.output());
+            world.turns_for(Duration::from_secs(1), Duration::from_secs(1));
+            if peer.socket.borrow().server_has_ended() {
+                return;
+            }
+        }
+        panic!("it may take for ever");
     }
 }

@@ -59,6 +59,8 @@ pub struct Watch {
     blocked: Option<Millis>,
     /// When the end of the peer's stream was read.
     end: Option<Millis>,
+    /// When it began to close, so much was queued that more may not have fitted.
+    full: bool,
     /// When the server's end was written.
     shut: Option<Millis>,
     /// How many bytes were written by when.
@@ -177,6 +179,9 @@ impl Case<'_> {
         let conn = self.world.dispatcher.peers.get(self.client.peer.id);
         let stage = conn.map(|conn| conn.ready_state());
         let begins = stage == Some(ReadyState::Connecting) && !conn.is_some_and(|c| c.is_ending());
+        if self.watch.stage != stage && !self.is_closing() {
+            self.watch.full = self.backlog_was_full();
+        }
         if !self.watch.judged {
             let book = self.book();
             let (opened, closed) = (book.opened, book.closed.clone());
@@ -401,7 +406,7 @@ impl Case<'_> {
                 | "not done in time",
             ) => self.closing_is_late(),
             (1006, "") => self.client.ended && self.heard_all_before_the_end(),
-            (1008, "backlog full") => self.backlog_was_full(),
+            (1008, "backlog full") => self.watch.full,
             // Ours went first, and a client of Hixie answers by its end.
             (1005, "") if self.client.is_hixie() && !self.has_closed(code) => {
                 self.client.ended && (self.book().dismissed || self.stopped)
