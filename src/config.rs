@@ -55,6 +55,10 @@ pub struct Config {
     /// peer: behind bytes that the peer takes slowly, that is later. Default 25 s. Exceeded: the
     /// connection is gone, close code 1006.
     pub pong_timeout: Duration,
+    /// How long a message may take from its first byte to its last; for a large one longer, by a
+    /// second for each 4 KiB of it that have come. Default 60 s; `None`: for ever. Exceeded: close code
+    /// 1008.
+    pub message_timeout: Option<Duration>,
     /// Longest silence, pongs counted as sound, and bytes taken that had to wait. Default none.
     /// Exceeded: the connection is gone.
     pub idle_timeout: Option<Duration>,
@@ -129,6 +133,7 @@ impl Default for Config {
             on_full: OnFull::Close,
             ping_interval: Some(Duration::from_secs(25)),
             pong_timeout: Duration::from_secs(25),
+            message_timeout: Some(Duration::from_secs(60)),
             idle_timeout: None,
             close_timeout: Duration::from_secs(5),
             max_connections: None,

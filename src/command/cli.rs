@@ -49,6 +49,8 @@ Limits (sizes in bytes)
 Times (in seconds, fractions allowed)
       --handshake-timeout S  from connecting to the end of the handshake     [default: 10]
       --ping-interval S      ping after this much silence; 0 is never        [default: 25]
+      --message-timeout S    from a message's first byte to its last, and a second more for each
+                             4 KiB of it that have come; 0 is never          [default: 60]
       --idle-timeout S       end after this much silence; 0 is never          [default: 0]
 
 {tls}{deflate}  -q, --quiet                log warnings and errors only
@@ -277,6 +279,7 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
                 .ok_or_else(|| format!("{name}: a handshake needs more than 0 seconds"))?;
         }
         "--ping-interval" => config.ping_interval = seconds(parser, name)?,
+        "--message-timeout" => config.message_timeout = seconds(parser, name)?,
         "--idle-timeout" => config.idle_timeout = seconds(parser, name)?,
         _ => return Err(unknown(name)),
     }
@@ -384,6 +387,7 @@ mod tests {
             "-l 127.0.0.1:0 --listen=unix:/tmp/a -r /srv --route /x=mirror --route *=echo \
              --origin self --origin https://a.org --max-message 5 --max-backlog 6 \
              --max-connections 7 --handshake-timeout 0.5 --ping-interval 0 --idle-timeout 1.5 \
+             --message-timeout 7 \
              --secure-proxy --trust-proxy -v -v",
         )
         .unwrap();
@@ -397,6 +401,7 @@ mod tests {
         assert_eq!(options.config.handshake_timeout, Duration::from_millis(500));
         assert_eq!(options.config.ping_interval, None);
         assert_eq!(options.config.idle_timeout, Some(Duration::from_millis(1500)));
+        assert_eq!(options.config.message_timeout, Some(Duration::from_secs(7)));
         assert!(options.config.secure_proxy && options.config.trust_proxy);
         assert_eq!(options.log, LevelFilter::Trace);
     }
@@ -469,6 +474,7 @@ mod tests {
             "--max-connections",
             "--handshake-timeout",
             "--ping-interval",
+            "--message-timeout",
             "--idle-timeout",
             "--quiet",
             "--verbose",

@@ -4,6 +4,7 @@
 use log::{Level, debug, info};
 
 use super::Dispatcher;
+use super::reading::WORK_BUDGET;
 use crate::context::Context;
 use crate::ids::{ConnId, SourceId};
 use crate::peers::complaints::quoted;
@@ -16,13 +17,21 @@ const MAX_ANSWERS: usize = 64 * 1024;
 impl Dispatcher {
     /// Hands a source's lines to the handler of its route. Their buffer is out of the connection
     /// meanwhile, as the decoder is for frames.
-    pub(super) fn process_lines(&mut self, id: ConnId, mut input: &[u8]) {
-        let Some(mut lines) = self.lend_lines(id) else { return };
+    /// Gives back what has to wait, because the lines before it caused so much work that it is the
+    /// others' turn.
+    pub(super) fn process_lines<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
+        let Some(mut lines) = self.lend_lines(id) else { return &mut [] };
+        let enough = self.peers.work().wrapping_add(WORK_BUDGET);
         while let Some(line) = lines.next(&mut input) {
             let outcome = self.hand_line_over(id, line);
             self.answer(id, lines.count, outcome);
+            if self.peers.work() >= enough {
+                self.peers.sate(id);
+                break;
+            }
         }
         self.peers.return_inbox(id, Inbox::Lines(lines));
+        input
     }
 
     /// The source has ended: hands over its last line, if that had no line end.

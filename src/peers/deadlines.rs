@@ -5,6 +5,7 @@
 //! | Handshake | accepted, or the last response written | `handshake_timeout` | 408; gone, if no request began |
 //! | Ping | the peer last sent or took anything | `ping_interval` | a ping |
 //! | Pong | that ping left for the peer | `pong_timeout` | cut |
+//! | Message | a message began that is not whole yet | `message_timeout`, and a second for each [`LEAST_RATE`] bytes that have come | closed, 1008 |
 //! | Idle | the peer last sent or took anything | `idle_timeout` | cut |
 //! | Stall | the peer last took anything, while something waits | ping and pong together | cut |
 //! | Close | closing began, or the peer last took anything | `close_timeout` | cut |
@@ -32,6 +33,9 @@ const CLOSE_ON_THE_WHOLE: Millis = 12;
 /// about this many times as long as the peer took for that.
 const LEFT_IN_KERNEL: Millis = 4;
 
+/// The fewest bytes a second that let a message take longer than the message timeout.
+const LEAST_RATE: u64 = 4 * 1024;
+
 /// The times of a [`Config`] in milliseconds; [`NEVER`] where there is none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
@@ -39,6 +43,7 @@ pub(super) struct Times {
     ping: Millis,
     pong: Millis,
     idle: Millis,
+    message: Millis,
     close: Millis,
     /// How long queued bytes may wait while the peer takes none: as long as a silent peer is kept,
     /// or the idle timeout if that is shorter.
@@ -56,6 +61,7 @@ impl Times {
             ping: or_never(config.ping_interval),
             pong,
             idle,
+            message: or_never(config.message_timeout),
             close: millis(config.close_timeout),
             stall: idle.min(silence),
         }
@@ -69,6 +75,7 @@ enum Overdue {
     Ping,
     Pong,
     Idle,
+    Message,
     Stall,
     Close,
 }
@@ -102,13 +109,22 @@ impl Connection {
                     _ => (after(self.heard, times.ping), Overdue::Ping),
                 };
                 let idle = (after(self.heard, times.idle), Overdue::Idle);
-                [ping, idle].into_iter().fold(stall, |a, b| if b.0 < a.0 { b } else { a })
+                let message = (self.message_due(times), Overdue::Message);
+                [ping, idle, message].into_iter().fold(stall, |a, b| if b.0 < a.0 { b } else { a })
             }
             (ReadyState::Closing | ReadyState::Closed, _) => {
                 let step = after(self.since.max(self.written), times.close);
                 (step.min(self.latest_close(times)), Overdue::Close)
             }
         }
+    }
+
+    /// When the message that is under way has to be whole, as it looks by now.
+    fn message_due(&self, times: &Times) -> Millis {
+        let Inbox::Frames(decoder) = &self.inbox else { return NEVER };
+        let Some((begun, come)) = decoder.under_way() else { return NEVER };
+        let more = (come as u64).saturating_mul(1000) / LEAST_RATE;
+        begun.saturating_add(times.message).saturating_add(more)
     }
 
     /// When closing ends, whatever progress it makes.
@@ -159,6 +175,19 @@ impl Peers {
         }
     }
 
+    /// A message has begun that is not whole yet, and that is to be whole in time.
+    pub(crate) fn message_begun(&mut self, id: ConnId, begun: &mut Millis) {
+        let now = self.clock.now();
+        *begun = now;
+        let Some(conn) = find(&mut self.conns, id) else { return };
+        // Not armed by the state: the decoder is lent to who hands over its events.
+        let at = now.saturating_add(self.times.message);
+        if at < conn.armed {
+            conn.armed = at;
+            self.deadlines.push(at, id);
+        }
+    }
+
     /// When to look next: at the next deadline, or earlier, since one may have moved.
     pub(crate) fn next_deadline(&self) -> Option<Millis> {
         self.deadlines.next()
@@ -194,7 +223,11 @@ impl Peers {
         let hears = match conn.deadline(&self.times).1 {
             // It is only asked, or asked to take something.
             Overdue::Ping | Overdue::Stall => false,
-            Overdue::Handshake | Overdue::Pong | Overdue::Idle | Overdue::Close => true,
+            Overdue::Handshake
+            | Overdue::Pong
+            | Overdue::Idle
+            | Overdue::Message
+            | Overdue::Close => true,
         };
         if hears {
             conn.reading.announced(false);
@@ -222,6 +255,7 @@ impl Peers {
             Overdue::Ping => self.ping_silent(id),
             Overdue::Pong => self.cut(id, "no answer to a ping"),
             Overdue::Idle => self.cut(id, "idle"),
+            Overdue::Message => self.fail(id, code::POLICY, "message not finished in time"),
             Overdue::Stall | Overdue::Close => self.stalled(id),
             Overdue::Handshake if conn.owes_request() => {
                 self.refuse(id, Response::text(408, "no request came in time\n"), false);

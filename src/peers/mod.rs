@@ -363,7 +363,14 @@ impl Peers {
         }
     }
 
-    /// Enough was inflated for the connection in this turn; the rest waits for the next.
+    /// What was done so far, in units of about 100 ns: how many messages were queued, counted once for
+    /// each connection, and what was inflated and compressed.
+    #[inline]
+    pub(crate) fn work(&self) -> u64 {
+        self.stats.messages_out.wrapping_add(self.spares.pool.work())
+    }
+
+    /// The connection has caused enough work in this turn; the rest waits for the next.
     pub(crate) fn sate(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id) {
             conn.reading.sate();
@@ -387,6 +394,10 @@ impl Peers {
             && conn.reading.resume()
         {
             conn.heard = now;
+            // Nor could it finish what it had begun.
+            if let Inbox::Frames(decoder) = &mut conn.inbox {
+                decoder.begin_again(now);
+            }
             conn.stop_awaiting_pong();
             self.read_next_turn(id);
             self.arm(id);

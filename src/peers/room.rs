@@ -160,6 +160,11 @@ impl Wire {
         self.incomplete
     }
 
+    /// Whether these bytes of it are at least half of the memory that it has.
+    pub(super) fn is_mostly(&self, bytes: &[u8]) -> bool {
+        bytes.len() >= self.bytes.capacity() / 2
+    }
+
     /// All the bytes, to be shared.
     pub(super) fn bytes(&self) -> &Rc<Vec<u8>> {
         &self.bytes

@@ -42,8 +42,9 @@ const PRESSURE: usize = 64 * 1024;
 /// A payload of at least this size is offered to the kernel before it is copied: most of it is
 /// taken.
 const OFFER_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
-/// Broadcasts of a turn that have at least this size together are shared, and left to the flush.
-/// Smaller ones are offered to the kernel, and what it does not take is copied.
+/// Broadcasts of a turn that have at least this size together are shared, and left to the flush,
+/// unless they are a small part of what lies in the room: who shares it keeps all of it. Other ones
+/// are offered to the kernel, and what it does not take is copied.
 const SHARE_FROM: usize = 4 * 1024;
 /// The longest control frame in bytes.
 const CONTROL: usize = 127;
@@ -307,7 +308,7 @@ impl Peers {
             return Err(Unsent::Full);
         }
         out.stats.messages_out = out.stats.messages_out.wrapping_add(messages);
-        if bytes.len() >= SHARE_FROM {
+        if bytes.len() >= SHARE_FROM && wire.is_mostly(bytes) {
             let from = wire.bytes().len().saturating_sub(bytes.len());
             out.conn.writing.outbox.append_shared(out.spares, wire.bytes(), from);
         } else {

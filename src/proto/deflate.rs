@@ -23,6 +23,9 @@ const PIECE: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
 const PROBE_FROM: usize = 64 * 1024;
 /// How many of their bytes are compressed first, to see whether they become fewer.
 const PROBE: usize = 8 * 1024;
+/// Bytes that are inflated in a unit of work, and what the least of it costs.
+const INFLATED_PER_UNIT: u64 = 64;
+const LEAST_WORK: u64 = 4;
 /// Most inflaters that are kept for the next message.
 const MOST_INFLATERS: usize = 4;
 
@@ -155,6 +158,8 @@ pub(super) struct Contexts {
     inflaters: Vec<Box<Inflater>>,
     /// By the kind of what was agreed on.
     deflaters: [Option<zlib_rs::Deflate>; Agreed::KINDS],
+    /// What was inflated and compressed so far, in units of about 100 ns.
+    work: u64,
 }
 
 impl fmt::Debug for Contexts {
@@ -166,6 +171,25 @@ impl fmt::Debug for Contexts {
 impl Contexts {
     pub(crate) fn new(settings: Option<Deflate>) -> Contexts {
         Contexts { settings: settings.unwrap_or_default(), ..Contexts::default() }
+    }
+
+    pub(super) fn work(&self) -> u64 {
+        self.work
+    }
+
+    /// So many bytes were inflated, which takes some 2 ns for each, and a while if there are none.
+    pub(super) fn note_inflated(&mut self, bytes: usize) {
+        self.note_work(bytes as u64);
+    }
+
+    /// So many bytes were compressed: at level 3, the default, some 10 ns for each.
+    fn note_deflated(&mut self, bytes: usize, level: u8) {
+        self.note_work((bytes as u64).saturating_mul(u64::from(level).saturating_add(2)));
+    }
+
+    /// As much as to inflate so many bytes.
+    fn note_work(&mut self, bytes: u64) {
+        self.work = self.work.wrapping_add(bytes / INFLATED_PER_UNIT).saturating_add(LEAST_WORK);
     }
 
     /// An inflater for one incoming message.
@@ -196,6 +220,8 @@ impl Contexts {
     }
 
     fn shrink(&mut self, agreed: Agreed, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        let level = self.settings.level.clamp(1, 9);
+        self.note_deflated(payload.len(), level);
         let Some(slot) = self.deflaters.get_mut(agreed.kind()) else { return false };
         // Room for more than there can be, so that nothing stays within.
         let room = longest(payload.len());
@@ -204,7 +230,7 @@ impl Contexts {
         }
         let deflater = slot.get_or_insert_with(|| {
             let window_bits = i32::from(agreed.window_bits()).saturating_neg();
-            let level = i32::from(self.settings.level.clamp(1, 9));
+            let level = i32::from(level);
             let config = DeflateConfig { window_bits, level, ..DeflateConfig::default() };
             zlib_rs::Deflate::new_with_config(config)
         });

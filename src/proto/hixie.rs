@@ -37,6 +37,8 @@ enum Step<'i> {
     Onward,
     /// A text frame is whole, and all of it was in the input.
     Text(&'i [u8]),
+    /// The first of a text frame that is not whole lies in `self.text`.
+    Begun,
     /// A text frame is whole in `self.text`.
     KeptText,
     Close,
@@ -49,6 +51,8 @@ pub(crate) struct Decoder {
     state: State,
     /// What has come of a text frame that is not whole, or the message that was last lent out.
     text: Vec<u8>,
+    /// When it began, if anybody said so.
+    begun: u64,
     /// A message whose wrong bytes were replaced.
     mended: String,
     lent: bool,
@@ -60,6 +64,7 @@ impl Decoder {
             version,
             state: State::Type,
             text: Vec::new(),
+            begun: 0,
             mended: String::new(),
             lent: false,
         }
@@ -80,6 +85,7 @@ impl Decoder {
                 }
                 Ok(Step::Starved) => return None,
                 Ok(Step::Onward) => {}
+                Ok(Step::Begun) => return Some(Event::Begun(&mut self.begun)),
                 Ok(Step::Text(bytes)) => break bytes,
                 Ok(Step::KeptText) => break &self.text,
                 Ok(Step::Close) => {
@@ -89,13 +95,24 @@ impl Decoder {
             }
         };
         self.lent = true;
-        Some(mend(text, &mut self.mended).map_or_else(
+        Some(mend(text, &mut self.mended, limits.message).map_or_else(
             |violation| {
                 self.state = State::Done;
                 Event::Failed(violation)
             },
             Event::Message,
         ))
+    }
+
+    /// See [`super::Decoder::under_way`].
+    pub(super) fn under_way(&self) -> Option<(u64, usize)> {
+        let come = self.text.len();
+        (self.state == State::Text && come > 0).then_some((self.begun, come))
+    }
+
+    /// When the message at hand began.
+    pub(super) fn begun(&mut self) -> &mut u64 {
+        &mut self.begun
     }
 
     /// Frees what the last event lent out.
@@ -161,10 +178,15 @@ impl Decoder {
                 return Ok(Step::Text(piece));
             }
         }
+        let begins = self.text.is_empty();
         // Twice as much as before, if it grows: nobody knows how long the text will be.
         self.text.try_reserve(piece.len())?;
         self.text.extend_from_slice(piece);
-        Ok(if end.is_some() { Step::KeptText } else { Step::Starved })
+        Ok(match end {
+            Some(_) => Step::KeptText,
+            None if begins => Step::Begun,
+            None => Step::Starved,
+        })
     }
 
     fn discard<'i>(
@@ -213,8 +235,13 @@ fn skip(left: u64) -> State {
 }
 
 /// Section 5.4 leaves servers free what to do with bytes that are not UTF-8. WebKit of 2010 writes
-/// a lone surrogate as three of them, so they are replaced by U+FFFD rather than refused.
-fn mend<'a>(bytes: &'a [u8], mended: &'a mut String) -> Result<Message<'a>, Violation> {
+/// a lone surrogate as three of them, so they are replaced by U+FFFD rather than refused. That can
+/// make the text three times as long; the limit is that of what is delivered.
+fn mend<'a>(
+    bytes: &'a [u8],
+    mended: &'a mut String,
+    limit: usize,
+) -> Result<Message<'a>, Violation> {
     if let Ok(text) = str::from_utf8(bytes) {
         return Ok(Message::Text(text));
     }
@@ -224,6 +251,9 @@ fn mend<'a>(bytes: &'a [u8], mended: &'a mut String) -> Result<Message<'a>, Viol
         })
     };
     let len = parts().fold(0, |len: usize, part| len.saturating_add(part.len()));
+    if len > limit {
+        return Err(Violation::MessageTooBig);
+    }
     mended.try_reserve_exact(len)?;
     mended.extend(parts());
     Ok(Message::Text(mended))
@@ -374,6 +404,13 @@ mod tests {
             let frame = [b"\0", bytes, b"\xff\0next\xff"].concat();
             assert_eq!(meaning(&frame), [text(expected), text("next")], "{bytes:x?}");
         }
+    }
+
+    #[test]
+    fn the_limit_is_that_of_the_text_with_what_was_replaced() {
+        let wrong = |count| [b"\0", &vec![0x80; count][..], b"\xff"].concat();
+        assert_eq!(meaning_within(&SMALL, &wrong(5)), [text(&REPLACEMENT.repeat(5))]);
+        assert_eq!(meaning_within(&SMALL, &[wrong(6), wrong(1)].concat()), too_big());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use memchr::memchr;
 
+use super::take;
+
 /// The longest line in bytes, its end not counted.
 pub(crate) const MAX_LINE: usize = 64 * 1024;
 
@@ -27,13 +29,13 @@ impl Lines {
     /// Takes the next line from the front of `input`; `None` once all of that is used up.
     pub(crate) fn next<'l, 'i: 'l>(
         &'l mut self,
-        input: &mut &'i [u8],
+        input: &mut &'i mut [u8],
     ) -> Option<Result<&'l str, BadLine>> {
         if self.kept.last() == Some(&b'\n') {
             self.kept = Vec::new();
         }
         let end = memchr(b'\n', input).map(|place| place.saturating_add(1));
-        let piece = input.split_off(..end.unwrap_or(input.len())).unwrap_or_default();
+        let piece = take(input, end.unwrap_or(input.len()));
         if self.kept.len().saturating_add(piece.len()) > MAX_LINE + 2 {
             self.kept = Vec::new();
             self.skipping = true;
@@ -83,8 +85,9 @@ mod tests {
     fn cut(pieces: &[&[u8]]) -> Vec<Result<String, BadLine>> {
         let (mut lines, mut found) = (Lines::default(), Vec::new());
         for piece in pieces {
-            let mut piece = *piece;
-            while let Some(line) = lines.next(&mut piece) {
+            let mut piece = piece.to_vec();
+            let mut input = &mut piece[..];
+            while let Some(line) = lines.next(&mut input) {
                 found.push(line.map(str::to_string));
             }
         }
@@ -126,7 +129,7 @@ mod tests {
     fn a_long_line_holds_no_memory() {
         let mut lines = Lines::default();
         for _ in 0..100 {
-            assert!(lines.next(&mut &[b'x'; 10_000][..]).is_none());
+            assert!(lines.next(&mut &mut [b'x'; 10_000][..]).is_none());
             assert!(lines.kept.len() <= MAX_LINE + 2);
         }
         assert_eq!(lines.kept.capacity(), 0);

@@ -113,6 +113,9 @@ pub(crate) enum Event<'a> {
     Message(Message<'a>),
     Ping(&'a [u8]),
     Pong(&'a [u8]),
+    /// A message has begun that is not whole yet: this is where the caller may note the time, which
+    /// [`under_way`](Decoder::under_way) tells.
+    Begun(&'a mut u64),
     /// The peer's close: its code and reason, if it gave any.
     Close(Option<(u16, &'a str)>),
     /// The peer broke a rule. Nothing behind it is read.
@@ -175,6 +178,23 @@ impl Decoder {
         match self {
             Decoder::Hixie(decoder) => decoder.take_back(),
             Decoder::Hybi(decoder) => decoder.take_back(pool),
+        }
+    }
+
+    /// The message that is not whole yet: when it began, as its [`Event::Begun`] was told, and how many
+    /// bytes of it have come, compressed ones as they came.
+    pub(crate) fn under_way(&self) -> Option<(u64, usize)> {
+        match self {
+            Decoder::Hixie(decoder) => decoder.under_way(),
+            Decoder::Hybi(decoder) => decoder.under_way(),
+        }
+    }
+
+    /// The time that counts for that message begins anew.
+    pub(crate) fn begin_again(&mut self, now: u64) {
+        match self {
+            Decoder::Hixie(decoder) => *decoder.begun() = now,
+            Decoder::Hybi(decoder) => decoder.begun().into_iter().for_each(|begun| *begun = now),
         }
     }
 

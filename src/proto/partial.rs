@@ -13,6 +13,8 @@ pub(super) const RESERVE_AT_ONCE: usize = if cfg!(fuzzing) { 256 } else { 64 * 1
 pub(super) struct Partial {
     /// The opcode of the message whose fragments are coming in.
     pub(super) opcode: Option<u8>,
+    /// When it began, if anybody said so.
+    pub(super) begun: u64,
     /// How many of its fragments came after the first.
     pub(super) continuations: u32,
     pub(super) text: Text,

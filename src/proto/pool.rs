@@ -18,6 +18,8 @@ pub(crate) const SMALL: usize = 16 * 1024;
 const MOST_SMALL: usize = 64;
 const LARGE: usize = 1024 * 1024;
 const MOST_LARGE: usize = 4;
+/// A large buffer is lent out for no less than this part of it.
+const MOST_TOO_LARGE: usize = 4;
 
 impl Pool {
     pub(crate) fn new(deflate: Option<Deflate>) -> Pool {
@@ -34,10 +36,20 @@ impl Pool {
         None
     }
 
+    /// What was inflated and compressed so far, in units of about 100 ns.
+    pub(crate) fn work(&self) -> u64 {
+        self.contexts.work()
+    }
+
     /// An empty buffer for about `len` bytes.
     pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
-        let spare = if len <= SMALL { &mut self.small } else { &mut self.large };
-        spare.pop().unwrap_or_default()
+        if len <= SMALL {
+            return self.small.pop().unwrap_or_default();
+        }
+        // None that is much too large: it may be kept for as long as a peer reads nothing.
+        let fits = |buffer: &Vec<u8>| buffer.capacity() / MOST_TOO_LARGE <= len;
+        let place = self.large.iter().position(fits);
+        place.map(|place| self.large.swap_remove(place)).unwrap_or_default()
     }
 
     /// Keeps a buffer for later, or frees it.
@@ -64,6 +76,7 @@ mod tests {
         let mut pool = Pool::default();
         pool.give(vec![1; 100]);
         pool.give(vec![2; 100_000]);
+        assert_eq!(pool.take(24_999).capacity(), 0);
         assert_eq!(pool.take(200_000).capacity(), 100_000);
         assert_eq!(pool.take(50_000).capacity(), 0);
         let small = pool.take(10);

@@ -6,6 +6,7 @@
 //! by hand, in `periods` and `edges`, and such as are made of a number, in `random`: a `schedule` is
 //! `play`ed with `client`s and a `handler`, and the `oracle` looks on.
 
+mod bounds;
 mod client;
 mod edges;
 mod handler;

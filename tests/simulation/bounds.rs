@@ -1,0 +1,170 @@
+//! What one peer can cost the others, in work, in time and in memory.
+
+use std::time::Duration;
+
+use super::world::{Peer, World, masked};
+use crate::config::Config;
+use crate::context::Context;
+use crate::handler::Handler;
+use crate::ids::SourceId;
+use crate::proto::Message;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A world in which every message goes to each member by itself, twenty times.
+fn telling_everybody(members: usize) -> (World, Vec<Peer>) {
+    let handler = |ws: &mut Context<'_>, message: Message<'_>| {
+        for id in ws.members().to_vec() {
+            for _ in 0..20 {
+                ws.send_to(id, message);
+            }
+        }
+    };
+    let mut world = World::with_handler(Config::default(), Box::new(handler));
+    let peers = (0..members).map(|_| world.open()).collect();
+    (world, peers)
+}
+
+#[test]
+fn what_a_connection_causes_in_a_turn_is_bounded_and_the_rest_waits() {
+    let (mut world, peers) = telling_everybody(50);
+    // Each is sent on a thousand times.
+    peers[0].sends(&masked(0x81, b"x").repeat(500));
+    for turns in 1..=100 {
+        let queued = |world: &World| world.dispatcher.peers.stats.messages_out;
+        let before = queued(&world);
+        // One that comes meanwhile has its answer at the end of the turn.
+        peers[1].sends(&masked(0x89, b"now"));
+        world.turn();
+        assert_eq!(queued(&world) - before, 5_000, "turn {turns}");
+        for peer in &peers[2..] {
+            assert_eq!(peer.takes_all().len(), 300);
+        }
+        peers[0].takes_all();
+        let answer = b"\x8a\x03now";
+        assert!(peers[1].takes_all().windows(5).any(|bytes| bytes == answer), "turn {turns}");
+        assert_eq!(world.is_busy(), turns < 100, "turn {turns}");
+    }
+}
+
+#[test]
+fn what_the_lines_of_a_source_cause_is_bounded_too() {
+    struct Lines;
+    impl Handler for Lines {
+        fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
+
+        fn on_line(
+            &mut self,
+            ws: &mut Context<'_>,
+            _: SourceId,
+            line: &str,
+        ) -> Result<(), String> {
+            for id in ws.members().to_vec() {
+                (0..100).for_each(|_| drop(ws.send_to(id, line)));
+            }
+            Ok(())
+        }
+    }
+    let mut world = World::with_handler(Config::default(), Box::new(Lines));
+    let (listener, source) = (world.open(), world.connect_source());
+    let lines: Vec<String> = (0..205).map(|number| format!("{number:03}\n")).collect();
+    source.sends(lines.concat().as_bytes());
+    let mut came = Vec::new();
+    for turns in 1..=5 {
+        world.turn();
+        came.extend(listener.takes_all());
+        assert_eq!(came.len(), 5 * 100 * 205.min(41 * turns));
+    }
+    let texts: Vec<&[u8]> = came.chunks(500).map(|line| &line[2..5]).collect();
+    let sent: Vec<&[u8]> = lines.iter().map(|line| &line.as_bytes()[..3]).collect();
+    assert_eq!(texts, sent);
+}
+
+/// The code and the reason of the close frame that the peer is sent.
+fn close_sent(peer: &Peer) -> (u16, String) {
+    let bytes = peer.takes_all();
+    let place = bytes.iter().position(|byte| *byte == 0x88).expect("a close frame");
+    let code = u16::from_be_bytes([bytes[place + 2], bytes[place + 3]]);
+    (code, String::from_utf8(bytes[place + 4..].to_vec()).unwrap())
+}
+
+#[test]
+fn a_message_that_trickles_in_has_its_time_and_no_more() {
+    // In one frame, in fragments, and with pings in between; each byte is a sign of life.
+    let piece: [fn(u8) -> Vec<u8>; 3] = [
+        |_| b"x".to_vec(),
+        |_| masked(0x00, b"x"),
+        |_| [masked(0x00, b""), masked(0x89, b"")].concat(),
+    ];
+    let beginnings = [&b"\x82\xfe\x10\0\0\0\0\0"[..], b"\x01\x81\0\0\0\0x", b"\x02\x80\0\0\0\0"];
+    for (beginning, piece) in beginnings.into_iter().zip(piece) {
+        let mut world = World::new(Config::default());
+        let peer = world.open();
+        world.turns_for(20 * SECOND, SECOND);
+        peer.takes_all();
+        peer.sends(&masked(0x81, b"whole"));
+        peer.sends(beginning);
+        peer.sends(&piece(0));
+        world.turn_until_quiet();
+        let begun = world.now();
+        let mut late = 0;
+        while late < 60_500 {
+            assert_eq!(peer.takes_all().first().copied().filter(|byte| *byte == 0x88), None);
+            peer.sends(&piece(1));
+            world.turns_for(SECOND, SECOND);
+            late = world.now() - begun;
+        }
+        assert_eq!(close_sent(&peer), (1008, "message not finished in time".to_string()));
+    }
+}
+
+#[test]
+fn a_large_message_that_comes_at_a_fair_rate_may_take_longer() {
+    for (rate, whole) in [(5_000, true), (2_000, false)] {
+        let mut world = World::new(Config::default());
+        let peer = world.open();
+        let message = masked(0x82, &vec![0; 600_000]);
+        for piece in message.chunks(rate) {
+            peer.sends(piece);
+            world.turns_for(SECOND, SECOND);
+        }
+        let came = world.calls.borrow().iter().any(|call| call.ends_with(" 600000"));
+        assert_eq!(came, whole, "{rate} bytes a second");
+    }
+}
+
+#[test]
+fn a_message_of_an_old_browser_has_its_time_too() {
+    let mut world = World::new(Config { ping_interval: None, ..Config::default() });
+    let peer = world.connect();
+    peer.sends(
+        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
+          Origin: http://a\r\n\r\n",
+    );
+    peer.sends(b"\0whole\xff\0a");
+    world.turn_until_quiet();
+    world.turns_for(59 * SECOND, SECOND);
+    assert_eq!(world.closed(&peer), None);
+    peer.sends(b"b");
+    world.turns_for(2 * SECOND, SECOND);
+    peer.ends();
+    world.turn_until_quiet();
+    assert_eq!(world.closed(&peer).as_deref(), Some("1008 message not finished in time"));
+}
+
+#[test]
+fn a_paused_peer_need_not_finish_its_message() {
+    let config = Config { ping_interval: None, ..Config::default() };
+    let mut world = World::new(config);
+    let peer = world.open();
+    peer.sends(b"\x01\x81\0\0\0\0x");
+    world.turn_until_quiet();
+    world.dispatcher.peers.pause(peer.id);
+    world.turns_for(200 * SECOND, SECOND);
+    world.dispatcher.peers.resume(peer.id);
+    world.turns_for(59 * SECOND, SECOND);
+    peer.sends(&masked(0x80, b"y"));
+    world.turn_until_quiet();
+    assert_eq!(world.closed(&peer), None);
+    assert_eq!(peer.takes_all(), b"\x81\x02xy");
+}
