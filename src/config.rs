@@ -45,6 +45,13 @@ pub struct Config {
     /// [`Config::on_full`]. A message that is within it, but that memory cannot be had for, ends the
     /// connection, with 1011.
     pub max_backlog: usize,
+    /// Most bytes that all connections hold together: what messages, heads and lines take as they come,
+    /// and what is queued, by the memory that it has; 200 bytes for each connection, and 40 KiB for
+    /// each with TLS. What one callback queues comes on top, until its turn ends. `None`, the default:
+    /// a quarter of the memory of the machine, or of its control group. Exceeded: those that hold the
+    /// most end, with close code 1013, and are named in the log; and who connects while there is no
+    /// room for one more gets 503.
+    pub max_memory: Option<usize>,
     /// What happens to a connection whose backlog is full. Default [`OnFull::Close`].
     pub on_full: OnFull,
     /// After this much silence a ping is sent; a peer that takes bytes it had to wait for is not
@@ -70,6 +77,10 @@ pub struct Config {
     /// Most connections. `None`, the default: the limit of open descriptors, less a reserve of 32.
     /// Exceeded: 503, closed; beyond 16 of these, clients wait to be accepted.
     pub max_connections: Option<usize>,
+    /// Most connections from one address; of IPv6 the first 64 bits count. Where
+    /// [`trust_proxy`](Config::trust_proxy) is set, the address that the proxy names counts. Loopback
+    /// and Unix sockets are not counted. `None`, the default: no such limit. Exceeded: 429, closed.
+    pub max_per_address: Option<usize>,
     /// Most events taken from the kernel in one turn, from 1 to 65,536; the rest come in the next.
     /// Default 1,024.
     pub max_events: usize,
@@ -130,6 +141,7 @@ impl Default for Config {
             max_message: 1024 * 1024,
             max_fragments: 131_072,
             max_backlog: 4 * 1024 * 1024,
+            max_memory: None,
             on_full: OnFull::Close,
             ping_interval: Some(Duration::from_secs(25)),
             pong_timeout: Duration::from_secs(25),
@@ -137,6 +149,7 @@ impl Default for Config {
             idle_timeout: None,
             close_timeout: Duration::from_secs(5),
             max_connections: None,
+            max_per_address: None,
             max_events: 1024,
             read_budget: 64 * 1024,
             fd_only: false,

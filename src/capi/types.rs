@@ -59,6 +59,9 @@ pub struct wsloop_config {
     pub origin_count: usize,
     pub deflate_threshold: u32,
     pub deflate_level: u32,
+    pub message_timeout_ms: u32,
+    pub max_per_address: u32,
+    pub max_memory: usize,
 }
 
 #[repr(C)]
@@ -190,6 +193,13 @@ impl wsloop_config {
         set_time(&mut config.close_timeout, self.close_timeout_ms);
         set_interval(&mut config.ping_interval, self.ping_interval_ms);
         set_interval(&mut config.idle_timeout, self.idle_timeout_ms);
+        set_interval(&mut config.message_timeout, self.message_timeout_ms);
+        if self.max_per_address != 0 {
+            config.max_per_address = Some(self.max_per_address as usize);
+        }
+        if self.max_memory != 0 {
+            config.max_memory = Some(self.max_memory);
+        }
         config.fd_only = self.flags & WSLOOP_F_FD_ONLY != 0;
         config.secure_proxy = self.flags & WSLOOP_F_SECURE_PROXY != 0;
         config.trust_proxy = self.flags & WSLOOP_F_TRUST_PROXY != 0;

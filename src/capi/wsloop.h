@@ -145,6 +145,13 @@ typedef struct wsloop_config {
   /* With WSLOOP_F_DEFLATE only.  max_message counts the octets of a message as it is delivered. */
   uint32_t deflate_threshold; /* 1,024: shorter messages are sent as they are */
   uint32_t deflate_level;     /* 3, of 1, fast, to 9, small */
+  /* From the first octet of a message to its last: 60,000, and 1,000 more for each 4 KiB of it that
+   * have come; over: close code 1008. */
+  uint32_t message_timeout_ms;
+  uint32_t max_per_address; /* any number of connections from one address; over: 429 */
+  /* All that the connections hold together: a quarter of the machine's memory, or of its control
+   * group's; over: who holds the most ends, 1013, and who comes gets 503. */
+  size_t max_memory;
 } wsloop_config;
 
 /* ---------------------------------------------------------------------------- callbacks --- */

@@ -45,6 +45,10 @@ Limits (sizes in bytes)
       --max-backlog N        most bytes waiting for one connection    [default: 4194304, or
                              --max-message and 4096 more if that is larger]
       --max-connections N    most connections      [default: limit of open files, less 32]
+      --max-per-address N    most connections from one address, those of this machine not counted;
+                             0 is any number                           [default: 256]
+      --max-memory N         most bytes that all connections hold together
+                                    [default: a quarter of the memory that there is]
 
 Times (in seconds, fractions allowed)
       --handshake-timeout S  from connecting to the end of the handshake     [default: 10]
@@ -126,6 +130,9 @@ pub enum BuiltIn {
     Monitor,
 }
 
+/// Most connections from one address, unless `--max-per-address` says otherwise.
+const MAX_PER_ADDRESS: usize = 256;
+
 /// The paths that are always served, unless `--route` gives them another handler.
 const BUILT_IN_PATHS: &[(&str, BuiltIn)] = &[
     ("/", BuiltIn::Broadcast),
@@ -205,12 +212,14 @@ impl Options {
 
 /// Reads the arguments after the program's name. The error is one line for the user.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+    let mut config = Config::default();
+    config.max_per_address = Some(MAX_PER_ADDRESS);
     let mut options = Options {
         listen: Vec::new(),
         root: None,
         routes: Vec::new(),
         feeds: Vec::new(),
-        config: Config::default(),
+        config,
         log: LevelFilter::Info,
         tls_cert: None,
         tls_key: None,
@@ -274,6 +283,8 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         "--max-message" => config.max_message = number(parser, name)?,
         "--max-backlog" => options.max_backlog = Some(number(parser, name)?),
         "--max-connections" => config.max_connections = Some(number(parser, name)?),
+        "--max-per-address" => config.max_per_address = any_number(parser, name)?,
+        "--max-memory" => config.max_memory = Some(number(parser, name)?),
         "--handshake-timeout" => {
             config.handshake_timeout = seconds(parser, name)?
                 .ok_or_else(|| format!("{name}: a handshake needs more than 0 seconds"))?;
@@ -311,6 +322,13 @@ fn number(parser: &mut lexopt::Parser, name: &str) -> Result<usize, String> {
         Ok(0) | Err(_) => Err(format!("{name}: '{word}' is not a whole number above 0")),
         Ok(number) => Ok(number),
     }
+}
+
+/// A number; 0 is `None`.
+fn any_number(parser: &mut lexopt::Parser, name: &str) -> Result<Option<usize>, String> {
+    let word = text(parser, name)?;
+    let number = word.parse().map_err(|_| format!("{name}: '{word}' is not a whole number"))?;
+    Ok(Some(number).filter(|number| *number > 0))
 }
 
 /// A time in seconds; 0 is `None`.
@@ -387,7 +405,7 @@ mod tests {
             "-l 127.0.0.1:0 --listen=unix:/tmp/a -r /srv --route /x=mirror --route *=echo \
              --origin self --origin https://a.org --max-message 5 --max-backlog 6 \
              --max-connections 7 --handshake-timeout 0.5 --ping-interval 0 --idle-timeout 1.5 \
-             --message-timeout 7 \
+             --message-timeout 7 --max-per-address 0 --max-memory 1000000 \
              --secure-proxy --trust-proxy -v -v",
         )
         .unwrap();
@@ -401,6 +419,8 @@ mod tests {
         assert_eq!(options.config.handshake_timeout, Duration::from_millis(500));
         assert_eq!(options.config.ping_interval, None);
         assert_eq!(options.config.idle_timeout, Some(Duration::from_millis(1500)));
+        assert_eq!(options.config.max_per_address, None);
+        assert_eq!(options.config.max_memory, Some(1_000_000));
         assert_eq!(options.config.message_timeout, Some(Duration::from_secs(7)));
         assert!(options.config.secure_proxy && options.config.trust_proxy);
         assert_eq!(options.log, LevelFilter::Trace);
@@ -418,6 +438,8 @@ mod tests {
             ("--ping-interval -1", "--ping-interval: '-1'"),
             ("--ping-interval NaN", "--ping-interval: 'NaN'"),
             ("--handshake-timeout 0", "--handshake-timeout"),
+            ("--max-per-address x", "--max-per-address: 'x'"),
+            ("--max-memory 0", "--max-memory: '0'"),
             ("--origin a.org", "--origin: 'a.org'"),
             ("--route /x", "--route: '/x'"),
             ("--route x=echo", "--route: the path 'x'"),
@@ -475,6 +497,8 @@ mod tests {
             "--handshake-timeout",
             "--ping-interval",
             "--message-timeout",
+            "--max-per-address",
+            "--max-memory",
             "--idle-timeout",
             "--quiet",
             "--verbose",

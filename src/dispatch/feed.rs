@@ -19,7 +19,11 @@ impl Dispatcher {
     /// meanwhile, as the decoder is for frames.
     /// Gives back what has to wait, because the lines before it caused so much work that it is the
     /// others' turn.
-    pub(super) fn process_lines<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
+    pub(super) fn process_lines<'i>(
+        &mut self,
+        id: ConnId,
+        mut input: &'i mut [u8],
+    ) -> &'i mut [u8] {
         let Some(mut lines) = self.lend_lines(id) else { return &mut [] };
         let enough = self.peers.work().wrapping_add(WORK_BUDGET);
         while let Some(line) = lines.next(&mut input) {
@@ -31,6 +35,7 @@ impl Dispatcher {
             }
         }
         self.peers.return_inbox(id, Inbox::Lines(lines));
+        self.peers.weigh(id);
         input
     }
 

@@ -20,6 +20,7 @@ use crate::peers::complaints::quoted;
 use crate::peers::connection::{ReadyState, Role};
 use crate::peers::time::{NEVER, Timer};
 use crate::proto::close::code;
+pub(crate) use requests::too_many_from_there;
 use routes::Routes;
 
 /// The peers, and the handlers and files that serve them.

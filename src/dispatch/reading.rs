@@ -89,7 +89,7 @@ impl Dispatcher {
         loop {
             let Some(conn) = self.peers.get_mut(id) else { return };
             if conn.has_to_wait() {
-                return conn.put_aside(rest);
+                return self.peers.put_aside(id, rest);
             }
             rest = match &conn.inbox {
                 Inbox::Head(_) => self.process_head(id, rest),

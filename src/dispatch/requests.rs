@@ -36,11 +36,13 @@ impl Dispatcher {
         match request::head_end(head, before, max) {
             Ok(Some(end)) => {
                 self.process_request(id, head.get(..end).unwrap_or(head));
+                self.peers.weigh_again(id);
                 return input.get_mut(end.saturating_sub(before)..).unwrap_or_default();
             }
             Ok(None) => {
                 let kept = if before > 0 { kept } else { input.to_vec() };
                 conn.inbox = Inbox::Head(kept);
+                self.peers.weigh(id);
             }
             Err(response) => self.peers.refuse(id, response, request::asks_head_only(head)),
         }
@@ -55,7 +57,9 @@ impl Dispatcher {
             Ok(request) => request,
             Err(response) => return self.peers.refuse(id, response, head_only),
         };
-        self.learn_address(id, &request);
+        if !self.learn_address(id, &request) {
+            return self.peers.refuse(id, too_many_from_there(), head_only);
+        }
         match handshake::offer(request) {
             Ok(None) => self.serve(id, &request),
             Ok(Some(offer)) => match self.negotiate(id, &request, &offer) {
@@ -66,21 +70,21 @@ impl Dispatcher {
         }
     }
 
-    /// A proxy appends its client's address to what that client sent, so the last one counts.
-    fn learn_address(&mut self, id: ConnId, request: &Request<'_>) {
+    /// A proxy appends its client's address to what that client sent, so the last one counts. False if
+    /// there are too many connections from there.
+    fn learn_address(&mut self, id: ConnId, request: &Request<'_>) -> bool {
         if !self.peers.config.trust_proxy {
-            return;
+            return true;
         }
-        let Some(list) = request.header_values("X-Forwarded-For").last() else { return };
+        let Some(list) = request.header_values("X-Forwarded-For").last() else { return true };
         let last = list.rsplit(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
         let Some(ip) = forwarded_ip(last) else {
             let (id, last) = (id.serial(), shown(last));
             let line = format_args!("#{id} X-Forwarded-For is not understood: {last}");
-            return self.peers.complain(Level::Debug, line);
+            self.peers.complain(Level::Debug, line);
+            return true;
         };
-        if let Some(conn) = self.peers.get_mut(id) {
-            conn.addr = Some(SocketAddr::new(ip, 0)).into();
-        }
+        self.peers.comes_from(id, SocketAddr::new(ip, 0))
     }
 
     /// Whether the client's connection is TLS: here, or as far as a proxy in front says so.
@@ -183,6 +187,7 @@ impl Dispatcher {
                 let bytes = Vec::with_capacity(8);
                 let challenge = Challenge { head: head.to_vec(), parts, bytes };
                 conn.inbox = Inbox::Challenge(Box::new(challenge));
+                self.peers.weigh(id);
             }
             None => self.open(id, &offer.request),
         }
@@ -221,6 +226,12 @@ impl Dispatcher {
         self.peers.open(id);
         self.with_handler(id, |handler, ws| handler.on_open(ws, request));
     }
+}
+
+/// The answer to one who has as many connections as one may have.
+pub(crate) fn too_many_from_there() -> Response {
+    let response = Response::text(429, "there are too many connections from your address\n");
+    response.header("Retry-After", "5")
 }
 
 /// An address as proxies write it: alone, with a port, which is not kept, or in the brackets of

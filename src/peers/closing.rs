@@ -208,6 +208,7 @@ impl Peers {
         conn.note_ending(code, reason);
         conn.inbox = Inbox::Discard;
         conn.extras_mut().unread = Vec::new();
+        self.memory.count(conn);
         conn.reading.resume();
         if conn.exit != Exit::Lingering || !linger {
             conn.exit = Exit::LastWords { linger };
@@ -229,6 +230,7 @@ impl Peers {
         let Some(conn) = find(&mut self.conns, id) else { return };
         conn.note_ending(code, reason);
         conn.inbox = Inbox::Discard;
+        conn.extras_mut().unread = Vec::new();
         conn.writing.outbox.clear();
         conn.ready_state = ReadyState::Closed;
         conn.exit = Exit::Gone;
@@ -240,6 +242,7 @@ impl Peers {
     #[inline(never)]
     pub(super) fn written_all(&mut self, id: ConnId, waited: bool) {
         let now = self.clock.now();
+        self.weigh_again(id);
         let Some(conn) = self.get_mut(id) else { return };
         if conn.has_last_words() {
             return self.finish(id);

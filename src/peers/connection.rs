@@ -148,6 +148,8 @@ pub(crate) struct Connection {
     pub(super) writing: Writing,
     extras: Option<Box<Extras>>,
 
+    /// What it holds in KiB, when that was last looked at; see [`memory`](super::memory).
+    pub(super) weight: u32,
     /// When it came to where it stands: was accepted, answered or pinged, or began to close.
     pub(super) since: Millis,
     /// When anything was last read.
@@ -176,6 +178,7 @@ impl Connection {
             reading: Reading::new(),
             writing: Writing::default(),
             extras: None,
+            weight: 0,
             since: now,
             heard: now,
             written: now,
@@ -265,7 +268,7 @@ impl Connection {
     }
 
     /// Keeps bytes that have to wait.
-    pub(crate) fn put_aside(&mut self, bytes: &[u8]) {
+    pub(super) fn put_aside(&mut self, bytes: &[u8]) {
         self.extras_mut().unread.extend_from_slice(bytes);
     }
 

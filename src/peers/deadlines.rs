@@ -179,6 +179,7 @@ impl Peers {
     pub(crate) fn message_begun(&mut self, id: ConnId, begun: &mut Millis) {
         let now = self.clock.now();
         *begun = now;
+        self.mark(id);
         let Some(conn) = find(&mut self.conns, id) else { return };
         // Not armed by the state: the decoder is lent to who hands over its events.
         let at = now.saturating_add(self.times.message);

@@ -12,6 +12,7 @@ pub(crate) mod complaints;
 pub(crate) mod connection;
 mod deadlines;
 pub(crate) mod inbox;
+mod memory;
 pub(crate) mod room;
 pub(crate) mod sending;
 pub(crate) mod time;
@@ -31,10 +32,12 @@ use crate::proto::Version;
 use crate::proto::lines::Lines;
 use crate::proto::pool::Pool;
 use crate::stats::Stats;
+use addr::{PeerAddr, Visitors};
 use complaints::Allowance;
 use connection::{Connection, ReadyState, Role};
 use deadlines::Times;
 use inbox::Inbox;
+use memory::Memory;
 use room::{Membership, Room};
 use sending::outbox::Spares;
 use time::{Clock, Deadlines, Timers};
@@ -52,6 +55,8 @@ pub(crate) struct Peers {
     /// One for each route.
     rooms: Vec<Room>,
     deadlines: Deadlines,
+    memory: Memory,
+    visitors: Visitors,
     spares: Spares,
     /// How many lines of the log peers may cause.
     complaints: BTreeMap<Level, Allowance>,
@@ -84,6 +89,8 @@ impl Peers {
     pub(crate) fn new(config: Config) -> Peers {
         Peers {
             times: Times::of(&config),
+            memory: Memory::new(config.max_memory),
+            visitors: Visitors::new(config.max_per_address, config.trust_proxy),
             spares: Spares::new(Pool::new(config.deflate)),
             config,
             clock: Clock::new(),
@@ -175,7 +182,11 @@ impl Peers {
     pub(crate) fn admit(&mut self, stream: Stream, addr: Option<SocketAddr>) -> ConnId {
         let id = self.next_id();
         self.serial = id.serial();
+        if stream.is_tls() {
+            self.memory.session_begins();
+        }
         self.stats.accepted = self.stats.accepted.wrapping_add(1);
+        self.visitors.comes(addr.into());
         self.conns.insert(Connection::new(id, stream, addr, self.clock.now()));
         self.arm(id);
         id
@@ -202,6 +213,21 @@ impl Peers {
         id
     }
 
+    /// Whether one more connection from there would be too much.
+    pub(crate) fn has_too_many_from(&self, addr: impl Into<PeerAddr>) -> bool {
+        self.visitors.are_too_many(addr.into())
+    }
+
+    /// A proxy says where a connection comes from. False if there are too many from there.
+    pub(crate) fn comes_from(&mut self, id: ConnId, addr: SocketAddr) -> bool {
+        let Some(conn) = find(&mut self.conns, id) else { return false };
+        self.visitors.goes(conn.addr);
+        conn.addr = Some(addr).into();
+        let too_many = self.visitors.are_too_many(conn.addr);
+        self.visitors.comes(conn.addr);
+        !too_many
+    }
+
     /// The handshake is done: the connection joins the room of its route.
     pub(crate) fn open(&mut self, id: ConnId) {
         let now = self.clock.now();
@@ -214,6 +240,7 @@ impl Peers {
             conn.membership = room.join(id, conn.framing());
         }
         self.stats.opened = self.stats.opened.wrapping_add(1);
+        self.weigh_again(id);
         self.arm(id);
     }
 
@@ -240,7 +267,12 @@ impl Peers {
 
     /// Removes a connection; its socket closes, which also takes it out of the poll.
     pub(crate) fn remove(&mut self, id: ConnId) {
-        if let Some(conn) = self.get(id) {
+        if let Some(conn) = find(&mut self.conns, id) {
+            self.memory.forget(conn);
+            self.visitors.goes(conn.addr);
+            if conn.stream.is_tls() {
+                self.memory.session_ends();
+            }
             // A C program may have forked. As long as the child has a copy of the descriptor, closing
             // ours ends nothing, and the peer would wait until the child ends. Programs in Rust start
             // others by exec, which closes the copy, so they do without this system call.
@@ -320,6 +352,8 @@ impl Peers {
             Ok(Received::Nothing { more }) => *more = *more || conn.reading.emptied(),
             Ok(Received::End) => conn.reading.ended(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The client does not speak TLS, and is answered without.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.memory.session_ends(),
             Err(_) => conn.reading.would_block(),
         }
         // A part of a TLS record is a sign of life as well.
@@ -360,6 +394,9 @@ impl Peers {
     pub(crate) fn return_inbox(&mut self, id: ConnId, inbox: Inbox) {
         if let Some(conn) = self.get_mut(id).filter(|conn| matches!(conn.inbox, Inbox::Lent)) {
             conn.inbox = inbox;
+            if conn.weight > 0 {
+                self.weigh(id);
+            }
         }
     }
 
@@ -377,9 +414,20 @@ impl Peers {
         }
     }
 
+    /// Keeps bytes that have to wait.
+    #[cold]
+    pub(crate) fn put_aside(&mut self, id: ConnId, bytes: &[u8]) {
+        if let Some(conn) = self.get_mut(id) {
+            conn.put_aside(bytes);
+        }
+        self.weigh(id);
+    }
+
     /// Bytes that were put aside and may be looked at now.
     pub(crate) fn take_unread(&mut self, id: ConnId) -> Option<Vec<u8>> {
-        self.get_mut(id)?.take_unread()
+        let unread = self.get_mut(id)?.take_unread()?;
+        self.weigh(id);
+        Some(unread)
     }
 
     pub(crate) fn pause(&mut self, id: ConnId) {

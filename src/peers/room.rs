@@ -165,6 +165,11 @@ impl Wire {
         bytes.len() >= self.bytes.capacity() / 2
     }
 
+    /// Whether one connection alone has a share in the bytes.
+    pub(super) fn is_shared_for_the_first_time(&self) -> bool {
+        Rc::strong_count(&self.bytes) == 2
+    }
+
     /// All the bytes, to be shared.
     pub(super) fn bytes(&self) -> &Rc<Vec<u8>> {
         &self.bytes

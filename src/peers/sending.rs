@@ -13,6 +13,7 @@ use log::{Level, debug};
 
 use super::closing::Unsent;
 use super::connection::{Connection, Role};
+use super::memory::Memory;
 use super::room::{Posted, Room, Wire};
 use super::{Peers, find};
 use crate::config::{Config, OnFull};
@@ -55,6 +56,7 @@ struct Outgoing<'a> {
     spares: &'a mut Spares,
     stats: &'a mut Stats,
     to_write: &'a mut VecDeque<ConnId>,
+    memory: &'a mut Memory,
     config: &'a Config,
 }
 
@@ -143,7 +145,8 @@ impl Peers {
     fn outgoing_at_once(&mut self, id: ConnId) -> Option<Outgoing<'_>> {
         let conn = find(&mut self.conns, id)?;
         let (spares, stats, to_write) = (&mut self.spares, &mut self.stats, &mut self.to_write);
-        Some(Outgoing { conn, spares, stats, to_write, config: &self.config })
+        let (memory, config) = (&mut self.memory, &self.config);
+        Some(Outgoing { conn, spares, stats, to_write, memory, config })
     }
 
     #[expect(clippy::arithmetic_side_effects, reason = "lengths of what lies in memory")]
@@ -171,7 +174,11 @@ impl Peers {
             return self.unsent(id, Unsent::NoMemory);
         }
         out.spares.pool.give(deflated.unwrap_or_default());
-        out.message_queued()
+        let status = out.message_queued();
+        if status == SendStatus::Backpressure {
+            self.weigh(id);
+        }
+        status
     }
 
     /// Queues bytes that are no message: heads, control frames.
@@ -311,6 +318,9 @@ impl Peers {
         if bytes.len() >= SHARE_FROM && wire.is_mostly(bytes) {
             let from = wire.bytes().len().saturating_sub(bytes.len());
             out.conn.writing.outbox.append_shared(out.spares, wire.bytes(), from);
+            if wire.is_shared_for_the_first_time() {
+                out.memory.share(wire.bytes());
+            }
         } else {
             // Written at once, which saves queueing; but a connection that is owed `on_drain` waits
             // for a flush.
@@ -434,10 +444,12 @@ impl Peers {
             Ok(Left::Nothing) => {
                 if std::mem::take(&mut conn.writing.blocked) {
                     conn.took(now, true);
+                    self.memory.count(conn);
                 }
                 if !conn.is_open() {
                     self.written_all(id, waited);
                 } else if std::mem::take(&mut conn.writing.pressed) {
+                    self.memory.count(conn);
                     self.drained.push(id);
                 }
                 return;
@@ -446,6 +458,8 @@ impl Peers {
                 if std::mem::take(&mut conn.writing.blocked) {
                     conn.took(now, false);
                 }
+                // The kernel takes it as fast as it is offered, so it is not held for long.
+                self.memory.forget(conn);
                 self.unfinished.push(id);
             }
             Ok(Left::Blocked { progress }) => {
@@ -454,6 +468,7 @@ impl Peers {
                 } else if progress {
                     conn.took(now, false);
                 }
+                self.weigh(id);
             }
             Err(error) => return self.write_failed(id, &error),
         }

@@ -266,7 +266,6 @@ impl fmt::Debug for Inflater {
 
 impl Inflater {
     /// Bytes of memory that one takes, about.
-    #[cfg(any(test, fuzzing))]
     pub(crate) const SIZE: usize = 48 * 1024;
 
     /// With the largest window, which includes all others.

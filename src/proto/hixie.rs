@@ -123,9 +123,8 @@ impl Decoder {
         }
     }
 
-    #[cfg(any(test, fuzzing))]
     pub(super) fn held(&self) -> usize {
-        self.text.capacity() + self.mended.capacity()
+        self.text.capacity().saturating_add(self.mended.capacity())
     }
 
     fn step<'i>(&mut self, input: &mut &'i mut [u8], limit: usize) -> Result<Step<'i>, Violation> {

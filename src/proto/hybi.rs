@@ -130,12 +130,11 @@ impl Decoder {
         Some(self.deliver(head.opcode, payload))
     }
 
-    #[cfg(any(test, fuzzing))]
     pub(super) fn held(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
             let inflater = if partial.inflater.is_some() { deflate::Inflater::SIZE } else { 0 };
-            let control = partial.control.capacity() + inflater;
-            partial.capacity() + control
+            let message = partial.capacity().saturating_add(partial.control.capacity());
+            message.saturating_add(inflater)
         })
     }
 

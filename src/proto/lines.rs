@@ -57,6 +57,11 @@ impl Lines {
         Some(check(&self.kept))
     }
 
+    /// Bytes of memory that the beginning of a line takes.
+    pub(crate) fn held(&self) -> usize {
+        self.kept.capacity()
+    }
+
     /// The last line, if the stream ended without a line end.
     pub(crate) fn last(&mut self) -> Option<Result<&str, BadLine>> {
         if self.kept.last() == Some(&b'\n') || (self.kept.is_empty() && !self.skipping) {

@@ -208,7 +208,6 @@ impl Decoder {
     }
 
     /// Bytes of memory that incomplete messages hold.
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn held(&self) -> usize {
         match self {
             Decoder::Hixie(decoder) => decoder.held(),

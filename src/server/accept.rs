@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use log::{Level, debug, error, info};
 use mio::{Interest, Registry, Token};
 
+use super::machine::descriptors;
 use crate::config::Config;
+use crate::dispatch::too_many_from_there;
 use crate::http::response::Response;
 use crate::ids::{MAX_SLOTS, RouteId};
 use crate::net::listener::{BACKLOG, ListenAddr, Listener};
@@ -256,12 +258,22 @@ impl Acceptor {
     ) -> io::Result<()> {
         let stream = watch(registry, peers, stream)?;
         let crowded = self.is_crowded(peers);
+        let short = peers.is_short_of_memory();
+        let too_many = peers.has_too_many_from(addr);
         let id = peers.admit(stream, addr);
         if crowded {
             let line =
                 format_args!("#{} refused: {} connections", id.serial(), self.max_connections);
             peers.complain(Level::Debug, line);
             peers.respond(id, Response::text(503, "too many connections\n"), false, false);
+        } else if short {
+            let held = peers.held_in_all();
+            let line = format_args!("#{} refused: {held} bytes are held in all", id.serial());
+            peers.complain(Level::Warn, line);
+            let later = Response::text(503, "the server is short of memory\n");
+            peers.respond(id, later.header("Retry-After", "5"), false, false);
+        } else if too_many {
+            peers.refuse(id, too_many_from_there(), false);
         } else if !read.is_empty() {
             peers.unread(id, read);
         }
@@ -312,10 +324,4 @@ fn is_exhaustion(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
-}
-
-/// How many descriptors this process may open.
-fn descriptors() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    limit.current.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
 }

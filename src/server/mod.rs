@@ -4,6 +4,7 @@
 mod accept;
 mod alarm;
 mod listen;
+mod machine;
 pub(crate) mod remote;
 #[cfg(feature = "cli")]
 mod signals;
@@ -104,7 +105,8 @@ impl Server {
     /// [`Unsupported`](io::ErrorKind::Unsupported) for [`Config::fd_only`] where the system has no
     /// such timer.
     pub fn new(config: Config) -> io::Result<Server> {
-        let config = config.within_bounds();
+        let max_memory = config.max_memory.unwrap_or_else(|| machine::memory() / 4);
+        let config = Config { max_memory: Some(max_memory), ..config.within_bounds() };
         let poll = Poll::new()?;
         let alarm = if config.fd_only { Some(Alarm::new(poll.registry(), ALARM)?) } else { None };
         let (remote, inlet) = remote(Waker::new(poll.registry(), WAKER)?);

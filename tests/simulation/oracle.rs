@@ -491,6 +491,9 @@ impl Case<'_> {
             return self.wrong("the reset is not seen");
         }
         drop(kernel);
+        if let Some(is) = self.world.dispatcher.peers.miscounted(self.client.peer.id) {
+            return self.wrong(format!("bytes held and KiB counted: {is:?}"));
+        }
         self.check_held()?;
         let sent = self.client.sent;
         let mut spoken = self.client.spoken.iter();

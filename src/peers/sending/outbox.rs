@@ -64,6 +64,8 @@ struct Queue {
     chunks: VecDeque<Chunk>,
     /// Behind all chunks: what small messages are appended to.
     tail: Vec<u8>,
+    /// Bytes of memory that the chunks have which are no one else's.
+    own: usize,
     /// Bytes of the first chunk that are written already, or of the tail if there is none.
     written: usize,
     /// Bytes queued and not written; those of files do not count, since they take no memory.
@@ -74,6 +76,11 @@ impl Outbox {
     /// Bytes that wait in memory.
     pub(in crate::peers) fn len(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len)
+    }
+
+    /// Bytes of memory that it has for itself, not for what others are sent too.
+    pub(in crate::peers) fn memory(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.memory())
     }
 
     /// Whether nothing waits, neither in memory nor in a file.
@@ -158,10 +165,11 @@ impl Outbox {
 }
 
 impl Queue {
-    /// Bytes of memory that it needs while nothing waits in it.
+    /// Bytes of memory that it has.
     #[expect(clippy::arithmetic_side_effects, reason = "it lies in memory")]
     fn memory(&self) -> usize {
-        size_of::<Queue>() + self.chunks.capacity() * size_of::<Chunk>() + self.tail.capacity()
+        let chunks = self.chunks.capacity() * size_of::<Chunk>();
+        size_of::<Queue>() + chunks + self.own + self.tail.capacity()
     }
 
     fn is_empty(&self) -> bool {
@@ -194,11 +202,17 @@ impl Queue {
         self.tail.try_reserve(len).is_ok()
     }
 
-    /// What is in the tail becomes a chunk, since something else comes behind it.
+    /// What is in the tail becomes a chunk, since something else comes behind it. A large buffer with
+    /// little in it stays the tail: what waits may wait for long.
     fn end_tail(&mut self) {
-        if !self.tail.is_empty() {
-            self.chunks.push_back(Chunk::Own(std::mem::take(&mut self.tail)));
+        if self.tail.is_empty() {
+            return;
         }
+        let little = self.tail.len() < self.tail.capacity() / 2;
+        let chunk = if little { self.tail.clone() } else { std::mem::take(&mut self.tail) };
+        self.tail.clear();
+        self.own = self.own.saturating_add(chunk.capacity());
+        self.chunks.push_back(Chunk::Own(chunk));
     }
 
     fn flush(&mut self, stream: &mut Stream, spares: &mut Spares) -> io::Result<Left> {
@@ -303,6 +317,7 @@ impl Queue {
             if gone == left {
                 self.written = 0;
                 if let Some(Chunk::Own(buffer)) = self.chunks.pop_front() {
+                    self.own = self.own.saturating_sub(buffer.capacity());
                     pool.give(buffer);
                 }
             }
