@@ -5,6 +5,7 @@
 //! connection. Only this file can fill an outbox.
 
 pub(crate) mod outbox;
+mod responses;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -12,12 +13,11 @@ use std::io::{self, ErrorKind, IoSlice};
 use log::{Level, debug};
 
 use super::closing::Unsent;
-use super::connection::{Connection, Role};
+use super::connection::Connection;
 use super::memory::Memory;
 use super::room::{Posted, Room, Wire};
 use super::{Peers, find};
 use crate::config::{Config, OnFull};
-use crate::http::response::{Body, Response};
 use crate::ids::{ConnId, RouteId};
 use crate::proto::close::code;
 use crate::proto::{self, Envelope, Message};
@@ -381,46 +381,6 @@ impl Peers {
         out.append_other(write);
         out.conn.list_to_write(out.to_write);
         SendStatus::Queued
-    }
-
-    // Plain HTTP.
-
-    /// Queues a response, and its body unless the request was a HEAD or the status has none.
-    pub(crate) fn respond(
-        &mut self,
-        id: ConnId,
-        response: Response,
-        head_only: bool,
-        keep_alive: bool,
-    ) {
-        let Some(mut out) = self.outgoing(id) else { return };
-        let refused = u64::from(response.status >= 400);
-        out.stats.refused = out.stats.refused.wrapping_add(refused);
-        out.append_other(|out| response.write_head(keep_alive, out));
-        let head_only = head_only || response.is_bodiless();
-        match response.body {
-            _ if head_only => {}
-            Body::Bytes(bytes) => out.append_other(|out| out.extend_from_slice(&bytes)),
-            Body::File { file, offset, len } => {
-                out.conn.writing.outbox.append_file(out.spares, file, offset, len);
-            }
-        }
-        if let Role::Http { served } = &mut out.conn.role {
-            *served = true;
-        }
-        out.conn.list_to_write(out.to_write);
-        if !keep_alive {
-            self.end(id, code::NORMAL, "", true);
-        }
-    }
-
-    /// Answers a request that cannot be served, and ends the connection after the answer.
-    pub(crate) fn refuse(&mut self, id: ConnId, response: Response, head_only: bool) {
-        if response.status >= 400 {
-            let line = format_args!("#{} refused: {}", id.serial(), response.status);
-            self.complain(Level::Info, line);
-        }
-        self.respond(id, response, head_only, false);
     }
 
     // Writing.
