@@ -221,9 +221,9 @@ int wsloop_free(wsloop_server *server);
 int wsloop_route(wsloop_server *server, const char *path, const wsloop_handler *handler,
                  void *user);
 
-/* Listens: "127.0.0.1:8080", "[::1]:8080", "localhost:8080", "unix:/run/app.sock".  May be called
- * again for another.  Port 0 has the system choose.  Returns the port, 0 for a Unix socket.  Not
- * in a callback. */
+/* Listens: "127.0.0.1:8080", "8080", which is the same, "[::1]:8080", "localhost:8080",
+ * "unix:/run/app.sock".  May be called again for another.  Port 0 has the system choose.  Returns
+ * the port, 0 for a Unix socket.  Not in a callback. */
 int wsloop_listen(wsloop_server *server, const char *addr);
 
 /* Has clients speak TLS, for "wss://": PEM files, the certificate with those that vouch for it, and
@@ -244,7 +244,9 @@ int wsloop_listen_fd(wsloop_server *server, int fd);
 int wsloop_adopt_fd(wsloop_server *server, int fd, const void *read, size_t len);
 
 /* Listens for sources of lines, such as nc(1), for on_line of a route.  Lines end in LF or CR LF
- * and have 64 KiB at most.  Returns as wsloop_listen().  Not in a callback. */
+ * and have 64 KiB at most.  Sources are not asked who they are, but one that begins with a line of
+ * HTTP, TLS or the PROXY protocol is cut, and on_line sees nothing of it: it may be a browser that
+ * some web page sends.  Returns as wsloop_listen().  Not in a callback. */
 int wsloop_feed(wsloop_server *server, const char *addr, int route);
 
 /* The same for the lines of standard input.  Not in a callback. */

@@ -21,15 +21,17 @@ Without any it serves its demo site on http://127.0.0.1:8080/, where /plotter.ht
 that come in on 127.0.0.1:9876.
 
 Where and what
-  -l, --listen ADDR          listen on HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 lets the
-                             system choose; may be repeated      [default: 127.0.0.1:8080]
+  -l, --listen ADDR          listen on HOST:PORT, [IPV6]:PORT, PORT of 127.0.0.1 or unix:/PATH;
+                             port 0 lets the system choose; may be repeated
+                                                                 [default: 127.0.0.1:8080]
   -r, --root DIR             serve the files of this folder       [default: the demo site]
       --route PATH=HANDLER   serve one more path; HANDLER is mirror, echo, broadcast, websocket,
                              hello, chat, tracker, sync, plot, stocks or stats; PATH * is every
                              other path; may be repeated
                              [default: each at the path of its name, and broadcast at /]
       --feed ADDR=PATH       hand the lines that come in on this address to everyone on PATH;
-                             ADDR as for --listen, or - for standard input; may be repeated
+                             ADDR as for --listen, or - for standard input; nobody is asked who
+                             he is, but who speaks HTTP or TLS is cut; may be repeated
                              [default: 127.0.0.1:9876=/plot if there is none of --listen,
                              --root and --feed]
 
