@@ -136,7 +136,8 @@ typedef struct wsloop_config {
   uint32_t close_timeout_ms;     /* 5,000 to answer a close or take the last octets */
   uint32_t max_events;           /* 1,024 events taken from the kernel in a turn; up to 65,536 */
   size_t read_budget;            /* 64 KiB read from one peer in a turn; up to 256 KiB */
-  /* Which pages may connect.  None: those of the same host, on any port.  Else the words: an
+  /* Which pages may connect.  None: those of the same host, on any port; "localhost", "127.0.0.1"
+   * and "[::1]" are one host.  Else the words: an
    * origin like "https://example.com:8443"; "self", the same scheme, host and port; "null",
    * file: pages and sandboxed ones; "*", everybody.  Who is not let in gets 403.  A request
    * without Origin does not come from a page, and is let in. */
@@ -145,6 +146,14 @@ typedef struct wsloop_config {
   /* With WSLOOP_F_DEFLATE only.  max_message counts the octets of a message as it is delivered. */
   uint32_t deflate_threshold; /* 1,024: shorter messages are sent as they are */
   uint32_t deflate_level;     /* 3, of 1, fast, to 9, small */
+  /* The hosts that are served, on any port: "example.com", "[2001:db8::1]"; "*.example.com", all
+   * below one; "*", all.  A request whose Host field names another gets 421: else a page of anybody's
+   * could read what is served here, by a name of its own that points at this machine.  None:
+   * "localhost", what is below it, and loopback addresses, where wsloop_listen() was called for
+   * loopback addresses alone and the client comes from one; all elsewhere, on Unix sockets, and with
+   * WSLOOP_F_SECURE_PROXY or WSLOOP_F_TRUST_PROXY. */
+  const char *const *hosts;
+  size_t host_count;
 } wsloop_config;
 
 /* ---------------------------------------------------------------------------- callbacks --- */

@@ -36,6 +36,11 @@ Where and what
                              --root and --feed]
 
 Who may connect
+      --host NAME            serve requests for this host, on any port: example.com,
+                             *.example.com (what is below it), [::1] or * (all); others get 421;
+                             may be repeated      [default: localhost, *.localhost and loopback
+                             addresses if every --listen is a loopback address and there is no
+                             --secure-proxy or --trust-proxy; else all]
       --origin ORIGIN        let pages of this origin connect: https://example.com, self (scheme,
                              host and port equal), null (file: pages) or * (everybody); may be
                              repeated                   [default: the same host, on any port]
@@ -263,6 +268,7 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         "--root" => options.root = Some(value(parser, name)?.into()),
         "--route" => options.routes.push(route(&text(parser, name)?)?),
         "--feed" => options.feeds.push(feed(&text(parser, name)?)?),
+        "--host" => config.hosts.push(text(parser, name)?),
         "--secure-proxy" => config.secure_proxy = true,
         "--trust-proxy" => config.trust_proxy = true,
         #[cfg(feature = "tls")]
@@ -384,7 +390,7 @@ mod tests {
     fn flags_reach_the_config() {
         let options = options(
             "-l 127.0.0.1:0 --listen=unix:/tmp/a -r /srv --route /x=mirror --route *=echo \
-             --origin self --origin https://a.org --max-message 5 --max-backlog 6 \
+             --origin self --origin https://a.org --host a.org --host *.b.org --max-message 5 --max-backlog 6 \
              --max-connections 7 --handshake-timeout 0.5 --ping-interval 0 --idle-timeout 1.5 \
              --secure-proxy --trust-proxy -v -v",
         )
@@ -394,6 +400,7 @@ mod tests {
         let routes = [("/x".into(), BuiltIn::Mirror), ("*".into(), BuiltIn::Echo)];
         assert_eq!(options.routes, routes);
         assert_eq!(options.config.origins.len(), 2);
+        assert_eq!(options.config.hosts, ["a.org", "*.b.org"]);
         assert_eq!((options.config.max_message, options.config.max_backlog), (5, 6));
         assert_eq!(options.config.max_connections, Some(7));
         assert_eq!(options.config.handshake_timeout, Duration::from_millis(500));
@@ -464,6 +471,7 @@ mod tests {
             "--route",
             "--feed",
             "--origin",
+            "--host",
             "--secure-proxy",
             "--trust-proxy",
             "--max-message",

@@ -48,7 +48,10 @@ fn main() -> ExitCode {
 /// Sets the server up as asked, and runs it. The error is one line for the user.
 fn serve(options: &Options) -> Result<(), String> {
     raise_descriptor_limit();
-    let mut server = Server::new(options.config.clone()).map_err(|error| error.to_string())?;
+    let mut server = Server::new(options.config.clone()).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => format!("--host: {error}"),
+        _ => error.to_string(),
+    })?;
     #[cfg(feature = "tls")]
     if let (Some(cert), Some(key)) = (&options.tls_cert, &options.tls_key) {
         let tls = wsloop::Tls::from_files(cert, key)

@@ -27,11 +27,18 @@ pub(crate) struct Dispatcher {
     pub(crate) peers: Peers,
     pub(crate) routes: Routes,
     pub(crate) site: Site,
+    /// Clients connect by loopback addresses alone, as far as they do by TCP.
+    pub(crate) is_local: bool,
 }
 
 impl Dispatcher {
     pub(crate) fn new(config: Config) -> Dispatcher {
-        Dispatcher { peers: Peers::new(config), routes: Routes::default(), site: Site::None }
+        Dispatcher {
+            peers: Peers::new(config),
+            routes: Routes::default(),
+            site: Site::None,
+            is_local: false,
+        }
     }
 
     /// Adds a route, or gives an existing one a new handler.

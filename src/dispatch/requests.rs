@@ -7,6 +7,7 @@ use log::{Level, info};
 use super::Dispatcher;
 use crate::context::Context;
 use crate::handler::Answer;
+use crate::http::host;
 use crate::http::origin::admitted;
 use crate::http::request::{self, Request};
 use crate::http::response::Response;
@@ -56,6 +57,9 @@ impl Dispatcher {
             Err(response) => return self.peers.refuse(id, response, head_only),
         };
         self.learn_address(id, &request);
+        if let Err(response) = self.check_host(id, &request) {
+            return self.peers.refuse(id, response, head_only);
+        }
         match handshake::offer(request) {
             Ok(None) => self.serve(id, &request),
             Ok(Some(offer)) => match self.negotiate(id, &request, &offer) {
@@ -81,6 +85,41 @@ impl Dispatcher {
         if let Some(conn) = self.peers.get_mut(id) {
             conn.addr = Some(SocketAddr::new(ip, 0)).into();
         }
+    }
+
+    /// Refuses requests for hosts that this server does not answer for. A request without `Host`, of
+    /// HTTP/1.0, does not come from a browser.
+    fn check_host(&mut self, id: ConnId, request: &Request<'_>) -> Result<(), Response> {
+        let Some(host) = request.header("Host") else { return Ok(()) };
+        let config = &self.peers.config;
+        let is_ours = if !config.hosts.is_empty() {
+            host::is_one_of(&config.hosts, host)
+        } else if self.is_reached_from_here_alone(id) {
+            host::is_local(host)
+        } else {
+            true
+        };
+        if is_ours {
+            return Ok(());
+        }
+        let (id, host) = (id.serial(), shown(host.as_bytes()));
+        let line = format_args!("#{id} refused: the host {host} is none of this server's (--host)");
+        self.peers.complain(Level::Warn, line);
+        Err(Response::text(
+            421,
+            "this host is not served here: --host NAME, Config::hosts adds it\n",
+        ))
+    }
+
+    /// Whether a browser on this machine is the only one that can have sent this: neither a proxy that
+    /// passes on what others ask, nor a client whom the program took over from elsewhere.
+    fn is_reached_from_here_alone(&self, id: ConnId) -> bool {
+        let config = &self.peers.config;
+        let addr = self.peers.get(id).and_then(|conn| conn.addr.get());
+        self.is_local
+            && !config.trust_proxy
+            && !config.secure_proxy
+            && addr.is_some_and(|addr| addr.ip().is_loopback())
     }
 
     /// Whether the client's connection is TLS: here, or as far as a proxy in front says so.

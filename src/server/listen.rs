@@ -140,6 +140,7 @@ impl Server {
         }
         let token = Token(LISTENERS.saturating_sub(self.acceptor.len()));
         let addr = self.acceptor.add(listener, purpose, self.poll.registry(), token)?;
+        self.dispatcher.is_local = self.acceptor.is_local();
         self.set_alarm();
         Ok(addr)
     }

@@ -22,6 +22,7 @@ use crate::context::Context;
 use crate::dispatch::Dispatcher;
 use crate::handler::Handler;
 use crate::http::files::Site;
+use crate::http::host::is_pattern;
 use crate::ids::ConnId;
 #[cfg(feature = "capi")]
 use crate::ids::RouteId;
@@ -101,10 +102,15 @@ impl Server {
     ///
     /// # Errors
     /// If the system has no descriptors left for the poll;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for an entry of [`Config::hosts`] that is no host;
     /// [`Unsupported`](io::ErrorKind::Unsupported) for [`Config::fd_only`] where the system has no
     /// such timer.
     pub fn new(config: Config) -> io::Result<Server> {
         let config = config.within_bounds();
+        if let Some(name) = config.hosts.iter().find(|name| !is_pattern(name)) {
+            let why = format!("'{name}' is no host like example.com, *.example.com, [::1] or *");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let poll = Poll::new()?;
         let alarm = if config.fd_only { Some(Alarm::new(poll.registry(), ALARM)?) } else { None };
         let (remote, inlet) = remote(Waker::new(poll.registry(), WAKER)?);

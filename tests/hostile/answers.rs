@@ -86,7 +86,7 @@ fn answers_cannot_be_split() {
 /// Nobody's bytes reach the terminal of who reads the log: no escape sequence, no second line.
 #[test]
 fn the_log_is_plain_text() {
-    let program = Program::start(&[]);
+    let program = Program::start(&["--host", "*"]);
     let addr = program.addr();
     let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\r\n[INFO] forged line\u{9b}31m\u{202e}\u{2028}\u{85}";
     for version in VERSIONS {
@@ -282,9 +282,10 @@ fn a_refusal_of_a_connection_that_is_gone() {
     });
     let mut bystander = Bystander::on(server.addr);
     for version in VERSIONS {
-        for bytes in
-            [request(version, "/refuser", ""), b"GET /refuser HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()]
-        {
+        for bytes in [
+            request(version, "/refuser", ""),
+            b"GET /refuser HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+        ] {
             let mut client = Client::connect(server.addr);
             client.send(&[&bytes, SMUGGLED.as_bytes()].concat());
             // Dropped or refused, but never let in, nor answered twice.

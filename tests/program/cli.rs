@@ -53,6 +53,7 @@ fn what_cannot_be_had_is_named() {
     complains(&["--listen", &addr], 1, &["--listen", &addr, "in use"]);
     complains(&["--listen", "127.0.0.1:0", "--listen", &addr], 1, &[&addr]);
     complains(&["--listen", "nonsense"], 1, &["nonsense"]);
+    complains(&["--host", "http://a"], 1, &["--host", "'http://a'"]);
     complains(&["--listen", "unix:/no/such/folder/socket"], 1, &["/no/such/folder/socket"]);
     let scratch = Scratch::new();
     scratch.write("file", "no folder");
