@@ -61,7 +61,10 @@ fn serve(options: &Options) -> Result<(), String> {
     options.mount_routes(&mut server);
     match &options.root {
         Some(root) => server.serve_folder(root).map_err(|error| format!("--root: {error}"))?,
-        None => server.serve_embedded(site::FILES),
+        None => {
+            server.serve_embedded(site::FILES);
+            server.site_header("Content-Security-Policy", site::policy());
+        }
     }
     server.stop_on_signals().map_err(|error| error.to_string())?;
     let default = [DEFAULT_ADDR.to_string()];

@@ -27,6 +27,8 @@ pub(crate) struct Dispatcher {
     pub(crate) peers: Peers,
     pub(crate) routes: Routes,
     pub(crate) site: Site,
+    /// What the program adds to the site's answers.
+    pub(crate) site_headers: Vec<(&'static str, String)>,
     /// Clients connect by loopback addresses alone, as far as they do by TCP.
     pub(crate) is_local: bool,
 }
@@ -37,6 +39,7 @@ impl Dispatcher {
             peers: Peers::new(config),
             routes: Routes::default(),
             site: Site::None,
+            site_headers: Vec::new(),
             is_local: false,
         }
     }

@@ -145,6 +145,9 @@ impl Dispatcher {
             }
             _ => {
                 let mut response = self.site.respond(request);
+                for (name, value) in &self.site_headers {
+                    response.set_header(name, value);
+                }
                 if let Some(trouble) = response.trouble.take() {
                     let path = shown(request.path().as_bytes());
                     let line = format_args!("cannot serve {path}: {trouble}");

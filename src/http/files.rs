@@ -52,7 +52,9 @@ impl Site {
     /// response leaves it out.
     pub(crate) fn respond(&self, request: &Request<'_>) -> Response {
         let (Ok(response) | Err(response)) = self.answer(request);
-        response.header("X-Content-Type-Options", "nosniff")
+        response
+            .header("X-Content-Type-Options", "nosniff")
+            .header("Cross-Origin-Resource-Policy", "same-origin")
     }
 
     fn answer(&self, request: &Request<'_>) -> Result<Response, Response> {

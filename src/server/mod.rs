@@ -152,6 +152,14 @@ impl Server {
         self.dispatcher.site = Site::Embedded(files);
     }
 
+    /// Adds a header field to every answer that [`serve_folder`](Server::serve_folder) or
+    /// [`serve_embedded`](Server::serve_embedded) leads to, in place of one of the same name:
+    /// `Content-Security-Policy`, for instance. `Cross-Origin-Resource-Policy: same-origin` is there
+    /// anyway; `cross-origin` in its place lets pages of other sites show the images.
+    pub fn site_header(&mut self, name: &'static str, value: impl Into<String>) {
+        self.dispatcher.site_headers.push((name, value.into()));
+    }
+
     /// Shows another certificate to clients that connect from now on; clients that are connected
     /// notice nothing. If the server had none, the addresses it listens on stay plain.
     #[cfg(feature = "tls")]

@@ -34,6 +34,9 @@ fn the_demo_site_without_a_folder() {
     );
     assert!(index.text().contains("</html>") && index.text().contains("echo.html"));
     assert_eq!(index.field("X-Content-Type-Options"), Some("nosniff"));
+    assert_eq!(index.field("Cross-Origin-Resource-Policy"), Some("same-origin"));
+    let policy = index.field("Content-Security-Policy").unwrap();
+    assert!(policy.starts_with("default-src 'self'; script-src 'self' "), "{policy}");
     // The demos it names are there, and what the page needs is.
     for name in index.text().split('"').filter(|word| word.ends_with(".html")) {
         assert_eq!(get(program.addr(), &format!("/{name}"), "").status, 200, "{name}");
@@ -57,6 +60,12 @@ fn the_files_of_a_folder() {
         assert_eq!((reply.status, reply.text()), (status, content), "{target}");
         assert_eq!(reply.field("Content-Type"), Some(content_type), "{target}");
         assert_eq!(reply.field("X-Content-Type-Options"), Some("nosniff"), "{target}");
+        assert_eq!(reply.field("Cross-Origin-Resource-Policy"), Some("same-origin"), "{target}");
+        assert_eq!(
+            reply.field("Content-Security-Policy"),
+            None,
+            "{target}: the pages are the user's"
+        );
         assert_eq!(reply.field("Connection"), None, "{target}: the connection stays");
     }
     let head = client.http("HEAD", "/digits.txt", "");
