@@ -226,7 +226,8 @@ int wsloop_free(wsloop_server *server);
 /* Has handler serve a path, compared without the query and percent-decoded: "/%63hat" is "/chat",
  * but an encoded slash is no slash; a route that is named encoded is found by requests that spell
  * it so.  "*" is every path that no other route names.  A path that was added before gets the new
- * handler.  Returns the number of the route, 0 for the first.  Not in a callback. */
+ * handler.  Returns the number of the route, 0 for the first; WSLOOP_ERR_ARGUMENT for one more than
+ * 65,535.  Not in a callback. */
 int wsloop_route(wsloop_server *server, const char *path, const wsloop_handler *handler,
                  void *user);
 
@@ -387,14 +388,15 @@ int wsloop_request_field(const wsloop_request *request, size_t place, wsloop_str
 /* The subprotocols offered, from place 0 on. */
 wsloop_str wsloop_request_protocol(const wsloop_request *request, size_t place);
 
-/* The rest in on_request only.  Chooses one of the subprotocols offered. */
+/* The rest in on_request only; in on_open it answers WSLOOP_ERR_STATE.  Chooses one of the
+ * subprotocols offered. */
 int wsloop_request_choose(wsloop_request *request, const char *protocol, size_t len);
 
 /* Answers with a small page, or refuses a WebSocket with one.  content_type may be NULL. */
 int wsloop_request_respond(wsloop_request *request, int status, const char *content_type,
                            const void *body, size_t len);
 
-/* Adds a field to that answer. */
+/* Adds a field to that answer; Content-Length and Transfer-Encoding are WSLOOP_ERR_ARGUMENT. */
 int wsloop_request_add_field(wsloop_request *request, const char *name, const char *value);
 
 /* ------------------------------------------------------------------------ other threads --- */

@@ -70,10 +70,14 @@ impl Dispatcher {
         }
     }
 
-    /// A proxy appends its client's address to what that client sent, so the last one counts.
+    /// A proxy appends its client's address to what that client sent, so the last one counts. Each
+    /// request on a connection may be another client's: one without an address is the proxy's own.
     fn learn_address(&mut self, id: ConnId, request: &Request<'_>) {
         if !self.peers.config.trust_proxy {
             return;
+        }
+        if let Some(conn) = self.peers.get_mut(id).filter(|conn| conn.was_answered()) {
+            conn.addr = conn.stream.peer_addr().into();
         }
         let Some(list) = request.header_values("X-Forwarded-For").last() else { return };
         let last = list.rsplit(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();

@@ -185,6 +185,24 @@ fn addresses_that_no_proxy_has_seen() {
     bystander.is_served();
 }
 
+/// A proxy sends the requests of several clients over one connection.
+#[test]
+fn each_request_has_the_address_of_its_own_client() {
+    let program = Program::start(&["--trust-proxy"]);
+    for (value, from) in [
+        (&b"X-Forwarded-For: unknown\r\n"[..], "127.0.0.1:"),
+        (b"", "127.0.0.1:"),
+        (b"X-Forwarded-For: 5.6.7.8\r\n", "5.6.7.8"),
+    ] {
+        let mut client = Client::connect(program.addr());
+        client.http("GET", "/", "X-Forwarded-For: 1.2.3.4\r\n");
+        client.send(&request(Version::Rfc6455, "/echo", str::from_utf8(value).unwrap()));
+        client.read_answer();
+        let line = program.logged(" /echo from ");
+        assert!(line.contains(&format!(" from {from}")), "{line}");
+    }
+}
+
 /// Who set the proxy up is told why all clients seem to have its address, if he asks.
 #[test]
 fn an_address_that_is_not_understood_is_told() {
