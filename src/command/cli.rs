@@ -62,6 +62,7 @@ Times (in seconds, fractions allowed)
   -v, --verbose              log more; twice, everything
   -h, --help                 print this
   -V, --version              print the version
+      --licences             print the licences of this program and of what is linked into it
 
 Every connection's opening and closing is logged to standard error. When ready, one line for each
 listener is printed to standard output: listening on ws://127.0.0.1:8080
@@ -98,6 +99,7 @@ pub enum Command {
     Run(Box<Options>),
     Help,
     Version,
+    Licences,
 }
 
 pub struct Options {
@@ -227,6 +229,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help),
             Short('V') | Long("version") => return Ok(Command::Version),
+            Long("licences" | "licenses") => return Ok(Command::Licences),
             Short('q') | Long("quiet") => options.log = LevelFilter::Warn,
             Short('v') | Long("verbose") => options.log = options.log.increment_severity(),
             Value(word) => return Err(format!("unexpected argument {word:?}")),
@@ -367,7 +370,7 @@ mod tests {
     fn options(line: &str) -> Result<Options, String> {
         match parse(line.split_whitespace().map(OsString::from))? {
             Command::Run(options) => Ok(*options),
-            Command::Help | Command::Version => Err("not to run".to_string()),
+            Command::Help | Command::Version | Command::Licences => Err("not to run".to_string()),
         }
     }
 
@@ -390,8 +393,8 @@ mod tests {
     fn flags_reach_the_config() {
         let options = options(
             "-l 127.0.0.1:0 --listen=unix:/tmp/a -r /srv --route /x=mirror --route *=echo \
-             --origin self --origin https://a.org --host a.org --host *.b.org --max-message 5 --max-backlog 6 \
-             --max-connections 7 --handshake-timeout 0.5 --ping-interval 0 --idle-timeout 1.5 \
+             --origin self --origin https://a.org --host a.org --host *.b.org \
+             --max-message 5 --max-backlog 6 --max-connections 7 --handshake-timeout 0.5 --ping-interval 0 --idle-timeout 1.5 \
              --secure-proxy --trust-proxy -v -v",
         )
         .unwrap();
@@ -484,6 +487,7 @@ mod tests {
             "--verbose",
             "--help",
             "--version",
+            "--licences",
         ] {
             assert!(help().contains(&format!("{flag} ")) || help().contains(&format!("{flag}\n")));
         }

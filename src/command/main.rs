@@ -22,11 +22,19 @@ use wsloop::Server;
 const DEFAULT_ADDR: &str = "127.0.0.1:8080";
 const DEFAULT_FEED: (&str, &str) = ("127.0.0.1:9876", "/plot");
 
+/// What `--licences` prints; `tests/house/licences.py` keeps it true.
+const LICENCES: &str = include_str!("licences.txt");
+#[cfg(feature = "tls")]
+const LICENCES_TLS: &str = concat!("\n", include_str!("licences-tls.txt"));
+#[cfg(not(feature = "tls"))]
+const LICENCES_TLS: &str = "";
+
 fn main() -> ExitCode {
     let options = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(options)) => options,
         Ok(Command::Help) => return print(&cli::help()),
         Ok(Command::Version) => return print(concat!("wsloop ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Command::Licences) => return print(&[LICENCES, LICENCES_TLS].concat()),
         Err(error) => {
             complain(&format!("{error}; see wsloop --help"));
             return ExitCode::from(2);
