@@ -94,7 +94,17 @@ pub struct Config {
     /// next deadline comes closer. Linux and Android only; elsewhere
     /// [`Server::new`](crate::Server::new) refuses it. Default off.
     pub fd_only: bool,
-    /// Which pages may connect. Default: those of the same host, on any port. Others: 403.
+    /// The hosts that are served, on any port: `example.com`, `[2001:db8::1]`; `*.example.com` for all
+    /// names below one, `*` for all. A request whose `Host` field names another gets 421. So no page
+    /// reads what is served here by a name of its own that points at this machine (DNS rebinding). A
+    /// request without `Host`, of HTTP/1.0, does not come from a browser and is served.
+    ///
+    /// Default: none, which means `localhost`, what is below it, and loopback addresses where
+    /// [`listen`](crate::Server::listen) was called for loopback addresses alone, and for clients who
+    /// come from one; every host elsewhere, on Unix sockets, and with `trust_proxy` or `secure_proxy`.
+    pub hosts: Vec<String>,
+    /// Which pages may connect. Default: those of the same host, on any port; `localhost`, `127.0.0.1`
+    /// and `[::1]` are one host. Others: 403.
     pub origins: Vec<OriginRule>,
     /// A proxy in front ends TLS: the Hixie answers say `wss`. Default off.
     pub secure_proxy: bool,
@@ -153,6 +163,7 @@ impl Default for Config {
             max_events: 1024,
             read_budget: 64 * 1024,
             fd_only: false,
+            hosts: Vec::new(),
             origins: vec![OriginRule::SameHost],
             secure_proxy: false,
             trust_proxy: false,

@@ -13,6 +13,7 @@ use super::input::name;
 use super::request::wsloop_request;
 use super::wsloop_server;
 use crate::config::{Config, OnFull};
+use crate::http::host::is_pattern;
 
 pub const WSLOOP_F_FD_ONLY: u32 = 1;
 pub const WSLOOP_F_DROP_WHEN_FULL: u32 = 2;
@@ -62,6 +63,8 @@ pub struct wsloop_config {
     pub message_timeout_ms: u32,
     pub max_per_address: u32,
     pub max_memory: usize,
+    pub hosts: *const *const c_char,
+    pub host_count: usize,
 }
 
 #[repr(C)]
@@ -170,7 +173,7 @@ impl wsloop_config {
     /// The library's settings for it: 0 is the default everywhere.
     ///
     /// # Safety
-    /// The origins are as the header says.
+    /// The origins and the hosts are as the header says.
     pub(super) unsafe fn read(&self) -> Outcome<Config> {
         if self.flags & !ALL_FLAGS != 0 {
             return Err(Error::Unsupported("a flag of a later version is set"));
@@ -208,6 +211,8 @@ impl wsloop_config {
         }
         // SAFETY: what the caller promises.
         unsafe { self.read_origins(&mut config) }?;
+        // SAFETY: what the caller promises.
+        unsafe { self.read_hosts(&mut config) }?;
         self.read_deflate(&mut config)?;
         Ok(config)
     }
@@ -256,6 +261,23 @@ impl wsloop_config {
             let origin = unsafe { name(self.origins.add(place).read()) }?;
             let rule = origin.parse().map_err(|_| Error::Argument("malformed origin"))?;
             config.origins.push(rule);
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// As [`read`](wsloop_config::read).
+    unsafe fn read_hosts(&self, config: &mut Config) -> Outcome<()> {
+        if self.host_count > 0 && self.hosts.is_null() {
+            return Err(Error::Argument("the hosts are NULL, but their count is not 0"));
+        }
+        for place in 0..self.host_count {
+            // SAFETY: there are so many, each of them a name.
+            let host = unsafe { name(self.hosts.add(place).read()) }?;
+            if !is_pattern(host) {
+                return Err(Error::Argument("malformed host"));
+            }
+            config.hosts.push(host.to_string());
         }
         Ok(())
     }

@@ -21,19 +21,26 @@ Without any it serves its demo site on http://127.0.0.1:8080/, where /plotter.ht
 that come in on 127.0.0.1:9876.
 
 Where and what
-  -l, --listen ADDR          listen on HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 lets the
-                             system choose; may be repeated      [default: 127.0.0.1:8080]
+  -l, --listen ADDR          listen on HOST:PORT, [IPV6]:PORT, PORT of 127.0.0.1 or unix:/PATH;
+                             port 0 lets the system choose; may be repeated
+                                                                 [default: 127.0.0.1:8080]
   -r, --root DIR             serve the files of this folder       [default: the demo site]
       --route PATH=HANDLER   serve one more path; HANDLER is mirror, echo, broadcast, websocket,
                              hello, chat, tracker, sync, plot, stocks or stats; PATH * is every
                              other path; may be repeated
                              [default: each at the path of its name, and broadcast at /]
       --feed ADDR=PATH       hand the lines that come in on this address to everyone on PATH;
-                             ADDR as for --listen, or - for standard input; may be repeated
+                             ADDR as for --listen, or - for standard input; nobody is asked who
+                             he is, but who speaks HTTP or TLS is cut; may be repeated
                              [default: 127.0.0.1:9876=/plot if there is none of --listen,
                              --root and --feed]
 
 Who may connect
+      --host NAME            serve requests for this host, on any port: example.com,
+                             *.example.com (what is below it), [::1] or * (all); others get 421;
+                             may be repeated      [default: localhost, *.localhost and loopback
+                             addresses if every --listen is a loopback address and there is no
+                             --secure-proxy or --trust-proxy; else all]
       --origin ORIGIN        let pages of this origin connect: https://example.com, self (scheme,
                              host and port equal), null (file: pages) or * (everybody); may be
                              repeated                   [default: the same host, on any port]
@@ -61,6 +68,7 @@ Times (in seconds, fractions allowed)
   -v, --verbose              log more; twice, everything
   -h, --help                 print this
   -V, --version              print the version
+      --licences             print the licences of this program and of what is linked into it
 
 Every connection's opening and closing is logged to standard error. When ready, one line for each
 listener is printed to standard output: listening on ws://127.0.0.1:8080
@@ -97,6 +105,7 @@ pub enum Command {
     Run(Box<Options>),
     Help,
     Version,
+    Licences,
 }
 
 pub struct Options {
@@ -231,6 +240,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help),
             Short('V') | Long("version") => return Ok(Command::Version),
+            Long("licences" | "licenses") => return Ok(Command::Licences),
             Short('q') | Long("quiet") => options.log = LevelFilter::Warn,
             Short('v') | Long("verbose") => options.log = options.log.increment_severity(),
             Value(word) => return Err(format!("unexpected argument {word:?}")),
@@ -272,6 +282,7 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         "--root" => options.root = Some(value(parser, name)?.into()),
         "--route" => options.routes.push(route(&text(parser, name)?)?),
         "--feed" => options.feeds.push(feed(&text(parser, name)?)?),
+        "--host" => config.hosts.push(text(parser, name)?),
         "--secure-proxy" => config.secure_proxy = true,
         "--trust-proxy" => config.trust_proxy = true,
         #[cfg(feature = "tls")]
@@ -380,7 +391,7 @@ mod tests {
     fn options(line: &str) -> Result<Options, String> {
         match parse(line.split_whitespace().map(OsString::from))? {
             Command::Run(options) => Ok(*options),
-            Command::Help | Command::Version => Err("not to run".to_string()),
+            Command::Help | Command::Version | Command::Licences => Err("not to run".to_string()),
         }
     }
 
@@ -403,8 +414,9 @@ mod tests {
     fn flags_reach_the_config() {
         let options = options(
             "-l 127.0.0.1:0 --listen=unix:/tmp/a -r /srv --route /x=mirror --route *=echo \
-             --origin self --origin https://a.org --max-message 5 --max-backlog 6 \
-             --max-connections 7 --handshake-timeout 0.5 --ping-interval 0 --idle-timeout 1.5 \
+             --origin self --origin https://a.org --host a.org --host *.b.org \
+             --max-message 5 --max-backlog 6 --max-connections 7 --handshake-timeout 0.5 \
+             --ping-interval 0 --idle-timeout 1.5 \
              --message-timeout 7 --max-per-address 0 --max-memory 1000000 \
              --secure-proxy --trust-proxy -v -v",
         )
@@ -414,6 +426,7 @@ mod tests {
         let routes = [("/x".into(), BuiltIn::Mirror), ("*".into(), BuiltIn::Echo)];
         assert_eq!(options.routes, routes);
         assert_eq!(options.config.origins.len(), 2);
+        assert_eq!(options.config.hosts, ["a.org", "*.b.org"]);
         assert_eq!((options.config.max_message, options.config.max_backlog), (5, 6));
         assert_eq!(options.config.max_connections, Some(7));
         assert_eq!(options.config.handshake_timeout, Duration::from_millis(500));
@@ -489,6 +502,7 @@ mod tests {
             "--route",
             "--feed",
             "--origin",
+            "--host",
             "--secure-proxy",
             "--trust-proxy",
             "--max-message",
@@ -504,6 +518,7 @@ mod tests {
             "--verbose",
             "--help",
             "--version",
+            "--licences",
         ] {
             assert!(help().contains(&format!("{flag} ")) || help().contains(&format!("{flag}\n")));
         }

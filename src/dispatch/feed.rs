@@ -27,6 +27,10 @@ impl Dispatcher {
         let Some(mut lines) = self.lend_lines(id) else { return &mut [] };
         let enough = self.peers.work().wrapping_add(WORK_BUDGET);
         while let Some(line) = lines.next(&mut input) {
+            if let Err(BadLine::OfProtocol(protocol)) = line {
+                self.turn_away(id, protocol);
+                return &mut [];
+            }
             let outcome = self.hand_line_over(id, line);
             self.answer(id, lines.count, outcome);
             if self.peers.work() >= enough {
@@ -43,6 +47,9 @@ impl Dispatcher {
     pub(super) fn process_last_line(&mut self, id: ConnId) {
         let Some(mut lines) = self.lend_lines(id) else { return };
         if let Some(line) = lines.last() {
+            if let Err(BadLine::OfProtocol(protocol)) = line {
+                return self.turn_away(id, protocol);
+            }
             let outcome = self.hand_line_over(id, line);
             self.answer(id, lines.count, outcome);
         }
@@ -61,6 +68,7 @@ impl Dispatcher {
         let line = line.map_err(|bad| match bad {
             BadLine::TooLong => format!("over {MAX_LINE} bytes"),
             BadLine::NotUtf8 => "not UTF-8".to_string(),
+            BadLine::OfProtocol(protocol) => not_lines(protocol),
         })?;
         let Some(route) = self.peers.get(id).map(|conn| conn.route) else { return Ok(()) };
         let Some(handler) = self.routes.handler(route) else { return Ok(()) };
@@ -82,6 +90,16 @@ impl Dispatcher {
         }
     }
 
+    /// Ends a source that is none: a web page may be behind it. Its handler has seen nothing of it.
+    #[inline(never)]
+    fn turn_away(&mut self, id: ConnId, protocol: &'static str) {
+        let Some(conn) = self.peers.get(id) else { return };
+        let (number, path, from) = (id.serial(), self.routes.path(conn.route), conn.addr);
+        let line = format_args!("#{number} source of {path} refused: {from} speaks {protocol}");
+        self.peers.complain(Level::Warn, line);
+        self.peers.refuse_source(id, &format!("error: line 1: {}\n", not_lines(protocol)));
+    }
+
     /// Tells the handler and the log that a source has ended.
     pub(super) fn source_ended(&mut self, id: ConnId) {
         let Some(route) = self.peers.get(id).map(|conn| conn.route) else { return };
@@ -91,4 +109,8 @@ impl Dispatcher {
             handler.on_source_end(&mut ws, SourceId(id));
         }
     }
+}
+
+fn not_lines(protocol: &str) -> String {
+    format!("lines of text are read here, and this is {protocol}")
 }

@@ -28,11 +28,21 @@ pub(crate) struct Dispatcher {
     pub(crate) peers: Peers,
     pub(crate) routes: Routes,
     pub(crate) site: Site,
+    /// What the program adds to the site's answers.
+    pub(crate) site_headers: Vec<(&'static str, String)>,
+    /// Clients connect by loopback addresses alone, as far as they do by TCP.
+    pub(crate) is_local: bool,
 }
 
 impl Dispatcher {
     pub(crate) fn new(config: Config) -> Dispatcher {
-        Dispatcher { peers: Peers::new(config), routes: Routes::default(), site: Site::None }
+        Dispatcher {
+            peers: Peers::new(config),
+            routes: Routes::default(),
+            site: Site::None,
+            site_headers: Vec::new(),
+            is_local: false,
+        }
     }
 
     /// Adds a route, or gives an existing one a new handler.

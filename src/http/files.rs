@@ -48,11 +48,14 @@ impl Site {
         Ok(Site::Folder(canonical))
     }
 
-    /// Answers a request. The answer to HEAD has a body too, for its length: whoever sends the
+    /// Answers a request. Pages of other origins may neither show nor run what is served here, nor have
+    /// it in their process, where they could spy on it (Fetch Standard section 3.7). The answer to HEAD has a body too, for its length: whoever sends the
     /// response leaves it out.
     pub(crate) fn respond(&self, request: &Request<'_>) -> Response {
         let (Ok(response) | Err(response)) = self.answer(request);
-        response.header("X-Content-Type-Options", "nosniff")
+        response
+            .header("X-Content-Type-Options", "nosniff")
+            .header("Cross-Origin-Resource-Policy", "same-origin")
     }
 
     fn answer(&self, request: &Request<'_>) -> Result<Response, Response> {
@@ -96,12 +99,15 @@ fn decode(path: &str) -> Result<Vec<u8>, Response> {
 /// section 2.2), and no file has a name with a slash in it.
 fn file_name(raw: &str) -> Result<Vec<u8>, Response> {
     let name = decode_component(raw).map_err(bad_request)?;
-    // `.git`, `.env` and the like are rarely meant to be seen; RFC 8615 names the exception.
-    let hidden = name.starts_with(b".") && name != b".well-known";
-    if name.is_empty() || hidden || name.contains(&b'/') {
+    if name.is_empty() || is_hidden(&name) || name.contains(&b'/') {
         return Err(not_found());
     }
     Ok(name)
+}
+
+/// `.git`, `.env` and the like are rarely meant to be seen; RFC 8615 names the exception.
+fn is_hidden(name: &[u8]) -> bool {
+    name.starts_with(b".") && name != b".well-known"
 }
 
 /// The redirect for a directory whose path came without its last slash; 301, since browsers older
@@ -121,7 +127,9 @@ fn redirect(path: &[u8], query: &str) -> Response {
 fn find_file(root: &Path, path: &Path) -> Result<Found, Response> {
     let refused = |error| refusal(&error);
     let canonical = fs::canonicalize(root.join(path)).map_err(refused)?;
-    if !canonical.starts_with(root) {
+    // A link may lead anywhere: what counts is where the file lies.
+    let below = canonical.strip_prefix(root).map_err(|_| not_found())?;
+    if below.iter().any(|name| is_hidden(name.as_bytes())) {
         return Err(not_found());
     }
     if canonical.is_dir() {
@@ -653,6 +661,9 @@ mod tests {
             ("/dev/null", "null"),
             ("loop", "loop"),
             ("gone", "dangling"),
+            (".git", "shown"),
+            (".git/config", "config"),
+            (".well-known", "known"),
         ] {
             symlink(target, scratch.path(link)).unwrap();
         }
@@ -660,6 +671,7 @@ mod tests {
         assert_eq!(get(&site, "/in.html").text(), "sub");
         assert_eq!(get(&site, "/subway/").text(), "sub");
         assert_eq!(get(&site, "/subway").header("Location"), Some("/subway/"));
+        assert_eq!(get(&site, "/known").status, 301);
         for target in [
             "/out.txt",
             "/etc",
@@ -673,6 +685,10 @@ mod tests {
             "/loop",
             "/loop/",
             "/dangling",
+            // What is hidden is so by any name.
+            "/shown",
+            "/shown/config",
+            "/config",
         ] {
             assert_eq!(get(&site, target).status, 404, "{target}");
         }

@@ -112,7 +112,7 @@ pub(crate) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_token_byte)
 }
 
-fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
@@ -172,7 +172,7 @@ const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Whether this is a header of the PROXY protocol, of either version. As a request, the line of the
 /// first would have a target that is none.
-fn is_proxy_protocol(buf: &[u8]) -> bool {
+pub(crate) fn is_proxy_protocol(buf: &[u8]) -> bool {
     let v1: [&[u8]; 3] = [b"PROXY TCP4", b"PROXY TCP6", b"PROXY UNKNOWN"];
     buf.starts_with(PROXY_V2) || v1.iter().any(|begin| buf.starts_with(begin))
 }

@@ -57,8 +57,8 @@ impl fmt::Display for ListenAddr {
 }
 
 impl Listener {
-    /// Listens on `host:port`, `[v6]:port` or `unix:/path`. Of several addresses behind a name it
-    /// uses the first that is free.
+    /// Listens on `host:port`, `[v6]:port`, a port alone, which is one of 127.0.0.1, or `unix:/path`.
+    /// Of several addresses behind a name it uses the first that is free.
     pub(crate) fn bind(addr: &str) -> io::Result<Listener> {
         match addr.strip_prefix("unix:") {
             Some(path) => bind_unix(Path::new(path)),
@@ -159,6 +159,8 @@ fn inode(path: &Path) -> io::Result<Inode> {
 
 fn bind_tcp(addr: &str) -> io::Result<Listener> {
     let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no such address");
+    let of_this_machine = |port| format!("127.0.0.1:{port}");
+    let addr = addr.parse::<u16>().map_or(addr.to_string(), of_this_machine);
     for addr in addr.to_socket_addrs()? {
         match TcpListener::bind(addr) {
             Ok(listener) => {

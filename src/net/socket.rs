@@ -62,6 +62,16 @@ impl Socket {
         }
     }
 
+    /// The peer's address, where it has one.
+    pub(super) fn peer_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Tcp(stream) => stream.peer_addr().ok(),
+            Socket::Unix(_) | Socket::Stdin => None,
+            #[cfg(test)]
+            Socket::Played(_) => None,
+        }
+    }
+
     /// Reads behind what a buffer holds, as much as it has room for.
     pub(super) fn read_onto(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         match self {

@@ -36,6 +36,11 @@ impl Stream {
         Ok(self)
     }
 
+    /// The address of who is at the other end of the socket, where it has one.
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        self.socket.peer_addr()
+    }
+
     /// Puts back bytes that somebody else read from the socket, if they are TLS: the next read
     /// returns them. False if they are not.
     pub(crate) fn unread(&mut self, bytes: &[u8]) -> bool {

@@ -3,9 +3,11 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use log::warn;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -33,6 +35,8 @@ impl Tls {
     /// Reads PEM files: the certificate, followed by those that vouch for it, and its private key,
     /// in PKCS#8, PKCS#1 or SEC 1. Both may be the same file.
     ///
+    /// A key that every user of the system may read is taken, and the log warns of it.
+    ///
     /// # Errors
     /// If a file cannot be read; [`InvalidData`](io::ErrorKind::InvalidData) if it has no
     /// certificate or no key, or if the two do not belong together. The text names the file.
@@ -46,6 +50,9 @@ impl Tls {
         let secret = private_key(&read(key)?).map_err(|error| named(key, error))?;
         let mut tls = Tls::new(chain, secret).map_err(|error| named(key, error))?;
         tls.files = Some((cert.to_owned(), key.to_owned()));
+        if is_open_to_everybody(key) {
+            warn!("{}: everybody may read this private key: chmod o-r", key.display());
+        }
         Ok(tls)
     }
 
@@ -86,6 +93,11 @@ impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
     }
+}
+
+/// Whether users may read a file who neither own it nor are of its group.
+fn is_open_to_everybody(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o004 != 0)
 }
 
 fn certificates(text: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {

@@ -10,6 +10,7 @@
 //! | no memory for a message | `violated` | ours | written | waits for the peer's end |
 //! | the same, and a part of it is written | `cut` | none | dropped | goes at once |
 //! | the peer: the end of its stream | `read_ended` | none | written | goes |
+//! | a source that speaks no lines | `refuse_source` | none | written | waits for the peer's end |
 //! | the last HTTP response | `end` | none | written | waits for the peer's end |
 //! | a deadline | `cut` | none | dropped | goes at once |
 //! | an error of the socket, `Context::terminate` | `drop_now` | none | dropped | goes at once |
@@ -198,6 +199,22 @@ impl Peers {
         }
         let code = if ours_went_first { code::NO_STATUS } else { code::ABNORMAL };
         self.end(id, code, "", false);
+        self.arm(id);
+    }
+
+    /// A source turns out to be none: tells it so, and reads no more from it.
+    pub(crate) fn refuse_source(&mut self, id: ConnId, answer: &str) {
+        const NO_SOURCE: &str = "speaks another protocol to a feed";
+        let now = self.clock.now();
+        let takes_answers = self.get(id).is_some_and(|conn| conn.stream.takes_answers());
+        if takes_answers {
+            self.append(id, |out| out.extend_from_slice(answer.as_bytes()));
+        }
+        let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open()) else { return };
+        conn.ready_state = ReadyState::Closing;
+        conn.since = now;
+        self.stats.count_cut(NO_SOURCE);
+        self.end(id, code::POLICY, NO_SOURCE, takes_answers);
         self.arm(id);
     }
 

@@ -199,6 +199,11 @@ impl Connection {
         matches!(self.role, Role::WebSocket { .. })
     }
 
+    /// Whether the request at hand is not its first.
+    pub(crate) fn was_answered(&self) -> bool {
+        self.role == (Role::Http { served: true })
+    }
+
     /// The peer has sent something. True if a pong was awaited.
     pub(super) fn stop_awaiting_pong(&mut self) -> bool {
         match &mut self.role {

@@ -218,7 +218,7 @@ impl Peers {
         self.visitors.are_too_many(addr.into())
     }
 
-    /// A proxy says where a connection comes from. False if there are too many from there.
+    /// A proxy says where a request comes from. False if there are too many from there.
     pub(crate) fn comes_from(&mut self, id: ConnId, addr: SocketAddr) -> bool {
         let Some(conn) = find(&mut self.conns, id) else { return false };
         self.visitors.goes(conn.addr);
@@ -226,6 +226,15 @@ impl Peers {
         let too_many = self.visitors.are_too_many(conn.addr);
         self.visitors.comes(conn.addr);
         !too_many
+    }
+
+    /// A request is the proxy's own, which is never too many.
+    pub(crate) fn comes_from_proxy(&mut self, id: ConnId) -> bool {
+        if let Some(conn) = find(&mut self.conns, id).filter(|conn| conn.was_answered()) {
+            self.visitors.goes(conn.addr);
+            conn.addr = conn.stream.peer_addr().into();
+        }
+        true
     }
 
     /// The handshake is done: the connection joins the room of its route.

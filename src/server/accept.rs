@@ -103,6 +103,23 @@ impl Acceptor {
         }
     }
 
+    /// Whether clients are listened for by TCP, and on loopback addresses alone.
+    pub(super) fn is_local(&self) -> bool {
+        let mut is_local = false;
+        for listening in &self.listening {
+            let addr = listening.listener.local_addr();
+            if let (Purpose::Clients, Ok(ListenAddr::Tcp(addr) | ListenAddr::Tls(addr))) =
+                (listening.purpose, addr)
+            {
+                if !addr.ip().to_canonical().is_loopback() {
+                    return false;
+                }
+                is_local = true;
+            }
+        }
+        is_local
+    }
+
     /// The server stops. Clients that wait in a queue would be reset when the listener closes, so they
     /// are accepted, as far as there are descriptors, to be answered like the others. Sources cannot be
     /// told anything. And clients of a socket that was handed over are left to whoever shares it: other

@@ -23,6 +23,7 @@ use crate::context::Context;
 use crate::dispatch::Dispatcher;
 use crate::handler::Handler;
 use crate::http::files::Site;
+use crate::http::host::is_pattern;
 use crate::ids::ConnId;
 #[cfg(feature = "capi")]
 use crate::ids::RouteId;
@@ -102,11 +103,16 @@ impl Server {
     ///
     /// # Errors
     /// If the system has no descriptors left for the poll;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for an entry of [`Config::hosts`] that is no host;
     /// [`Unsupported`](io::ErrorKind::Unsupported) for [`Config::fd_only`] where the system has no
     /// such timer.
     pub fn new(config: Config) -> io::Result<Server> {
         let max_memory = config.max_memory.unwrap_or_else(|| machine::memory() / 4);
         let config = Config { max_memory: Some(max_memory), ..config.within_bounds() };
+        if let Some(name) = config.hosts.iter().find(|name| !is_pattern(name)) {
+            let why = format!("'{name}' is no host like example.com, *.example.com, [::1] or *");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let poll = Poll::new()?;
         let alarm = if config.fd_only { Some(Alarm::new(poll.registry(), ALARM)?) } else { None };
         let (remote, inlet) = remote(Waker::new(poll.registry(), WAKER)?);
@@ -129,7 +135,8 @@ impl Server {
     /// request is compared without its query and percent-decoded, as that of a file is: `/%63hat` is
     /// `/chat`, but an encoded slash is no slash. A route that is named encoded, `/a%20b`, is found
     /// by requests that spell it so. `*` stands for all that no other route names. A path that was
-    /// added before gets the new handler.
+    /// added before gets the new handler. There may be 65,535 routes; one more is not added, which the
+    /// log says.
     pub fn route(&mut self, path: &str, handler: impl Handler + 'static) {
         self.dispatcher.route(path, Box::new(handler));
     }
@@ -146,6 +153,14 @@ impl Server {
     /// Serves files that are part of the program: paths such as `/index.html`, and their content.
     pub fn serve_embedded(&mut self, files: &'static [(&'static str, &'static [u8])]) {
         self.dispatcher.site = Site::Embedded(files);
+    }
+
+    /// Adds a header field to every answer that [`serve_folder`](Server::serve_folder) or
+    /// [`serve_embedded`](Server::serve_embedded) leads to, in place of one of the same name:
+    /// `Content-Security-Policy`, for instance. `Cross-Origin-Resource-Policy: same-origin` is there
+    /// anyway; `cross-origin` in its place lets pages of other sites show the images.
+    pub fn site_header(&mut self, name: &'static str, value: impl Into<String>) {
+        self.dispatcher.site_headers.push((name, value.into()));
     }
 
     /// Shows another certificate to clients that connect from now on; clients that are connected

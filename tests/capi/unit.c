@@ -830,6 +830,8 @@ static int on_request(wsloop_server *s, wsloop_conn c, wsloop_request *request, 
     IS(wsloop_request_add_field(request, "X", NULL), WSLOOP_ERR_ARGUMENT);
     IS(wsloop_request_add_field(request, "X-Price", "12"), WSLOOP_OK);
     IS(wsloop_request_add_field(request, "X Price", "12"), WSLOOP_ERR_ARGUMENT);
+    IS(wsloop_request_add_field(request, "content-length", "12"), WSLOOP_ERR_ARGUMENT);
+    IS(wsloop_request_add_field(request, "Transfer-Encoding", "x"), WSLOOP_ERR_ARGUMENT);
     IS(wsloop_request_add_field(request, "X-Split", "a\r\nb: c"), WSLOOP_ERR_ARGUMENT);
     return 0;
   }

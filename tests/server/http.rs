@@ -66,8 +66,29 @@ fn nothing_comes_behind_a_status_that_has_no_body() {
     let server = serve(Config::default(), |server| server.route("/", Bodiless));
     let mut client = Client::connect(server.addr);
     for status in [204, 304] {
-        client.send(format!("GET /?{status} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        client.send(format!("GET /?{status} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
         assert_eq!(client.read_reply(true).status, status);
     }
     assert_eq!(client.http("GET", "/?200", "").status, 200);
+}
+
+#[test]
+fn a_program_adds_fields_to_what_the_site_answers() {
+    let server = serve(Config::default(), |server| {
+        server.route("/door", Door::default());
+        server.serve_embedded(&[("/index.html", b"front")]);
+        server.site_header("Content-Security-Policy", "default-src 'self'");
+        server.site_header("cross-origin-resource-policy", "cross-origin");
+    });
+    let mut client = Client::connect(server.addr);
+    for (target, status) in [("/", 200), ("/nowhere", 404)] {
+        let reply = client.http("GET", target, "");
+        assert_eq!(reply.status, status);
+        assert_eq!(reply.field("Content-Security-Policy"), Some("default-src 'self'"));
+        assert_eq!(reply.field("Cross-Origin-Resource-Policy"), Some("cross-origin"));
+        let kept = if status == 200 { "no-cache" } else { "no-store" };
+        assert_eq!(reply.field("Cache-Control"), Some(kept));
+    }
+    let reply = client.http("GET", "/door", "");
+    assert_eq!(reply.field("Cross-Origin-Resource-Policy"), None, "that is the handler's own");
 }
