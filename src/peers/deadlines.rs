@@ -31,6 +31,8 @@ const CLOSE_ON_THE_WHOLE: Millis = 12;
 /// The kernel has room again once a third of what it holds for a peer has gone, so what is left takes
 /// about this many times as long as the peer took for that.
 const LEFT_IN_KERNEL: Millis = 4;
+/// So many entries among the deadlines may be stale, and as many more as there are connections.
+const STALE: usize = 64;
 
 /// The times of a [`Config`] in milliseconds; [`NEVER`] where there is none.
 #[derive(Debug, Clone, Copy)]
@@ -47,19 +49,26 @@ pub(super) struct Times {
 
 impl Times {
     pub(super) fn of(config: &Config) -> Times {
-        let or_never = |time: Option<Duration>| time.map_or(NEVER, millis);
-        let pong = millis(config.pong_timeout);
+        let or_never = |time: Option<Duration>| time.map_or(NEVER, finite);
+        let pong = finite(config.pong_timeout);
         let idle = or_never(config.idle_timeout);
-        let silence = config.ping_interval.map_or(pong, millis).saturating_add(pong);
+        let silence = config.ping_interval.map_or(pong, finite).saturating_add(pong);
         Times {
-            handshake: millis(config.handshake_timeout),
+            handshake: finite(config.handshake_timeout),
             ping: or_never(config.ping_interval),
             pong,
             idle,
-            close: millis(config.close_timeout),
+            close: finite(config.close_timeout),
             stall: idle.min(silence),
         }
     }
+}
+
+/// In milliseconds; [`NEVER`] where that is longer than any server runs, so that such a deadline is
+/// none.
+fn finite(time: Duration) -> Millis {
+    let time = millis(time);
+    if time < NEVER / 2 { time } else { NEVER }
 }
 
 /// Which deadline a connection missed.
@@ -156,7 +165,28 @@ impl Peers {
         if at < conn.armed {
             conn.armed = at;
             self.deadlines.push(at, id);
+            if self.deadlines.len() > self.conns.len().saturating_mul(2).saturating_add(STALE) {
+                self.forget_stale();
+            }
         }
+    }
+
+    /// Drops the entries that do not count. They are at least half of all, so that this costs no more
+    /// than the pushes before it.
+    #[cold]
+    fn forget_stale(&mut self) {
+        let conns = &self.conns;
+        let counts = |at, conn: &Connection| conn.armed == at && !conn.is_gone();
+        self.deadlines.retain(|at, id| {
+            let conn = conns.get(id.slot()).filter(|conn| conn.id == id);
+            id == ConnId::NONE || conn.is_some_and(|conn| counts(at, conn))
+        });
+    }
+
+    /// Entries among the deadlines.
+    #[cfg(test)]
+    pub(crate) fn deadlines(&self) -> usize {
+        self.deadlines.len()
     }
 
     /// When to look next: at the next deadline, or earlier, since one may have moved.
@@ -288,6 +318,6 @@ mod tests {
         let forever = Some(Duration::MAX);
         let config =
             Config { ping_interval: forever, pong_timeout: Duration::MAX, ..Config::default() };
-        assert!(Times::of(&config).stall >= NEVER / 2);
+        assert_eq!(Times::of(&config).stall, NEVER);
     }
 }

@@ -301,3 +301,27 @@ fn a_ping_that_does_not_fit_is_not_asked_for_each_turn() {
     }
     assert!(peer.socket.borrow().seen.calls <= calls + 2, "the loop spins");
 }
+
+#[test]
+fn connections_that_come_and_go_leave_no_deadlines_behind() {
+    for (handshake, most) in [(Duration::MAX, 0), (seconds(3600), 200)] {
+        let config = Config { handshake_timeout: handshake, ..Config::default() };
+        let mut world = World::new(config);
+        let mut stays = Vec::new();
+        for round in 0..2_000 {
+            let peer = world.connect();
+            if round < 20 {
+                stays.push(peer);
+            } else {
+                world.dispatcher.peers.drop_now(peer.id, 1000, "");
+            }
+            world.turn();
+        }
+        let entries = world.dispatcher.peers.deadlines();
+        assert!(entries <= most, "{entries} entries for {} connections", stays.len());
+        // Those who stay are still judged, and told.
+        world.pass(seconds(3601));
+        world.turns_for(seconds(10), SECOND);
+        assert_eq!(stays.iter().all(|peer| !world.has(peer)), handshake != Duration::MAX);
+    }
+}
