@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::http::origin::OriginRule;
 use crate::net::tls::Tls;
-use crate::proto::Limits;
 use crate::proto::deflate::Deflate;
+use crate::proto::{Limits, Version};
 
 /// What a server allows its peers. All limits are finite. A value beyond what its field says is
 /// taken as the nearest that is not.
@@ -49,14 +49,15 @@ pub struct Config {
     pub on_full: OnFull,
     /// After this much silence a ping is sent; a peer that takes bytes it had to wait for is not
     /// silent. Default 25 s: proxies forget idle connections after 30 to 60. `None`: no pings. The
-    /// Hixie versions have no ping; see `idle_timeout`.
+    /// Hixie versions have no ping: there, as for sources of lines, the keep-alive of TCP finds out
+    /// that a peer has vanished, two minutes after it has.
     pub ping_interval: Option<Duration>,
     /// How long after a ping anything at all must have come. It begins when the ping has left for the
     /// peer: behind bytes that the peer takes slowly, that is later. Default 25 s. Exceeded: the
     /// connection is gone, close code 1006.
     pub pong_timeout: Duration,
-    /// Longest silence, pongs counted as sound, and bytes taken that had to wait. Default none.
-    /// Exceeded: the connection is gone.
+    /// Longest silence, pongs counted as sound, and bytes taken that had to wait. Default none, for
+    /// Hixie clients neither, which send no pongs: a page that only listens would be cut. Exceeded: the connection is gone.
     pub idle_timeout: Option<Duration>,
     /// How long the peer has to answer a close frame, or to take the last bytes. As long as it takes
     /// some, the period begins anew, and ends after twelve such periods whatever it takes; the same
@@ -79,6 +80,11 @@ pub struct Config {
     /// next deadline comes closer. Linux and Android only; elsewhere
     /// [`Server::new`](crate::Server::new) refuses it. Default off.
     pub fd_only: bool,
+    /// The protocol versions that are spoken. Default: all of them. A client of another one gets 426,
+    /// with the list of those that `Sec-WebSocket-Version` can name. The drafts prove less of a client
+    /// than RFC 6455 does, and only browsers from before 2012 need them; `vec![Version::Rfc6455]` turns
+    /// them off.
+    pub versions: Vec<Version>,
     /// Which pages may connect. Default: those of the same host, on any port. Others: 403.
     pub origins: Vec<OriginRule>,
     /// A proxy in front ends TLS: the Hixie answers say `wss`. Default off.
@@ -135,6 +141,7 @@ impl Default for Config {
             max_events: 1024,
             read_budget: 64 * 1024,
             fd_only: false,
+            versions: Version::ALL.to_vec(),
             origins: vec![OriginRule::SameHost],
             secure_proxy: false,
             trust_proxy: false,

@@ -116,6 +116,7 @@ enum {
 #define WSLOOP_F_DEFLATE 16u       /* compress messages, both ways, for clients that offer
                                       permessage-deflate (RFC 7692); WSLOOP_ERR_UNSUPPORTED where
                                       the library was built without the feature `deflate` */
+#define WSLOOP_F_RFC6455_ONLY 32u  /* speak no draft: Hixie and HyBi clients get 426 */
 
 #define WSLOOP_NEVER UINT32_MAX /* for a time: none */
 

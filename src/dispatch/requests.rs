@@ -56,7 +56,7 @@ impl Dispatcher {
             Err(response) => return self.peers.refuse(id, response, head_only),
         };
         self.learn_address(id, &request);
-        match handshake::offer(request) {
+        match handshake::offer(request, &self.peers.config.versions) {
             Ok(None) => self.serve(id, &request),
             Ok(Some(offer)) => match self.negotiate(id, &request, &offer) {
                 Ok((route, protocol)) => self.upgrade(id, head, &offer, route, protocol),

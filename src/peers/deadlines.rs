@@ -13,6 +13,10 @@
 //! something by having room again; as long as there is none, a peer is neither pinged nor judged by
 //! an answer that it cannot give yet. And what a peer has sent was sent in time, however late it is
 //! read: so nobody is cut before the kernel was asked for what it holds.
+//!
+//! Hixie clients and sources of lines cannot be pinged. Of these, those that have vanished are found
+//! by the keep-alive of TCP, which every socket has, after two minutes. So no deadline of their own is
+//! needed: a page that only listens, and a sensor that is silent for days, are as alive as any.
 
 use std::time::Duration;
 
@@ -24,6 +28,7 @@ use super::{Peers, find};
 use crate::config::Config;
 use crate::http::response::Response;
 use crate::ids::ConnId;
+use crate::net::stream::KEEP_ALIVE;
 use crate::proto::close::code;
 
 /// A closing that makes progress may last this many times the close timeout on the whole.
@@ -61,6 +66,14 @@ impl Times {
             close: finite(config.close_timeout),
             stall: idle.min(silence),
         }
+    }
+
+    /// How long what was sent to a peer without ping may stay unacknowledged; meanwhile keep-alive
+    /// cannot ask whether it is still there. No less than keep-alive takes itself, whose questions this
+    /// would cut short.
+    pub(super) fn unacknowledged(&self) -> Option<Duration> {
+        let stall = Some(self.stall).filter(|stall| *stall != NEVER)?;
+        Some(Duration::from_millis(stall).max(KEEP_ALIVE))
     }
 }
 

@@ -210,6 +210,11 @@ impl Peers {
         conn.role = Role::WebSocket { awaiting_pong: false };
         conn.since = now;
         conn.heard = now;
+        if conn.version.is_hixie()
+            && let Some(time) = self.times.unacknowledged()
+        {
+            conn.stream.limit_unacknowledged(time);
+        }
         if let Some(room) = self.rooms.get_mut(usize::from(conn.route)) {
             conn.membership = room.join(id, conn.framing());
         }
