@@ -64,8 +64,9 @@ pub struct Config {
     /// holds when the server stops. Default 5 s, so a minute on the whole. Exceeded: the connection
     /// is gone, close code 1006.
     pub close_timeout: Duration,
-    /// Most connections. `None`, the default: the limit of open descriptors, less a reserve of 32.
-    /// Exceeded: 503, closed; beyond 16 of these, clients wait to be accepted.
+    /// Most connections. `None`, the default: the limit of open descriptors, less a reserve of 32, and
+    /// less one for each file of over 16 KiB that is under way to a client; these may be an eighth of
+    /// that limit, and who asks for one more gets 503 with `Retry-After`. Exceeded: 503, closed; beyond 16 of these, clients wait to be accepted.
     pub max_connections: Option<usize>,
     /// Most events taken from the kernel in one turn, from 1 to 65,536; the rest come in the next.
     /// Default 1,024.

@@ -46,7 +46,8 @@ Limits (sizes in bytes)
       --max-message N        largest message                            [default: 1048576]
       --max-backlog N        most bytes waiting for one connection    [default: 4194304, or
                              --max-message and 4096 more if that is larger]
-      --max-connections N    most connections      [default: limit of open files, less 32]
+      --max-connections N    most connections      [default: limit of open files, less 32 and
+                             those that are being sent]
 
 Times (in seconds, fractions allowed)
       --handshake-timeout S  from connecting to the end of the handshake     [default: 10]

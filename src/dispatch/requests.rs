@@ -7,6 +7,7 @@ use log::{Level, info};
 use super::Dispatcher;
 use crate::context::Context;
 use crate::handler::Answer;
+use crate::http::files::too_many_files;
 use crate::http::origin::admitted;
 use crate::http::request::{self, Request};
 use crate::http::response::Response;
@@ -106,6 +107,11 @@ impl Dispatcher {
             }
             _ => {
                 let mut response = self.site.respond(request);
+                if response.is_file() && !request.is_head() && !self.peers.has_room_for_file() {
+                    response = too_many_files();
+                    let count = self.peers.files();
+                    response.trouble = Some(format!("{count} files are under way already"));
+                }
                 if let Some(trouble) = response.trouble.take() {
                     let path = shown(request.path().as_bytes());
                     let line = format_args!("cannot serve {path}: {trouble}");

@@ -7,6 +7,7 @@
 //! | Pong | that ping left for the peer | `pong_timeout` | cut |
 //! | Idle | the peer last sent or took anything | `idle_timeout` | cut |
 //! | Stall | the peer last took anything, while something waits | ping and pong together | cut |
+//! | Rate | a response had to wait, or the last minute of that ended | a minute | cut, unless 16 KiB were taken |
 //! | Close | closing began, or the peer last took anything | `close_timeout` | cut |
 //!
 //! A peer that is slow but takes what is sent to it is alive. The kernel says that it has taken
@@ -36,6 +37,10 @@ const CLOSE_ON_THE_WHOLE: Millis = 12;
 /// The kernel has room again once a third of what it holds for a peer has gone, so what is left takes
 /// about this many times as long as the peer took for that.
 const LEFT_IN_KERNEL: Millis = 4;
+/// Of a response that has to wait, no less than this is taken in each period: 270 bytes a second, a
+/// tenth of what the slowest telephone line carries. Who takes less may hold a file open for days.
+const LEAST_TAKEN: u64 = 16 * 1024;
+const RATE_PERIOD: Millis = 60_000;
 /// So many entries among the deadlines may be stale, and as many more as there are connections.
 const STALE: usize = 64;
 
@@ -92,6 +97,7 @@ enum Overdue {
     Pong,
     Idle,
     Stall,
+    Rate,
     Close,
 }
 
@@ -107,7 +113,13 @@ impl Connection {
                 (after(self.since, times.handshake), Overdue::Handshake)
             }
             // A response is on its way, or the refusal of a late request.
-            (ReadyState::Connecting, _) if !self.writing.outbox.is_empty() => stall,
+            (ReadyState::Connecting, _) if !self.writing.outbox.is_empty() => {
+                let rate = match self.writing.blocked {
+                    true => after(self.writing.outbox.watched(), RATE_PERIOD),
+                    false => NEVER,
+                };
+                if rate < stall.0 { (rate, Overdue::Rate) } else { stall }
+            }
             (ReadyState::Connecting, _) => (after(self.since, times.handshake), Overdue::Handshake),
             // A sensor may be silent for days, and need not read what it is answered.
             (ReadyState::Open, Role::Lines) => (NEVER, Overdue::Stall),
@@ -236,7 +248,7 @@ impl Peers {
         let Some(conn) = find(&mut self.conns, id) else { return false };
         let hears = match conn.deadline(&self.times).1 {
             // It is only asked, or asked to take something.
-            Overdue::Ping | Overdue::Stall => false,
+            Overdue::Ping | Overdue::Stall | Overdue::Rate => false,
             Overdue::Handshake | Overdue::Pong | Overdue::Idle | Overdue::Close => true,
         };
         if hears {
@@ -265,7 +277,7 @@ impl Peers {
             Overdue::Ping => self.ping_silent(id),
             Overdue::Pong => self.cut(id, "no answer to a ping"),
             Overdue::Idle => self.cut(id, "idle"),
-            Overdue::Stall | Overdue::Close => self.stalled(id),
+            Overdue::Stall | Overdue::Rate | Overdue::Close => self.stalled(id),
             Overdue::Handshake if conn.owes_request() => {
                 self.refuse(id, Response::text(408, "no request came in time\n"), false);
             }
@@ -302,11 +314,16 @@ impl Peers {
     pub(super) fn stalled(&mut self, id: ConnId) {
         self.flush(id);
         let now = self.clock.now();
-        let Some(conn) = self.get(id).filter(|conn| !conn.is_gone()) else { return };
+        let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else { return };
         match conn.deadline(&self.times) {
+            (at, Overdue::Rate) if at <= now => match conn.writing.outbox.watch(now) {
+                0..LEAST_TAKEN => self.cut(id, "takes too little"),
+                _ => self.arm(id),
+            },
             (at, Overdue::Stall) if at <= now => self.cut(id, "takes nothing"),
             (at, Overdue::Close) if at <= now => {
-                self.cut(id, conn.why_not_closed(now, &self.times));
+                let why = conn.why_not_closed(now, &self.times);
+                self.cut(id, why);
             }
             _ => self.arm(id),
         }

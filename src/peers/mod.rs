@@ -55,6 +55,8 @@ pub(crate) struct Peers {
     spares: Spares,
     /// How many lines of the log peers may cause.
     complaints: BTreeMap<Level, Allowance>,
+    /// Most connections and files under way together, and most of these files.
+    places: (usize, usize),
     /// How many were admitted so far; it wraps.
     serial: u32,
     stopping: bool,
@@ -93,6 +95,7 @@ impl Peers {
             rooms: Vec::new(),
             deadlines: Deadlines::default(),
             complaints: BTreeMap::new(),
+            places: (usize::MAX, usize::MAX),
             serial: 0,
             stopping: false,
             to_read: Vec::new(),
@@ -107,6 +110,22 @@ impl Peers {
 
     pub(crate) fn len(&self) -> usize {
         self.conns.len()
+    }
+
+    /// How many files are under way to peers. Each holds a descriptor.
+    pub(crate) fn files(&self) -> usize {
+        self.spares.files()
+    }
+
+    /// Bounds the files under way: so many, and so many places for them and for connections together.
+    pub(crate) fn limit_files(&mut self, places: usize, files: usize) {
+        self.places = (places, files);
+    }
+
+    /// Whether one more file may be under way.
+    pub(crate) fn has_room_for_file(&self) -> bool {
+        let (places, files) = self.places;
+        self.files() < files && self.len().saturating_add(self.files()) < places
     }
 
     pub(crate) fn get(&self, id: ConnId) -> Option<&Connection> {
