@@ -14,13 +14,15 @@ use super::request::wsloop_request;
 use super::wsloop_server;
 use crate::config::{Config, OnFull};
 use crate::http::host::is_pattern;
+use crate::proto::Version;
 
 pub const WSLOOP_F_FD_ONLY: u32 = 1;
 pub const WSLOOP_F_DROP_WHEN_FULL: u32 = 2;
 pub const WSLOOP_F_SECURE_PROXY: u32 = 4;
 pub const WSLOOP_F_TRUST_PROXY: u32 = 8;
 pub const WSLOOP_F_DEFLATE: u32 = 16;
-const ALL_FLAGS: u32 = 31;
+pub const WSLOOP_F_RFC6455_ONLY: u32 = 32;
+const ALL_FLAGS: u32 = 63;
 
 pub const WSLOOP_NEVER: u32 = u32::MAX;
 
@@ -206,6 +208,9 @@ impl wsloop_config {
         config.fd_only = self.flags & WSLOOP_F_FD_ONLY != 0;
         config.secure_proxy = self.flags & WSLOOP_F_SECURE_PROXY != 0;
         config.trust_proxy = self.flags & WSLOOP_F_TRUST_PROXY != 0;
+        if self.flags & WSLOOP_F_RFC6455_ONLY != 0 {
+            config.versions = vec![Version::Rfc6455];
+        }
         if self.flags & WSLOOP_F_DROP_WHEN_FULL != 0 {
             config.on_full = OnFull::Drop;
         }

@@ -116,6 +116,7 @@ enum {
 #define WSLOOP_F_DEFLATE 16u       /* compress messages, both ways, for clients that offer
                                       permessage-deflate (RFC 7692); WSLOOP_ERR_UNSUPPORTED where
                                       the library was built without the feature `deflate` */
+#define WSLOOP_F_RFC6455_ONLY 32u  /* speak no draft: Hixie and HyBi clients get 426 */
 
 #define WSLOOP_NEVER UINT32_MAX /* for a time: none */
 
@@ -123,7 +124,7 @@ enum {
 typedef struct wsloop_config {
   size_t size;                   /* sizeof(wsloop_config) */
   uint32_t flags;                /* WSLOOP_F_, added up */
-  uint32_t max_connections;      /* what the limit of open files leaves, less 32; over: 503 */
+  uint32_t max_connections;      /* the limit of open files, less 32 and files under way; over: 503 */
   size_t max_head;               /* 8 KiB for a request head, 64 MiB at most; over: 431 */
   size_t max_message;            /* 1 MiB; over: close code 1009; no memory for one: 1011 */
   size_t max_backlog;            /* 4 MiB queued for one peer; over: close code 1008 */

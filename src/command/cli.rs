@@ -8,7 +8,7 @@ use lexopt::Arg;
 use lexopt::prelude::*;
 use log::LevelFilter;
 use wsloop::handlers::{Broadcast, Echo, Mirror};
-use wsloop::{Config, OriginRule, Server};
+use wsloop::{Config, OriginRule, Server, Version};
 
 use crate::demos::{Chat, Hello, Monitor, Plot, Stocks, Sync, Tracker};
 
@@ -44,6 +44,8 @@ Who may connect
       --origin ORIGIN        let pages of this origin connect: https://example.com, self (scheme,
                              host and port equal), null (file: pages) or * (everybody); may be
                              repeated                   [default: the same host, on any port]
+      --versions LIST        speak these versions of the protocol only, of rfc6455, hybi08, hybi07,
+                             hixie76 and hixie75, with commas between   [default: all of them]
       --secure-proxy         a proxy in front speaks TLS: old browsers are told wss://
       --trust-proxy          believe X-Forwarded-For and X-Forwarded-Proto
 
@@ -51,7 +53,8 @@ Limits (sizes in bytes)
       --max-message N        largest message                            [default: 1048576]
       --max-backlog N        most bytes waiting for one connection    [default: 4194304, or
                              --max-message and 4096 more if that is larger]
-      --max-connections N    most connections      [default: limit of open files, less 32]
+      --max-connections N    most connections      [default: limit of open files, less 32 and
+                             those that are being sent]
       --max-per-address N    most connections from one address, those of this machine not counted;
                              0 is any number                           [default: 256]
       --max-memory N         most bytes that all connections hold together
@@ -283,6 +286,7 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         "--route" => options.routes.push(route(&text(parser, name)?)?),
         "--feed" => options.feeds.push(feed(&text(parser, name)?)?),
         "--host" => config.hosts.push(text(parser, name)?),
+        "--versions" => config.versions = versions(&text(parser, name)?)?,
         "--secure-proxy" => config.secure_proxy = true,
         "--trust-proxy" => config.trust_proxy = true,
         #[cfg(feature = "tls")]
@@ -353,6 +357,23 @@ fn seconds(parser: &mut lexopt::Parser, name: &str) -> Result<Option<Duration>, 
 
 fn origin(parser: &mut lexopt::Parser) -> Result<OriginRule, String> {
     text(parser, "--origin")?.parse().map_err(|error| format!("--origin: {error}"))
+}
+
+fn versions(list: &str) -> Result<Vec<Version>, String> {
+    list.split(',').map(version).collect()
+}
+
+fn version(name: &str) -> Result<Version, String> {
+    match name {
+        "rfc6455" => Ok(Version::Rfc6455),
+        "hybi08" => Ok(Version::Hybi08),
+        "hybi07" => Ok(Version::Hybi07),
+        "hixie76" => Ok(Version::Hixie76),
+        "hixie75" => Ok(Version::Hixie75),
+        _ => Err(format!(
+            "--versions: no version '{name}'; there are rfc6455, hybi08, hybi07, hixie76, hixie75"
+        )),
+    }
 }
 
 fn route(word: &str) -> Result<(String, BuiltIn), String> {
@@ -440,8 +461,19 @@ mod tests {
     }
 
     #[test]
+    fn versions_are_named_with_commas_between() {
+        assert_eq!(options("").unwrap().config.versions, Version::ALL);
+        let given = options("--versions rfc6455,hixie76").unwrap();
+        assert_eq!(given.config.versions, [Version::Rfc6455, Version::Hixie76]);
+        let all = options("--versions hixie75,hixie76,hybi07,hybi08,rfc6455").unwrap();
+        assert_eq!(all.config.versions, Version::ALL);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (line, said) in [
+            ("--versions 13", "--versions: no version '13'"),
+            ("--versions rfc6455,", "--versions: no version ''"),
             ("--nonsense", "--nonsense"),
             ("-x", "-x"),
             ("extra", "extra"),
@@ -503,6 +535,7 @@ mod tests {
             "--feed",
             "--origin",
             "--host",
+            "--versions",
             "--secure-proxy",
             "--trust-proxy",
             "--max-message",

@@ -7,6 +7,7 @@ use log::{Level, info};
 use super::Dispatcher;
 use crate::context::Context;
 use crate::handler::Answer;
+use crate::http::files::too_many_files;
 use crate::http::host;
 use crate::http::origin::admitted;
 use crate::http::request::{self, Request};
@@ -64,7 +65,7 @@ impl Dispatcher {
         if let Err(response) = self.check_host(id, &request) {
             return self.peers.refuse(id, response, head_only);
         }
-        match handshake::offer(request) {
+        match handshake::offer(request, &self.peers.config.versions) {
             Ok(None) => self.serve(id, &request),
             Ok(Some(offer)) => match self.negotiate(id, &request, &offer) {
                 Ok((route, protocol)) => self.upgrade(id, head, &offer, route, protocol),
@@ -151,6 +152,11 @@ impl Dispatcher {
             }
             _ => {
                 let mut response = self.site.respond(request);
+                if response.is_file() && !request.is_head() && !self.peers.has_room_for_file() {
+                    response = too_many_files();
+                    let count = self.peers.files();
+                    response.trouble = Some(format!("{count} files are under way already"));
+                }
                 for (name, value) in &self.site_headers {
                     response.set_header(name, value);
                 }

@@ -10,7 +10,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,6 +24,9 @@ use crate::http::content_type::content_type;
 use crate::http::path::decode_component;
 use crate::http::request::Request;
 use crate::http::response::{Response, bad_request};
+
+/// A file, or a part of one, of no more bytes than this is read at once, and its descriptor is free.
+const SMALL: u64 = 16 * 1024;
 
 /// What is served to plain GET and HEAD requests that no handler answers.
 #[derive(Debug, Clone)]
@@ -157,11 +160,15 @@ fn refusal(error: &io::Error) -> Response {
         Some(Errno::NXIO | Errno::NODEV | Errno::OPNOTSUPP) => not_found(),
         Some(Errno::ACCESS | Errno::PERM) => Response::text(403, "forbidden\n"),
         // This passes.
-        Some(Errno::MFILE | Errno::NFILE) => {
-            Response::text(503, "too many open files\n").because(error)
-        }
+        Some(Errno::MFILE | Errno::NFILE) => too_many_files().because(error),
         _ => Response::text(500, "this file cannot be read\n").because(error),
     }
+}
+
+/// The files that are under way to others, or whatever else is open, leave no descriptor for one more.
+/// This passes.
+pub(crate) fn too_many_files() -> Response {
+    Response::text(503, "too many open files\n").header("Retry-After", "5")
 }
 
 fn not_found() -> Response {
@@ -259,7 +266,15 @@ impl Representation {
                 response.static_body(part.unwrap_or_default())
             }
             Content::File(file) => {
-                response.file(file, range.start, range.end.saturating_sub(range.start))
+                let (begin, len) = (range.start, range.end.saturating_sub(range.start));
+                if len > SMALL {
+                    return response.file(file, begin, len);
+                }
+                let mut bytes = vec![0; len as usize];
+                match file.read_exact_at(&mut bytes, begin) {
+                    Ok(()) => response.body(bytes),
+                    Err(error) => refusal(&error),
+                }
             }
         }
     }

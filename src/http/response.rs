@@ -113,6 +113,11 @@ impl Response {
         self.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
     }
 
+    /// Whether it holds a file open.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.body, Body::File { .. })
+    }
+
     /// The length of the body in bytes.
     pub(super) fn content_length(&self) -> u64 {
         match &self.body {

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
-use rustix::net::{Shutdown, shutdown, sockopt};
+use rustix::net::{Shutdown, shutdown};
 
-use super::socket::{Family, Socket, inspect};
+use super::socket::{Family, Socket, inspect, set_up_tcp};
 use super::stream::Stream;
 
 /// Clients that the kernel keeps ready between two turns; mio asks for 128, which bursts overflow.
@@ -70,7 +70,7 @@ impl Listener {
     pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
         match inspect(&fd, true)? {
             Family::Tcp => {
-                sockopt::set_tcp_nodelay(&fd, true)?;
+                set_up_tcp(&fd)?;
                 let socket = TcpListener::from_std(fd.into());
                 Ok(Listener::Tcp { socket, secure: false, ours: false })
             }
@@ -165,8 +165,7 @@ fn bind_tcp(addr: &str) -> io::Result<Listener> {
         match TcpListener::bind(addr) {
             Ok(listener) => {
                 rustix::net::listen(&listener, BACKLOG)?;
-                // Inherited by accepted sockets: one call instead of one for each client.
-                sockopt::set_tcp_nodelay(&listener, true)?;
+                set_up_tcp(&listener)?;
                 return Ok(Listener::Tcp { socket: listener, secure: false, ours: true });
             }
             Err(error) => failure = error,

@@ -192,17 +192,17 @@ impl Session {
         parts: &[IoSlice<'_>],
     ) -> io::Result<Written> {
         let inner = &mut *self.0;
-        let mut progress = inner.write_socket(socket)?;
+        let mut taken = inner.write_socket(socket)?;
         let idle = inner.owed == 0 && !inner.conn.wants_write() && !inner.conn.is_handshaking();
         if idle && !parts.is_empty() {
             inner.owed = inner.conn.writer().write_vectored(parts)?;
-            progress |= inner.write_socket(socket)?;
+            taken = taken.saturating_add(inner.write_socket(socket)?);
         }
         if inner.conn.wants_write() {
-            return Ok(Written { bytes: 0, blocked: true, progress });
+            return Ok(Written { bytes: 0, blocked: true, taken });
         }
         let bytes = std::mem::take(&mut inner.owed);
-        Ok(Written { bytes, blocked: bytes == 0 && !parts.is_empty(), progress })
+        Ok(Written { bytes, blocked: bytes == 0 && !parts.is_empty(), taken })
     }
 
     /// Says with the next write that no more will come.
@@ -249,17 +249,17 @@ impl Inner {
         Ok((bytes, more))
     }
 
-    /// True if the socket has taken anything.
-    fn write_socket(&mut self, socket: &mut dyn Write) -> io::Result<bool> {
-        let mut progress = false;
+    /// Returns how many bytes the socket has taken.
+    fn write_socket(&mut self, socket: &mut dyn Write) -> io::Result<usize> {
+        let mut taken = 0_usize;
         while self.conn.wants_write() {
             match self.conn.write_tls(socket) {
-                Ok(bytes) => progress |= bytes > 0,
+                Ok(bytes) => taken = taken.saturating_add(bytes),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
-        Ok(progress)
+        Ok(taken)
     }
 }

@@ -60,6 +60,8 @@ pub(crate) struct Peers {
     spares: Spares,
     /// How many lines of the log peers may cause.
     complaints: BTreeMap<Level, Allowance>,
+    /// Most connections and files under way together, and most of these files.
+    places: (usize, usize),
     /// How many were admitted so far; it wraps.
     serial: u32,
     stopping: bool,
@@ -100,6 +102,7 @@ impl Peers {
             rooms: Vec::new(),
             deadlines: Deadlines::default(),
             complaints: BTreeMap::new(),
+            places: (usize::MAX, usize::MAX),
             serial: 0,
             stopping: false,
             to_read: Vec::new(),
@@ -114,6 +117,22 @@ impl Peers {
 
     pub(crate) fn len(&self) -> usize {
         self.conns.len()
+    }
+
+    /// How many files are under way to peers. Each holds a descriptor.
+    pub(crate) fn files(&self) -> usize {
+        self.spares.files()
+    }
+
+    /// Bounds the files under way: so many, and so many places for them and for connections together.
+    pub(crate) fn limit_files(&mut self, places: usize, files: usize) {
+        self.places = (places, files);
+    }
+
+    /// Whether one more file may be under way.
+    pub(crate) fn has_room_for_file(&self) -> bool {
+        let (places, files) = self.places;
+        self.files() < files && self.len().saturating_add(self.files()) < places
     }
 
     pub(crate) fn get(&self, id: ConnId) -> Option<&Connection> {
@@ -245,6 +264,11 @@ impl Peers {
         conn.role = Role::WebSocket { awaiting_pong: false };
         conn.since = now;
         conn.heard = now;
+        if conn.version.is_hixie()
+            && let Some(time) = self.times.unacknowledged()
+        {
+            conn.stream.limit_unacknowledged(time);
+        }
         if let Some(room) = self.rooms.get_mut(usize::from(conn.route)) {
             conn.membership = room.join(id, conn.framing());
         }

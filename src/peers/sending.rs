@@ -425,6 +425,7 @@ impl Peers {
             Ok(Left::Blocked { progress }) => {
                 if !std::mem::replace(&mut conn.writing.blocked, true) {
                     conn.written = now;
+                    conn.writing.outbox.watch(now);
                 } else if progress {
                     conn.took(now, false);
                 }
@@ -467,7 +468,7 @@ fn flush(conn: &mut Connection, spares: &mut Spares) -> io::Result<Left> {
     }
     let last = conn.has_last_words();
     let written = if last { conn.stream.close()? } else { conn.stream.flush()? };
-    Ok(if written.blocked { Left::Blocked { progress: written.progress } } else { left })
+    Ok(if written.blocked { Left::Blocked { progress: written.taken > 0 } } else { left })
 }
 
 #[cfg(test)]

@@ -19,8 +19,10 @@ use crate::peers::time::Millis;
 
 /// Most clients accepted from one listener in a turn.
 const ACCEPTS_PER_TURN: usize = 64;
-/// Descriptors left alone: listeners, the poll, files being sent, the program's own.
+/// Descriptors left alone: listeners, the poll, the program's own, files that are read at once.
 const RESERVE: usize = 32;
+/// Of the other descriptors one in so many may be a file's that is under way to a client.
+const FILES: usize = 8;
 /// Clients beyond the limit that are told so; more wait in the kernel's queue until a connection
 /// has gone.
 const REFUSALS: usize = 16;
@@ -59,6 +61,10 @@ enum Pause {
 pub(super) struct Acceptor {
     listening: Vec<Listening>,
     max_connections: usize,
+    /// Most connections and files under way together.
+    places: usize,
+    /// Most files under way.
+    files: usize,
     pause: Pause,
     /// The log was told that there are no descriptors, and clients have waited since.
     complained: bool,
@@ -68,15 +74,22 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     pub(super) fn new(config: &Config) -> Acceptor {
-        let max_connections =
-            config.max_connections.unwrap_or_else(|| descriptors().saturating_sub(RESERVE));
+        let room = descriptors().saturating_sub(RESERVE);
+        let max_connections = config.max_connections.unwrap_or(room);
         Acceptor {
             listening: Vec::new(),
             max_connections: max_connections.clamp(1, MAX_SLOTS - REFUSALS),
+            places: room.max(max_connections).max(1),
+            files: (room / FILES).max(1),
             pause: Pause::None,
             complained: false,
             refused: 0,
         }
+    }
+
+    /// Tells the peers how many files may be under way to them.
+    pub(super) fn limit_files(&self, peers: &mut Peers) {
+        peers.limit_files(self.places, self.files);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -156,7 +169,7 @@ impl Acceptor {
         }
     }
 
-    /// A connection has gone: there is room, and a descriptor.
+    /// A connection has gone, or a file: there is room, and a descriptor.
     pub(super) fn resume(&mut self, peers: &mut Peers) {
         self.pause = Pause::None;
         // At the limit, each that goes makes room for one, which is no news; an eighth is.
@@ -170,16 +183,32 @@ impl Acceptor {
 
     /// Whether there are as many connections as there may be, so that one more is refused.
     fn is_crowded(&mut self, peers: &mut Peers) -> bool {
-        let limit = self.max_connections;
-        if peers.len() < limit {
+        if !self.is_beyond(peers, 0) {
             return false;
         }
         if self.refused == 0 {
-            let line = format_args!("there are {limit} connections, the most there may be");
-            peers.complain(Level::Warn, line);
+            let (count, files) = (peers.len(), peers.files());
+            if count >= self.max_connections {
+                let line = format_args!("there are {count} connections, the most there may be");
+                peers.complain(Level::Warn, line);
+            } else {
+                let line = format_args!(
+                    "there are {count} connections and {files} files under way, which leaves no \
+                     descriptor: raise the limit of open files (ulimit -n)"
+                );
+                peers.complain(Level::Warn, line);
+            }
         }
         self.refused = self.refused.saturating_add(1);
         true
+    }
+
+    /// Whether there are as many connections, or as many of these and files, as there may be, and so
+    /// many more.
+    fn is_beyond(&self, peers: &Peers, more: usize) -> bool {
+        let places = peers.len().saturating_add(peers.files());
+        peers.len() >= self.max_connections.saturating_add(more)
+            || places >= self.places.saturating_add(more)
     }
 
     /// When to accept without a further event: at once, or later. `None` if nobody waits, or if a
@@ -213,12 +242,14 @@ impl Acceptor {
     /// Accepts one client. False if nobody waits there.
     #[inline(never)]
     fn accept_one(&mut self, place: usize, registry: &Registry, peers: &mut Peers) -> bool {
-        let waits = |listening: &&mut Listening| listening.waiting;
-        let Some(listening) = self.listening.get_mut(place).filter(waits) else { return false };
-        if peers.len() >= self.max_connections.saturating_add(REFUSALS) {
+        if !self.listening.get(place).is_some_and(|listening| listening.waiting) {
+            return false;
+        }
+        if self.is_beyond(peers, REFUSALS) {
             self.pause = Pause::Full;
             return true;
         }
+        let Some(listening) = self.listening.get_mut(place) else { return false };
         match listening.listener.accept() {
             Ok((stream, addr)) => {
                 let purpose = listening.purpose;
@@ -279,8 +310,8 @@ impl Acceptor {
         let too_many = peers.has_too_many_from(addr);
         let id = peers.admit(stream, addr);
         if crowded {
-            let line =
-                format_args!("#{} refused: {} connections", id.serial(), self.max_connections);
+            let (serial, count) = (id.serial(), peers.len());
+            let line = format_args!("#{serial} refused: it would be one of {count} connections");
             peers.complain(Level::Debug, line);
             peers.respond(id, Response::text(503, "too many connections\n"), false, false);
         } else if short {

@@ -2,6 +2,10 @@
 
 /// How many descriptors this process may open.
 pub(super) fn descriptors() -> usize {
+    // Miri knows no such limit.
+    if cfg!(miri) {
+        return usize::MAX;
+    }
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
 }
@@ -9,6 +13,10 @@ pub(super) fn descriptors() -> usize {
 /// Bytes of memory that the machine has, or the control group that this process is in, if that is
 /// less; 1 GiB where the system does not tell.
 pub(super) fn memory() -> usize {
+    // Nor what the machine has.
+    if cfg!(miri) {
+        return usize::MAX;
+    }
     const UNKNOWN: u64 = 1 << 30;
     let least = [machine(), control_group(), address_space()].into_iter().flatten().min();
     usize::try_from(least.unwrap_or(UNKNOWN)).unwrap_or(usize::MAX)

@@ -116,11 +116,14 @@ impl Server {
         let poll = Poll::new()?;
         let alarm = if config.fd_only { Some(Alarm::new(poll.registry(), ALARM)?) } else { None };
         let (remote, inlet) = remote(Waker::new(poll.registry(), WAKER)?);
+        let (events, acceptor) = (Events::with_capacity(config.max_events), Acceptor::new(&config));
+        let mut dispatcher = Dispatcher::new(config);
+        acceptor.limit_files(&mut dispatcher.peers);
         Ok(Server {
             poll,
-            events: Events::with_capacity(config.max_events),
-            acceptor: Acceptor::new(&config),
-            dispatcher: Dispatcher::new(config),
+            events,
+            acceptor,
+            dispatcher,
             receive: vec![0; RECEIVE].into(),
             alarm,
             remote,
@@ -417,6 +420,30 @@ mod tests {
             peer.write_all(b"\x88\x82\0\0\0\0\x03\xe8").unwrap();
             server.turn(Some(Duration::ZERO)).unwrap();
             assert_eq!((server.stats().closed, server.stats().cut.len()), (1, 0));
+        }
+    }
+
+    #[cfg(all(target_os = "linux", not(miri)))]
+    #[test]
+    fn what_a_hixie_client_does_not_acknowledge_ends_it() {
+        let hixie = b"GET / HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\nUpgrade: WebSocket\r\n\
+            Connection: Upgrade\r\n\r\n";
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        for (request, pong, millis) in [
+            (&hixie[..], 25, 120_000),
+            (&hixie[..], 200, 225_000),
+            (&hixie[..], u64::MAX, 0),
+            (REQUEST, 25, 0),
+        ] {
+            let pong_timeout = Duration::from_secs(pong);
+            let mut server = Server::new(Config { pong_timeout, ..Config::default() }).unwrap();
+            server.route("/", |_: &mut Context<'_>, _: Message<'_>| {});
+            let _peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let ours = listener.accept().unwrap().0;
+            server.adopt(ours.try_clone().unwrap().into(), request).unwrap();
+            server.turn(Some(Duration::ZERO)).unwrap();
+            assert_eq!(server.stats().opened, 1);
+            assert_eq!(rustix::net::sockopt::tcp_user_timeout(&ours).unwrap(), millis);
         }
     }
 }

@@ -38,7 +38,8 @@ impl Server {
         if self.inlet_waits {
             self.run_commands();
         }
-        if self.dispatcher.end_turn(&mut self.receive) {
+        let files = self.dispatcher.peers.files();
+        if self.dispatcher.end_turn(&mut self.receive) || self.dispatcher.peers.files() < files {
             self.acceptor.resume(&mut self.dispatcher.peers);
         }
         self.set_alarm();

@@ -89,7 +89,7 @@ fn take_head(head: &[u8]) {
         Err(refusal) => return check_response(&refusal),
     };
     check_request(&request, head);
-    match handshake::offer(request) {
+    match handshake::offer(request, &Version::ALL) {
         Ok(None) => {}
         Ok(Some(offer)) => check_offer(&request, &offer),
         Err(refusal) => check_response(&refusal),

@@ -57,6 +57,9 @@ pub struct Watch {
     progress: Millis,
     /// Since when the peer's kernel has no room.
     blocked: Option<Millis>,
+    /// Since when something waits for the peer: it is blocked, or the server was not told yet that it
+    /// is no more.
+    waits: Option<Millis>,
     /// When the end of the peer's stream was read.
     end: Option<Millis>,
     /// When it began to close, so much was queued that more may not have fitted.
@@ -120,6 +123,8 @@ impl Watch {
             self.shut = Some(now);
         }
         self.blocked = kernel.is_blocked().then(|| self.blocked.unwrap_or(now));
+        let waits = self.blocked.is_some() || (self.waits.is_some() && kernel.is_announced());
+        self.waits = waits.then(|| self.waits.unwrap_or(now));
         self.missed = kernel.seen.missed > self.seen.missed;
         self.seen = kernel.seen;
     }
@@ -219,6 +224,7 @@ impl Case<'_> {
         // What is cut may be a part of TLS's handshake.
         let secret = self.client.is_secret() && !self.book().opened;
         let late = self.takes_nothing()
+            || self.takes_too_little()
             || self.closing_is_late()
             || idle
             || (secret && (self.stopped || self.handshake_is_late()));
@@ -341,6 +347,15 @@ impl Case<'_> {
         self.periods().idle.is_some_and(|idle| self.now() >= alive + idle)
     }
 
+    /// Whether it took less of a response in a minute than it has to.
+    fn takes_too_little(&self) -> bool {
+        let Some(begin) = self.now().checked_sub(60_000) else { return false };
+        let before = self.watch.writes.iter().rev().find(|(_, at)| *at <= begin);
+        let before = before.map_or(0, |(count, _)| *count);
+        let waits = self.watch.waits.is_some_and(|since| since <= begin);
+        waits && self.watch.seen.written < before + 16 * 1024
+    }
+
     fn takes_nothing(&self) -> bool {
         self.now() >= self.watch.taken + self.periods().stall && self.watch.blocked.is_some()
     }
@@ -360,7 +375,8 @@ impl Case<'_> {
 
     /// A connection that never opened is refused, or gone.
     fn judge_refusal(&mut self, gone: bool) -> Outcome {
-        if self.is_to_blame() || self.stopped || self.takes_nothing() || self.closing_is_late() {
+        let slow = self.takes_nothing() || self.takes_too_little();
+        if self.is_to_blame() || self.stopped || slow || self.closing_is_late() {
             return Ok(());
         }
         if !self.handshake_is_late() {

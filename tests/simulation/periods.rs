@@ -301,3 +301,77 @@ fn a_ping_that_does_not_fit_is_not_asked_for_each_turn() {
     }
     assert!(peer.socket.borrow().seen.calls <= calls + 2, "the loop spins");
 }
+
+#[test]
+fn connections_that_come_and_go_leave_no_deadlines_behind() {
+    for (handshake, most) in [(Duration::MAX, 0), (seconds(3600), 200)] {
+        let config = Config { handshake_timeout: handshake, ..Config::default() };
+        let mut world = World::new(config);
+        let mut stays = Vec::new();
+        for round in 0..2_000 {
+            let peer = world.connect();
+            if round < 20 {
+                stays.push(peer);
+            } else {
+                world.dispatcher.peers.drop_now(peer.id, 1000, "");
+            }
+            world.turn();
+        }
+        let entries = world.dispatcher.peers.deadlines();
+        assert!(entries <= most, "{entries} entries for {} connections", stays.len());
+        // Those who stay are still judged, and told.
+        world.pass(seconds(3601));
+        world.turns_for(seconds(10), SECOND);
+        assert_eq!(stays.iter().all(|peer| !world.has(peer)), handshake != Duration::MAX);
+    }
+}
+
+/// A client that is sent a page of so many bytes, of which its kernel has taken some.
+fn downloader(world: &mut World) -> Peer {
+    const PAGE: &[u8] = &[b'x'; 300_000];
+    world.dispatcher.site = crate::http::files::Site::Embedded(&[("/index.html", PAGE)]);
+    let peer = world.connect();
+    peer.sends(b"GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n");
+    world.turn_until_quiet();
+    peer
+}
+
+#[test]
+fn a_download_over_a_slow_line_is_finished() {
+    for each in [300, 1_000, 5_000] {
+        let mut world = World::new(Config::default());
+        let peer = downloader(&mut world);
+        let mut came = 0;
+        while came < 300_000 {
+            let piece = peer.takes(each).len();
+            assert!(piece > 0, "cut after {came} bytes at {each} a second");
+            came += piece;
+            world.turns_for(SECOND, SECOND);
+        }
+    }
+}
+
+#[test]
+fn who_takes_too_little_of_a_response_is_cut() {
+    let mut world = World::new(Config::default());
+    let peer = downloader(&mut world);
+    // Some in each second, so that it does not stall; too little in the minute.
+    for _ in 0..59 {
+        assert_eq!(peer.takes(250).len(), 250);
+        world.turns_for(SECOND, SECOND);
+    }
+    assert!(world.has(&peer));
+    peer.takes(250);
+    world.turns_for(2 * SECOND, SECOND);
+    assert!(!world.has(&peer));
+    assert_eq!(world.dispatcher.peers.stats().cut, [("takes too little", 1)]);
+    // Each minute counts for itself: much in one does not make up for the next.
+    let peer = downloader(&mut world);
+    peer.takes(64 * 1024);
+    for second in 0..122 {
+        assert!(world.has(&peer) || second > 119, "cut after {second} s");
+        peer.takes(200);
+        world.turns_for(SECOND, SECOND);
+    }
+    assert!(!world.has(&peer));
+}

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use crate::net::stream::Stream;
 use crate::net::transfer::Written;
+use crate::peers::time::Millis;
 use crate::proto::pool::{Pool, SMALL};
 
 /// Most slices in one system call.
@@ -28,6 +29,8 @@ enum Chunk {
         file: File,
         offset: u64,
         left: u64,
+        /// One of those that [`Spares`] counts.
+        _counted: Rc<()>,
     },
 }
 
@@ -70,6 +73,10 @@ struct Queue {
     written: usize,
     /// Bytes queued and not written; those of files do not count, since they take no memory.
     len: usize,
+    /// When the peer was last looked at for what it takes in a while,
+    watched: Millis,
+    /// and how many bytes the kernel has taken for it since.
+    taken: u64,
 }
 
 impl Outbox {
@@ -86,6 +93,18 @@ impl Outbox {
     /// Whether nothing waits, neither in memory nor in a file.
     pub(in crate::peers) fn is_empty(&self) -> bool {
         self.queue.is_none()
+    }
+
+    /// Looks from now on how much the peer takes. Returns how many bytes it was before.
+    pub(in crate::peers) fn watch(&mut self, now: Millis) -> u64 {
+        let Some(queue) = &mut self.queue else { return 0 };
+        queue.watched = now;
+        std::mem::take(&mut queue.taken)
+    }
+
+    /// Since when it is looked at.
+    pub(in crate::peers) fn watched(&self) -> Millis {
+        self.queue.as_ref().map_or(0, |queue| queue.watched)
     }
 
     /// Whether so much waits that answers to further requests should not be put behind it.
@@ -138,7 +157,8 @@ impl Outbox {
         if left > 0 {
             let queue = self.queue.get_or_insert_with(|| spares.take_queue());
             queue.end_tail();
-            queue.chunks.push_back(Chunk::File { file, offset, left });
+            let _counted = Rc::clone(&spares.files);
+            queue.chunks.push_back(Chunk::File { file, offset, left, _counted });
         }
     }
 
@@ -229,10 +249,11 @@ impl Queue {
             };
             self.advance(written.bytes, &mut spares.pool);
             spares.count_written(written.bytes);
+            self.taken = self.taken.saturating_add(written.taken as u64);
             total = total.saturating_add(written.bytes);
             // A short write is as good as WouldBlock: the kernel announces when there is room.
             if written.blocked {
-                return Ok(Left::Blocked { progress: written.progress || total > 0 });
+                return Ok(Left::Blocked { progress: written.taken > 0 || total > 0 });
             }
         }
         Ok(Left::Nothing)
@@ -251,7 +272,7 @@ impl Queue {
     /// slices.
     #[inline(never)]
     fn write_chunks(&self, stream: &mut Stream, spares: &mut Spares) -> io::Result<Written> {
-        if let Some(Chunk::File { file, offset, left }) = self.chunks.front() {
+        if let Some(Chunk::File { file, offset, left, .. }) = self.chunks.front() {
             let scratch = spares.scratch();
             let want = scratch.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
             let piece = scratch.get_mut(..want).unwrap_or_default();
@@ -337,6 +358,8 @@ pub(in crate::peers) struct Spares {
     in_queues: usize,
     /// Where pieces of files are read to on their way; allocated for the first.
     scratch: Vec<u8>,
+    /// Shared by all files that are under way.
+    files: Rc<()>,
     /// Bytes that the kernel has taken of all that was queued or offered.
     pub(in crate::peers) written: u64,
 }
@@ -351,6 +374,11 @@ impl Spares {
         Spares { pool, ..Spares::default() }
     }
 
+    /// How many files are under way. Each holds a descriptor.
+    pub(in crate::peers) fn files(&self) -> usize {
+        Rc::strong_count(&self.files).saturating_sub(1)
+    }
+
     pub(super) fn count_written(&mut self, bytes: usize) {
         self.written = self.written.wrapping_add(bytes as u64);
     }
@@ -362,8 +390,9 @@ impl Spares {
 
     /// An empty queue, kept or new.
     fn take_queue(&mut self) -> Box<Queue> {
-        let queue = self.queues.pop().unwrap_or_default();
+        let mut queue = self.queues.pop().unwrap_or_default();
         self.in_queues = self.in_queues.saturating_sub(queue.memory());
+        queue.taken = 0;
         queue
     }
 
