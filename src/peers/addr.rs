@@ -1,9 +1,13 @@
-//! A client's address in 19 bytes; the standard library's takes 32, in every connection.
+//! A client's address in 19 bytes; the standard library's takes 32, in every connection. And how many
+//! come from the same one.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{Peers, find};
+use crate::ids::ConnId;
 
 /// An address and a port, or none. The scope of a link-local address is not kept; and an address of
 /// version 4 is one, also where a socket for version 6 shows it as one of its own (RFC 4291 section
@@ -94,6 +98,32 @@ impl Visitors {
                 left => *entry.get_mut() = left,
             }
         }
+    }
+}
+
+impl Peers {
+    /// Whether one more connection from there would be too much.
+    pub(crate) fn has_too_many_from(&self, addr: impl Into<PeerAddr>) -> bool {
+        self.visitors.are_too_many(addr.into())
+    }
+
+    /// A proxy says where a request comes from. False if there are too many from there.
+    pub(crate) fn comes_from(&mut self, id: ConnId, addr: SocketAddr) -> bool {
+        let Some(conn) = find(&mut self.conns, id) else { return false };
+        self.visitors.goes(conn.addr);
+        conn.addr = Some(addr).into();
+        let too_many = self.visitors.are_too_many(conn.addr);
+        self.visitors.comes(conn.addr);
+        !too_many
+    }
+
+    /// A request is the proxy's own, which is never too many.
+    pub(crate) fn comes_from_proxy(&mut self, id: ConnId) -> bool {
+        if let Some(conn) = find(&mut self.conns, id).filter(|conn| conn.was_answered()) {
+            self.visitors.goes(conn.addr);
+            conn.addr = conn.stream.peer_addr().into();
+        }
+        true
     }
 }
 

@@ -32,7 +32,7 @@ use crate::proto::Version;
 use crate::proto::lines::Lines;
 use crate::proto::pool::Pool;
 use crate::stats::Stats;
-use addr::{PeerAddr, Visitors};
+use addr::Visitors;
 use complaints::Allowance;
 use connection::{Connection, ReadyState, Role};
 use deadlines::Times;
@@ -230,30 +230,6 @@ impl Peers {
         }
         self.read_next_turn(id);
         id
-    }
-
-    /// Whether one more connection from there would be too much.
-    pub(crate) fn has_too_many_from(&self, addr: impl Into<PeerAddr>) -> bool {
-        self.visitors.are_too_many(addr.into())
-    }
-
-    /// A proxy says where a request comes from. False if there are too many from there.
-    pub(crate) fn comes_from(&mut self, id: ConnId, addr: SocketAddr) -> bool {
-        let Some(conn) = find(&mut self.conns, id) else { return false };
-        self.visitors.goes(conn.addr);
-        conn.addr = Some(addr).into();
-        let too_many = self.visitors.are_too_many(conn.addr);
-        self.visitors.comes(conn.addr);
-        !too_many
-    }
-
-    /// A request is the proxy's own, which is never too many.
-    pub(crate) fn comes_from_proxy(&mut self, id: ConnId) -> bool {
-        if let Some(conn) = find(&mut self.conns, id).filter(|conn| conn.was_answered()) {
-            self.visitors.goes(conn.addr);
-            conn.addr = conn.stream.peer_addr().into();
-        }
-        true
     }
 
     /// The handshake is done: the connection joins the room of its route.
