@@ -2,6 +2,7 @@
 
 use super::world::{World, masked};
 use crate::config::Config;
+use crate::ids::ConnId;
 
 #[test]
 fn an_end_that_comes_with_bytes_is_seen_though_it_is_announced_once() {
@@ -28,6 +29,23 @@ fn a_reset_ends_at_once_wherever_it_comes() {
         assert!(world.closed(&peer).is_some_and(|why| why.starts_with("1006 ")));
         assert!(!world.has(&peer));
     }
+}
+
+#[test]
+fn what_is_over_the_budget_of_a_turn_is_written_in_the_next_though_nothing_is_announced() {
+    let mut world = World::new(Config::default());
+    let peer = world.open();
+    peer.socket.borrow_mut().set_room(4 << 20);
+    // More pieces than one call takes, in one turn.
+    for _ in 0..20 {
+        world.dispatcher.peers.broadcast(0, (&[b'x'; 70_000][..]).into(), ConnId::NONE);
+    }
+    world.turn();
+    assert_eq!(peer.socket.borrow().under_way(), 16 * 70_010);
+    assert!(!peer.socket.borrow().is_announced() && world.is_busy());
+    world.turn();
+    assert_eq!(peer.socket.borrow().under_way(), 20 * 70_010);
+    assert!(!world.is_busy());
 }
 
 #[cfg(feature = "tls")]
