@@ -2,6 +2,7 @@
 
 use super::world::{World, masked};
 use crate::config::Config;
+use crate::http::files::Site;
 use crate::ids::ConnId;
 
 #[test]
@@ -46,6 +47,27 @@ fn what_is_over_the_budget_of_a_turn_is_written_in_the_next_though_nothing_is_an
     world.turn();
     assert_eq!(peer.socket.borrow().under_way(), 20 * 70_010);
     assert!(!world.is_busy());
+}
+
+#[test]
+fn what_waited_behind_a_response_is_read_to_its_end_when_the_server_stops() {
+    let mut world = World::new(Config::default());
+    world.dispatcher.site = Site::Embedded(&[("/index.html", &[b'x'; 200_000])]);
+    let peer = world.connect();
+    let request = b"GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n";
+    peer.sends(request);
+    world.turn_until_quiet();
+    // So much is to be written that the next request has to wait.
+    peer.sends(request);
+    peer.ends();
+    world.turn_until_quiet();
+    assert_eq!(peer.socket.borrow().unread(), request.len());
+    world.stop();
+    while !peer.takes_all().is_empty() {
+        world.turn_until_quiet();
+    }
+    assert_eq!(peer.socket.borrow().unread(), 0);
+    assert!(!world.has(&peer));
 }
 
 #[cfg(feature = "tls")]
