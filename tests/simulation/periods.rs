@@ -79,6 +79,19 @@ fn who_takes_nothing_is_cut_as_before() {
 }
 
 #[test]
+fn who_made_just_enough_room_before_being_cut_is_asked_later_on() {
+    let mut world = World::new(Config::default());
+    let peer = reader(&mut world, 75_000);
+    // Too little to be announced, and enough for what is left.
+    assert_eq!(peer.takes(15_000).len(), 15_000);
+    world.turns_for(seconds(51), SECOND);
+    assert_eq!(peer.socket.borrow().under_way(), 75_010 - 15_000);
+    assert_eq!(world.closed(&peer), None);
+    world.turns_for(seconds(300), SECOND);
+    assert_eq!(world.closed(&peer).as_deref(), Some("1006 no answer to a ping"));
+}
+
+#[test]
 fn a_closing_that_makes_progress_is_let_go_on() {
     for who in ["handler", "peer", "stop"] {
         let mut world = World::new(Config::default());
