@@ -92,6 +92,19 @@ fn who_made_just_enough_room_before_being_cut_is_asked_later_on() {
 }
 
 #[test]
+fn who_takes_something_is_not_idle() {
+    let config =
+        Config { idle_timeout: Some(seconds(30)), ping_interval: None, ..Config::default() };
+    let mut world = World::new(config);
+    let size = 1 << 20;
+    let peer = reader(&mut world, size);
+    assert_eq!(reads(&mut world, &peer, 16 << 10, size + 10, seconds(100)), size + 10);
+    assert_eq!(world.closed(&peer), None);
+    world.turns_for(seconds(31), SECOND);
+    assert_eq!(world.closed(&peer).as_deref(), Some("1006 idle"));
+}
+
+#[test]
 fn a_closing_that_makes_progress_is_let_go_on() {
     for who in ["handler", "peer", "stop"] {
         let mut world = World::new(Config::default());
@@ -220,6 +233,21 @@ fn who_was_paused_for_long_is_asked_and_cut_after_the_resume() {
     assert_eq!(peer.takes_all(), b"\x89\x00");
     world.turns_for(seconds(26), SECOND);
     assert_eq!(world.closed(&peer).as_deref(), Some("1006 no answer to a ping"));
+}
+
+#[test]
+fn who_was_paused_while_asked_is_asked_anew_after_the_resume() {
+    let mut world = World::new(Config::default());
+    let peer = world.open();
+    world.turns_for(seconds(26), SECOND);
+    assert_eq!(peer.takes_all(), b"\x89\x00");
+    world.dispatcher.peers.pause(peer.id);
+    world.turns_for(seconds(100), SECOND);
+    world.dispatcher.peers.resume(peer.id);
+    world.turns_for(seconds(24), SECOND);
+    assert_eq!(world.closed(&peer), None);
+    world.turns_for(seconds(2), SECOND);
+    assert_eq!(peer.takes_all(), b"\x89\x00");
 }
 
 #[test]
