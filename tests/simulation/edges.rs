@@ -2,7 +2,6 @@
 
 use super::world::{World, masked};
 use crate::config::{Config, OnFull};
-use crate::http::files::Site;
 use crate::ids::ConnId;
 use crate::peers::sending::SendStatus;
 use crate::peers::time::Timer;
@@ -52,6 +51,20 @@ fn what_is_over_the_budget_of_a_turn_is_written_in_the_next_though_nothing_is_an
 }
 
 #[test]
+fn who_was_told_of_backpressure_is_told_of_its_end() {
+    let mut world = World::new(Config::default());
+    let peer = world.open();
+    let said = world.dispatcher.peers.send(peer.id, (&[0; 200_000][..]).into());
+    assert_eq!(said, SendStatus::Backpressure);
+    world.turn_until_quiet();
+    assert_eq!(world.calls.borrow()[..], ["open 1"]);
+    while !peer.takes_all().is_empty() {
+        world.turn_until_quiet();
+    }
+    assert_eq!(world.calls.borrow()[..], ["open 1", "drain 1"]);
+}
+
+#[test]
 fn whose_message_was_dropped_is_told_when_there_is_room_again() {
     let config = Config { max_backlog: 1000, on_full: OnFull::Drop, ..Config::default() };
     let mut world = World::new(config);
@@ -72,27 +85,6 @@ fn the_timers_of_who_is_gone_are_gone() {
     world.turn_until_quiet();
     assert!(!world.has(&peer));
     assert_eq!(world.dispatcher.peers.timers.next(), None);
-}
-
-#[test]
-fn what_waited_behind_a_response_is_read_to_its_end_when_the_server_stops() {
-    let mut world = World::new(Config::default());
-    world.dispatcher.site = Site::Embedded(&[("/index.html", &[b'x'; 200_000])]);
-    let peer = world.connect();
-    let request = b"GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n";
-    peer.sends(request);
-    world.turn_until_quiet();
-    // So much is to be written that the next request has to wait.
-    peer.sends(request);
-    peer.ends();
-    world.turn_until_quiet();
-    assert_eq!(peer.socket.borrow().unread(), request.len());
-    world.stop();
-    while !peer.takes_all().is_empty() {
-        world.turn_until_quiet();
-    }
-    assert_eq!(peer.socket.borrow().unread(), 0);
-    assert!(!world.has(&peer));
 }
 
 #[cfg(feature = "tls")]

@@ -404,6 +404,8 @@ mod tests {
             let mut outbox = Outbox::default();
             assert!(outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"abcd")));
             assert_eq!(outbox.len(), 4);
+            outbox.append_shared(&mut spares, &Rc::new(b"efgh".to_vec()), 1);
+            assert_eq!(outbox.len(), 7);
             assert_eq!(outbox.flush(&mut stream, &mut spares).unwrap(), Left::Nothing);
             assert_eq!((outbox.len(), spares.queues.len()), (0, 1));
         }
