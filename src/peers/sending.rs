@@ -501,4 +501,15 @@ mod tests {
         peers.flush(id);
         peer.read_exact(&mut [0; 100_000]).unwrap();
     }
+
+    #[test]
+    fn what_the_kernel_takes_at_once_is_counted_as_written() {
+        let mut peers = Peers::new(Config::default());
+        peers.add_room();
+        let (ours, _peer) = UnixStream::pair().unwrap();
+        let id = peers.admit(Stream::from_fd(ours.into()).unwrap().0, None);
+        peers.open(id);
+        assert_eq!(peers.send(id, (&[0; 20_000][..]).into()), SendStatus::Queued);
+        assert_eq!((peers.stats().backlog, peers.stats().bytes_out), (0, 20_004));
+    }
 }

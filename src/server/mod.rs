@@ -446,4 +446,47 @@ mod tests {
             assert_eq!(rustix::net::sockopt::tcp_user_timeout(&ours).unwrap(), millis);
         }
     }
+
+    #[cfg(feature = "capi")]
+    #[test]
+    fn who_is_closed_from_c_between_turns_has_all_its_time_to_answer() {
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        let (mut server, time) = after_a_long_silence(&[ours]);
+        let id = server.dispatcher.peers.members(0)[0];
+        assert!(server.context_of(id, 0).close(1000, ""));
+        server.turn(Some(Duration::ZERO)).unwrap();
+        assert!(sent(&mut peer).ends_with(b"\x88\x02\x03\xe8"));
+        time.set(Duration::from_millis(24_900));
+        server.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(server.stats().closed, 0);
+    }
+
+    #[test]
+    fn once_nothing_is_left_to_do_the_wait_has_no_end() {
+        let mut server = Server::bind("127.0.0.1:0").unwrap();
+        server.remote().wake();
+        assert_eq!(server.poll_timeout(), Some(Duration::ZERO), "somebody may wait");
+        server.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(server.poll_timeout(), None);
+    }
+
+    /// Stops the server when its timer fires.
+    struct Stopping(Remote);
+
+    impl Handler for Stopping {
+        fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
+
+        fn on_timer(&mut self, _: &mut Context<'_>, _: u64) {
+            self.0.stop();
+        }
+    }
+
+    #[test]
+    fn a_timer_that_was_set_before_the_run_ends_its_first_wait() {
+        let mut server = Server::new(Config::default()).unwrap();
+        server.route("/", Stopping(server.remote()));
+        server.context("/").unwrap().set_timer(Duration::from_millis(1), 0);
+        server.run().unwrap();
+        assert!(server.is_stopped());
+    }
 }

@@ -441,6 +441,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_counted_no_more_whoever_has_the_queue_next() {
+        let (mut stream, _peer) = pair();
+        let mut spares = Spares::default();
+        for _ in 0..2 {
+            let mut outbox = Outbox::default();
+            assert!(outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"abcd")));
+            assert_eq!(outbox.len(), 4);
+            outbox.append_shared(&mut spares, &Rc::new(b"efgh".to_vec()), 1);
+            assert_eq!(outbox.len(), 7);
+            assert_eq!(outbox.flush(&mut stream, &mut spares).unwrap(), Left::Nothing);
+            assert_eq!((outbox.len(), spares.queues.len()), (0, 1));
+        }
+    }
+
+    #[test]
     fn what_there_is_no_memory_for_leaves_nothing() {
         let (mut outbox, mut spares) = (Outbox::default(), Spares::default());
         for len in [usize::MAX, isize::MAX as usize] {
