@@ -57,8 +57,7 @@ pub struct Watch {
     progress: Millis,
     /// Since when the peer's kernel has no room.
     blocked: Option<Millis>,
-    /// Since when something waits for the peer: it is blocked, or the server was not told yet that it
-    /// is no more.
+    /// Since when the kernel has not taken all that was written for the peer.
     waits: Option<Millis>,
     /// When the end of the peer's stream was read.
     end: Option<Millis>,
@@ -123,8 +122,7 @@ impl Watch {
             self.shut = Some(now);
         }
         self.blocked = kernel.is_blocked().then(|| self.blocked.unwrap_or(now));
-        let waits = self.blocked.is_some() || (self.waits.is_some() && kernel.is_announced());
-        self.waits = waits.then(|| self.waits.unwrap_or(now));
+        self.waits = kernel.owes_room().then(|| self.waits.unwrap_or(now));
         self.missed = kernel.seen.missed > self.seen.missed;
         self.seen = kernel.seen;
     }
