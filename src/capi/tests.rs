@@ -153,6 +153,26 @@ fn server(user: *mut c_void) -> *mut wsloop_server {
     server
 }
 
+#[test]
+fn bounds_for_all_are_read() {
+    // SAFETY: all zeros are a value of it.
+    let defaults: wsloop_config = unsafe { std::mem::zeroed() };
+    // SAFETY: there are no origins and no hosts.
+    let config = unsafe { defaults.read() }.unwrap();
+    assert_eq!((config.max_memory, config.max_per_address), (None, None));
+    assert_eq!(config.message_timeout, Some(Duration::from_secs(60)));
+    let bounds = wsloop_config {
+        max_memory: 5_000_000,
+        max_per_address: 7,
+        message_timeout_ms: WSLOOP_NEVER,
+        ..defaults
+    };
+    // SAFETY: as before.
+    let config = unsafe { bounds.read() }.unwrap();
+    assert_eq!((config.max_memory, config.max_per_address), (Some(5_000_000), Some(7)));
+    assert_eq!(config.message_timeout, None);
+}
+
 /// A peer that has sent a request.
 fn peer(server: *mut wsloop_server, request: &[u8]) -> TcpStream {
     peer_and_socket(server, request).0
