@@ -12,6 +12,9 @@
 //! | `max_backlog`, `on_full` | `a_backlog_filled_to_the_last_byte`, `server::lifecycle::a_full_backlog`, `hostile::frames::a_slow_reader_of_a_broadcast_is_cut_and_the_others_are_not`, `server::wire::messages_over_the_backlog_may_be_dropped_instead` | `a_backlog_filled_to_the_last_byte` |
 //! | `ping_interval` | `server::lifecycle::a_ping_that_is_not_answered` | `who_talks_is_not_asked` |
 //! | `pong_timeout` | the same, `hostile::peers::peers_that_neither_read_nor_answer` | `server::turns::a_peer_that_answers_its_pings_is_kept` |
+//! | `message_timeout` | `simulation::bounds::a_message_that_trickles_in_has_its_time_and_no_more`, `simulation::bounds::a_message_of_an_old_browser_has_its_time_too` | `simulation::bounds::a_large_message_that_comes_at_a_fair_rate_may_take_longer` |
+//! | `max_memory` | `who_holds_too_much_with_the_others_ends`, `simulation::bounds::who_holds_the_most_goes_first_and_is_told` | the same |
+//! | `max_per_address` | `connections_of_one_address`, `src/peers/addr.rs::connections_are_counted_by_where_they_come_from` | the same |
 //! | `idle_timeout` | `silence_and_sounds` | the same |
 //! | `close_timeout` | `server::lifecycle::the_handler_closes_and_the_peer_does_nothing` | `server::lifecycle::the_handler_closes_and_the_peer_answers` |
 //! | `max_connections` | `one_leaves_and_one_comes`, `that_clients_are_refused_is_said_once`, `hostile::descriptors::more_clients_than_descriptors_are_told` | `one_leaves_and_one_comes` |
@@ -310,6 +313,57 @@ fn that_clients_are_refused_is_said_once() {
 
 /// A large file, and clients that take none of it, or little at a time. The kernel says that it
 /// takes more only when a third of what it holds has gone: a slow reader is not cut before.
+#[test]
+fn who_holds_too_much_with_the_others_ends() {
+    let program = Program::start(&["--max-memory", "3000000", "--max-per-address", "1"]);
+    let addr = program.addr();
+    let mut bystander = Bystander::on(addr);
+    let begin = |bytes: usize| {
+        let mut client = Client::open(addr, Version::Rfc6455, "/mirror");
+        client.send(&masked(0x02, &vec![0; bytes]));
+        client
+    };
+    let mut large = begin(1_000_000);
+    let mut small = Vec::new();
+    while large.has_nothing() {
+        small.push(begin(60_000));
+        bystander.is_served();
+        assert!(small.len() < 50, "over 3 MB are held");
+    }
+    assert_eq!(large.read_close(), (1013, "short of memory".to_string()));
+    assert!(program.logged("ends: it holds").contains("there may be 3000000"));
+    // The others go on.
+    for client in &mut small {
+        client.send(&masked(0x80, b""));
+        assert_eq!(client.read_frame().1.len(), 60_000);
+    }
+    bystander.is_served();
+}
+
+#[test]
+fn connections_of_one_address() {
+    let server = site(config(|config| {
+        config.trust_proxy = true;
+        config.max_per_address = Some(2);
+    }));
+    let open = |from: &str| {
+        let mut client = Client::connect(server.addr);
+        let head = format!("X-Forwarded-For: {from}\r\n");
+        client.send(&request(Version::Rfc6455, "/mirror", &head));
+        let reply = client.read_reply(false);
+        (reply, client)
+    };
+    let first = open("192.0.2.1");
+    let second = open("192.0.2.1");
+    assert_eq!((first.0.status, second.0.status), (101, 101));
+    let (refused, _) = open("192.0.2.1");
+    assert_eq!((refused.status, refused.field("Retry-After")), (429, Some("5")));
+    assert_eq!(open("192.0.2.2").0.status, 101);
+    // One goes, and one may come; when it is noticed is the server's to say.
+    drop(second);
+    assert!((0..1000).any(|_| open("192.0.2.1").0.status == 101));
+}
+
 #[test]
 fn readers_that_take_nothing_or_little() {
     const SIZE: u64 = 256 << 20;
