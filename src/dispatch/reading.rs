@@ -122,13 +122,15 @@ impl Dispatcher {
             if open || !matches!(event, Event::Message(_) | Event::Pong(_)) {
                 hand_over(handler, &mut self.peers, id, route, event);
             }
-            let lent = |conn: &&Connection| matches!(conn.inbox, Inbox::Lent);
-            let Some(conn) = self.peers.get(id).filter(lent) else { return &mut [] };
-            if conn.is_paused() {
-                decoder.take_back(self.peers.pool());
-                break;
+            if self.peers.take_changed() {
+                let lent = |conn: &&Connection| matches!(conn.inbox, Inbox::Lent);
+                let Some(conn) = self.peers.get(id).filter(lent) else { return &mut [] };
+                if conn.is_paused() {
+                    decoder.take_back(self.peers.pool());
+                    break;
+                }
+                open = conn.is_open();
             }
-            open = conn.is_open();
             if self.peers.work() >= enough {
                 decoder.take_back(self.peers.pool());
                 self.peers.sate(id);

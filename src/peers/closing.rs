@@ -125,6 +125,7 @@ impl Peers {
         // too.
         self.write_this_turn(id);
         let now = self.clock.now();
+        self.changed = true;
         let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open()) else { return false };
         conn.ready_state = ReadyState::Closing;
         conn.close_sent = true;
@@ -222,6 +223,7 @@ impl Peers {
     /// is queued has been written. With `linger`, its socket then waits for the peer's end.
     pub(super) fn end(&mut self, id: ConnId, code: u16, reason: &str, linger: bool) {
         let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else { return };
+        self.changed = true;
         conn.note_ending(code, reason);
         conn.inbox = Inbox::Discard;
         conn.extras_mut().unread = Vec::new();
@@ -244,6 +246,7 @@ impl Peers {
     /// Ends a connection now: nothing is written, nothing waited for.
     pub(crate) fn drop_now(&mut self, id: ConnId, code: u16, reason: &str) {
         self.leave_room(id);
+        self.changed = true;
         let Some(conn) = find(&mut self.conns, id) else { return };
         conn.note_ending(code, reason);
         conn.inbox = Inbox::Discard;

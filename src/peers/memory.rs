@@ -105,8 +105,7 @@ impl Connection {
         };
         let unread = self.extras().map_or(0, |extras| extras.unread.capacity());
         // What is queued is mostly written when the turn ends.
-        let waits = self.writing.blocked || self.writing.pressed;
-        let outgoing = if waits { self.writing.outbox.memory() } else { 0 };
+        let outgoing = if self.writing.blocked { self.writing.outbox.memory() } else { 0 };
         incoming.saturating_add(unread).saturating_add(outgoing)
     }
 }

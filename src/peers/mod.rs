@@ -65,6 +65,8 @@ pub(crate) struct Peers {
     /// How many were admitted so far; it wraps.
     serial: u32,
     stopping: bool,
+    /// A connection was paused, began to close or ended since somebody asked.
+    changed: bool,
 
     /// Connections to read from again, since the budget cut their last read short.
     to_read: Vec<ConnId>,
@@ -105,6 +107,7 @@ impl Peers {
             places: (usize::MAX, usize::MAX),
             serial: 0,
             stopping: false,
+            changed: false,
             to_read: Vec::new(),
             to_deliver: Vec::new(),
             to_write: VecDeque::new(),
@@ -439,7 +442,15 @@ impl Peers {
         Some(unread)
     }
 
+    /// Whether any connection was paused, began to close or ended since this was last asked: then it
+    /// may be the one that is being read, which need not look after itself otherwise.
+    #[inline]
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
     pub(crate) fn pause(&mut self, id: ConnId) {
+        self.changed = true;
         if let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open()) {
             conn.reading.pause();
         }

@@ -174,11 +174,7 @@ impl Peers {
             return self.unsent(id, Unsent::NoMemory);
         }
         out.spares.pool.give(deflated.unwrap_or_default());
-        let status = out.message_queued();
-        if status == SendStatus::Backpressure {
-            self.weigh(id);
-        }
-        status
+        out.message_queued()
     }
 
     /// Queues bytes that are no message: heads, control frames.
@@ -409,7 +405,6 @@ impl Peers {
                 if !conn.is_open() {
                     self.written_all(id, waited);
                 } else if std::mem::take(&mut conn.writing.pressed) {
-                    self.memory.count(conn);
                     self.drained.push(id);
                 }
                 return;

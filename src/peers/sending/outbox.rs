@@ -87,7 +87,7 @@ impl Outbox {
 
     /// Bytes of memory that it has for itself, not for what others are sent too.
     pub(in crate::peers) fn memory(&self) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.memory())
+        self.queue.as_ref().map_or(0, |queue| queue.memory().saturating_add(queue.own))
     }
 
     /// Whether nothing waits, neither in memory nor in a file.
@@ -185,11 +185,10 @@ impl Outbox {
 }
 
 impl Queue {
-    /// Bytes of memory that it has.
+    /// Bytes of memory that it needs while nothing waits in it.
     #[expect(clippy::arithmetic_side_effects, reason = "it lies in memory")]
     fn memory(&self) -> usize {
-        let chunks = self.chunks.capacity() * size_of::<Chunk>();
-        size_of::<Queue>() + chunks + self.own + self.tail.capacity()
+        size_of::<Queue>() + self.chunks.capacity() * size_of::<Chunk>() + self.tail.capacity()
     }
 
     fn is_empty(&self) -> bool {
