@@ -9,8 +9,9 @@ use super::utf8;
 use super::{Event, Limits, Message, Version, take};
 use crate::proto::pool::Pool;
 
-/// Bytes are read straight into the message only if at least this many are still missing.
-const LAND_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
+/// Bytes are read straight into the message only if at least this many are still missing: more than a
+/// control frame has.
+const LAND_FROM: usize = if cfg!(fuzzing) { 126 } else { 16 * 1024 };
 
 #[derive(Debug, Clone, Copy)]
 enum State {
@@ -292,7 +293,7 @@ impl Decoder {
     /// The same within a frame. Only a large binary one has a landing.
     #[inline(never)]
     fn landing_of(&mut self, frame: Head) -> Option<&mut Vec<u8>> {
-        if frame.to_come() < LAND_FROM || frame.is_control() {
+        if frame.to_come() < LAND_FROM {
             return None;
         }
         let lands =
