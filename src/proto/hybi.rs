@@ -785,6 +785,14 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "deflate")]
+    fn a_compressed_message_that_lies_whole_in_the_input_is_inflated() {
+        let bytes = masked(0xc1, [1, 2, 3, 4], b"\xf2\x48\xcd\xc9\xc9\x07\x00");
+        let mut reader = Reader::deflating(&LIMITS);
+        assert_eq!(reader.read(&bytes), [text("Hello")]);
+    }
+
+    #[test]
     fn only_large_binary_frames_are_read_past_the_receive_buffer() {
         let rest = vec![b'x'; LAND_FROM];
         let (more, less) = (vec![b'x'; LAND_FROM + 1], vec![b'x'; LAND_FROM]);
