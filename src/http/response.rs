@@ -257,6 +257,21 @@ mod tests {
     }
 
     #[test]
+    fn a_tab_may_stand_in_a_value_and_other_controls_may_not() {
+        let mut out = Vec::new();
+        Response::new(200).header("X", "a\tb\0c\x7fd\u{80}e").write_head(true, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("\r\nX: a\tb?c?d?e\r\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_status_of_an_answer_becomes_500() {
+        for (status, sent) in [(0, 500), (199, 500), (200, 200), (599, 599), (600, 500)] {
+            assert_eq!(Response::new(status).status, sent);
+        }
+    }
+
+    #[test]
     fn not_modified_says_no_length() {
         let mut out = Vec::new();
         Response::new(304).write_head(true, &mut out);

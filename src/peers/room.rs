@@ -247,6 +247,16 @@ mod tests {
     }
 
     #[test]
+    fn a_room_is_full_at_65_535_messages_though_they_take_nothing() {
+        let (mut room, mut pool) = room(&[Framing::Hixie]);
+        for _ in 1..u16::MAX {
+            assert_eq!(room.post(Message::Binary(b""), &mut pool), Posted::Waits);
+        }
+        assert_eq!(room.post(Message::Binary(b""), &mut pool), Posted::Full);
+        assert_eq!(room.wire(Framing::Hixie).unwrap().since(0), (&b""[..], 0));
+    }
+
+    #[test]
     fn a_room_is_full_at_64_kib_and_keeps_no_more_than_that() {
         let (mut room, mut pool) = room(&[Framing::Hybi]);
         let text = "t".repeat(FULL - 2 - 4);

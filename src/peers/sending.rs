@@ -87,8 +87,7 @@ impl Outgoing<'_> {
 
     /// Writes these parts now, unless something is queued; returns how many bytes the kernel took.
     fn offer(&mut self, parts: &[IoSlice<'_>]) -> usize {
-        let writing = &self.conn.writing;
-        if !writing.outbox.is_empty() || writing.blocked || self.conn.stream.is_tls() {
+        if !self.conn.writing.outbox.is_empty() || self.conn.stream.is_tls() {
             return 0;
         }
         // The error does not count yet: the parts are queued, and the flush meets it again.

@@ -415,6 +415,8 @@ mod tests {
             &["foo; bar=\"1;2,3\" ,, permessage-deflate; no, permessage-deflate; \
                server_max_window_bits=9"],
             &["x-webkit-deflate-frame", "permessage-deflate; server_max_window_bits=9"],
+            // A backslash means nothing outside of quotes.
+            &["x; y=\\\"a\", permessage-deflate; server_max_window_bits=9"],
         ] {
             assert_eq!(answer(fields), bits(9), "{fields:?}");
         }
@@ -511,6 +513,8 @@ mod tests {
             b"\x00\x05\x00\xfa\xff\x48\x65",
             b"\xf2\x48\xcd",
             b"\xf2\x48\xcd\xc9\xc9\x07",
+            // The same, and what is appended does not reach its end.
+            b"\x00\xff\x00\x00\xff\x48",
             // Bytes behind the end.
             b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00",
             b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff",
@@ -657,6 +661,15 @@ mod tests {
             assert_eq!(made.is_some(), smaller, "{} bytes", payload.len());
             assert!(made.is_none_or(|made| made.len() < payload.len()));
         }
+    }
+
+    #[test]
+    fn a_match_may_go_past_the_end_of_a_piece_and_of_the_input() {
+        // Compressed, it is a long row of matches, one of which lies across the end of a piece.
+        let payload = noise(300).repeat(60);
+        assert!(payload.len() > PIECE);
+        let made = deflated(15, &payload).unwrap();
+        assert!(meaning(&masked(0xc2, KEY, &made)) == [Seen::Binary(payload)]);
     }
 
     #[test]

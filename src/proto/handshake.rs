@@ -280,6 +280,52 @@ mod tests {
         assert_eq!(&digest([829_309_203, 259_970_620], *b"^n:ds[4U"), b"8jKS'y:G*Co,Wxa-");
     }
 
+    /// Which version a request with these lines is of, and whether a proxy has made it too old; or the
+    /// status of the refusal.
+    fn offered(lines: &str) -> (Result<Option<Version>, u16>, bool) {
+        let head = format!("{lines}\r\nHost: a\r\n\r\n");
+        let mut slots = [httparse::EMPTY_HEADER; 8];
+        let request = crate::http::request::parse(head.as_bytes(), &mut slots).unwrap();
+        let too_old = is_too_old(&request);
+        let offer = offer(request).map(|offer| offer.map(|offer| offer.version));
+        (offer.map_err(|response| response.status), too_old)
+    }
+
+    #[test]
+    fn a_websocket_request_is_a_get_of_http_1_1() {
+        let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        for (line, fields, version, too_old) in [
+            ("GET / HTTP/1.1", upgrade, Ok(Some(Version::Rfc6455)), false),
+            ("POST / HTTP/1.1", upgrade, Err(400), false),
+            ("GET / HTTP/1.0", upgrade, Ok(None), true),
+            ("HEAD / HTTP/1.0", upgrade, Ok(None), false),
+            ("GET / HTTP/1.0", "Connection: Upgrade", Ok(None), false),
+            ("GET / HTTP/1.1", "Connection: Upgrade", Ok(None), false),
+        ] {
+            assert_eq!(offered(&format!("{line}\r\n{fields}")), (version, too_old), "{line}");
+        }
+    }
+
+    #[test]
+    fn hixie_75_is_told_by_what_its_browsers_sent() {
+        let lines = |upgrade, connection, last| {
+            let fields = format!("Upgrade: {upgrade}\r\nConnection: {connection}\r\n{last}");
+            offered(&format!("GET / HTTP/1.1\r\n{fields}")).0
+        };
+        let origin = "Origin: http://a";
+        assert_eq!(lines("WebSocket", "Upgrade", origin), Ok(Some(Version::Hixie75)));
+        for (upgrade, connection, last) in [
+            ("websocket", "Upgrade", origin),
+            ("WebSocket", "upgrade", origin),
+            ("WebSocket", "Upgrade, keep-alive", origin),
+            ("WebSocket", "Upgrade", "X: no origin"),
+            ("WebSocket", "Upgrade", "Origin: http://a\r\nSec-WebSocket-Extensions: x"),
+        ] {
+            assert_eq!(lines(upgrade, connection, last), Err(400), "{upgrade} {connection} {last}");
+        }
+    }
+
     #[test]
     fn keys_that_no_browser_makes() {
         for key in ["", "1", "a b", "1 2 3 7x", "9 9999999999", "1 00000000000000000000000000"] {

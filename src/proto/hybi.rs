@@ -9,8 +9,9 @@ use super::utf8;
 use super::{Event, Limits, Message, Version, take};
 use crate::proto::pool::Pool;
 
-/// Bytes are read straight into the message only if at least this many are still missing.
-const LAND_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
+/// Bytes are read straight into the message only if at least this many are still missing: more than a
+/// control frame has.
+const LAND_FROM: usize = if cfg!(fuzzing) { 126 } else { 16 * 1024 };
 
 #[derive(Debug, Clone, Copy)]
 enum State {
@@ -317,7 +318,7 @@ impl Decoder {
     /// The same within a frame. Only a large binary one has a landing.
     #[inline(never)]
     fn landing_of(&mut self, frame: Head) -> Option<&mut Vec<u8>> {
-        if frame.to_come() < LAND_FROM || frame.is_control() {
+        if frame.to_come() < LAND_FROM {
             return None;
         }
         let lands =
@@ -827,6 +828,14 @@ mod tests {
         frame = in_fragments(1000);
         let (decoder, _) = after(&LIMITS, &[&frame[..frame.len() - 7]]);
         assert!(decoder.partial.is_some_and(|partial| partial.binary.capacity() > 1000));
+    }
+
+    #[test]
+    #[cfg(feature = "deflate")]
+    fn a_compressed_message_that_lies_whole_in_the_input_is_inflated() {
+        let bytes = masked(0xc1, [1, 2, 3, 4], b"\xf2\x48\xcd\xc9\xc9\x07\x00");
+        let mut reader = Reader::deflating(&LIMITS);
+        assert_eq!(reader.read(&bytes), [text("Hello")]);
     }
 
     #[test]

@@ -167,6 +167,15 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_was_handed_over_is_not_the_last_as_well() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.next(&mut &b"o"[..]), None);
+        assert_eq!(lines.next(&mut &b"ne\n"[..]), Some(Ok("one")));
+        assert_eq!(lines.last(), None);
+        assert_eq!(lines.count, 1);
+    }
+
+    #[test]
     fn wrong_lines_are_told_and_the_next_is_fine() {
         assert_eq!(cut(&[b"\xff\nok\n"]), [Err(BadLine::NotUtf8), line("ok")]);
         let long = vec![b'x'; MAX_LINE + 1];

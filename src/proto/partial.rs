@@ -129,6 +129,19 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(feature = "deflate")]
+    fn no_more_is_inflated_than_the_limit_allows() {
+        let payload = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+        for (limit, outcome) in [(5, Ok(())), (4, Err(Violation::MessageTooBig))] {
+            let mut inflater = super::super::deflate::Contexts::default().take_inflater().unwrap();
+            let mut partial = Partial::default();
+            partial.begin(BINARY, Vec::new());
+            assert_eq!(partial.inflate(&mut inflater, payload, true, limit), outcome);
+            assert_eq!(partial.binary, &b"Hello"[..limit]);
+        }
+    }
+
+    #[test]
     fn memory_that_cannot_be_had_is_no_end_of_the_program() {
         for opcode in [TEXT, BINARY] {
             let mut partial = Partial::default();

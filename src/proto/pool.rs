@@ -84,6 +84,19 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "deflate")]
+    fn a_buffer_that_was_of_no_use_comes_back() {
+        let mut pool = Pool::default();
+        let agreed =
+            super::super::deflate::agree([&b"permessage-deflate"[..]].into_iter()).unwrap();
+        let made = pool.deflate(agreed, &[b'a'; 2000]).unwrap();
+        assert!(made.len() < 2000);
+        pool.give(made);
+        assert_eq!(pool.deflate(agreed, b"short"), None);
+        assert_eq!(pool.small.len(), 1);
+    }
+
+    #[test]
     fn no_more_is_kept_than_may_be() {
         let mut pool = Pool::default();
         pool.give(Vec::new());

@@ -107,6 +107,27 @@ fn more_clients_than_descriptors_are_told() {
     assert!(!program.all_logged().iter().any(|line| line.contains("clients")));
 }
 
+/// Those who wait to be accepted are answered when a server stops, but for them the descriptors that are
+/// kept for other things are not taken.
+#[test]
+fn a_stop_accepts_nobody_beyond_the_limit() {
+    let mut program = starved(40, &[]);
+    let mut clients = crowd(program.addr(), 8 + 16 + 1);
+    let mut waiting = clients.pop().unwrap();
+    let mut told = clients.split_off(8);
+    clients.iter_mut().for_each(|client| drop(client.read_answer()));
+    told.iter_mut().for_each(|client| assert_eq!(client.read_reply(false).status, 503));
+    assert!(waiting.has_nothing());
+    program.signal(Signal::TERM);
+    for client in &mut clients {
+        assert_eq!(client.read_close(), (1001, "the server stops".to_string()));
+        client.close(1001, "");
+    }
+    waiting.wait_for_the_end();
+    drop((clients, told));
+    assert_eq!(program.wait().code(), Some(0));
+}
+
 #[test]
 fn no_descriptors_are_left() {
     let scratch = Scratch::new();

@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use crate::serving::*;
-use wsloop::{Answer, Config, Context, Handler, Message, Request, Response};
+use wsloop::{Answer, Config, Context, Handler, Message, Request, Response, code};
 
 /// Answers plain HTTP with a count, and lets only those in who know the word.
 #[derive(Default)]
@@ -49,6 +49,37 @@ fn handlers_answer_and_refuse() {
         let mut client = Client::open(server.addr, version, "/door?sesame");
         client.text("in");
         assert_eq!(client.read_text(), "in", "{version}");
+    }
+}
+
+#[test]
+fn who_is_ended_while_it_asks_gets_no_answer() {
+    struct Shut;
+    impl Handler for Shut {
+        fn on_request(&mut self, ws: &mut Context<'_>, request: &Request<'_>) -> Answer {
+            assert!(!ws.close(code::NORMAL, "not open yet"));
+            ws.terminate();
+            match request.query() {
+                "proceed" => Answer::Proceed,
+                _ => Answer::Respond(Response::text(200, "nobody reads this\n")),
+            }
+        }
+
+        fn on_open(&mut self, _: &mut Context<'_>, _: &Request<'_>) {
+            panic!("it has ended");
+        }
+
+        fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
+    }
+    let server = serve(Config::default(), |server| server.route("/", Shut));
+    for query in ["proceed", "respond"] {
+        let plain = plain_request("GET", &format!("/?{query}"), "").into_bytes();
+        let upgrades = VERSIONS.map(|version| request(version, &format!("/?{query}"), ""));
+        for asked in upgrades.iter().chain([&plain]) {
+            let mut client = Client::connect(server.addr);
+            client.send(asked);
+            assert_eq!(client.read_to_end(), b"");
+        }
     }
 }
 

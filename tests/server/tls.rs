@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -321,6 +322,24 @@ fn addresses_say_whether_tls_is_spoken() {
     assert_eq!(plain.listen("wss://127.0.0.1:0").unwrap_err().kind(), ErrorKind::InvalidInput);
     assert!(said("127.0.0.1:0", &mut plain).starts_with("ws://"));
     assert_eq!(plain.reload_tls().unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+/// Its clients are on this machine.
+#[test]
+fn a_unix_socket_is_plain_beside_a_certificate() {
+    let certificate = certificate();
+    let scratch = Scratch::new();
+    let path = scratch.join("socket");
+    let mut server = Server::new(config(|c| c.tls = Some(certificate.tls()))).unwrap();
+    server.route("/mirror", Mirror);
+    let addr = format!("unix:{}", path.display());
+    assert_eq!(server.listen(&addr).unwrap().to_string(), addr);
+    let mut client = UnixStream::connect(&path).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(&request(Version::Rfc6455, "/mirror", "")).unwrap();
+    turn_until(&mut server, "a client", |server| (server.stats().opened == 1).then_some(()));
+    turn_while_busy(&mut server);
+    assert!(read_head(&mut client).starts_with("HTTP/1.1 101 "));
 }
 
 #[test]

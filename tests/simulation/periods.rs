@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::world::{Peer, World, masked};
-use crate::config::Config;
+use crate::config::{Config, OnFull};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -65,6 +65,25 @@ fn a_ping_that_is_under_way_gives_the_time_that_the_bytes_before_it_take() {
     world.turn_until_quiet();
     let wanted = 2 + 10 + (1 << 20);
     assert_eq!(reads(&mut world, &peer, 16 << 10, wanted, seconds(100)), wanted);
+    assert_eq!(world.closed(&peer), None);
+}
+
+#[test]
+fn a_ping_for_which_there_is_no_room_is_not_missed() {
+    let (max_backlog, on_full) = (1000, OnFull::Drop);
+    let mut world = World::new(Config { max_backlog, on_full, ..Config::default() });
+    let peer = world.open();
+    world.turns_for(seconds(24), SECOND);
+    world.pass(2 * SECOND);
+    // In the turn in which the ping is due, the backlog is nearly full.
+    world.dispatcher.peers.send(peer.id, (&[b'x'; 900][..]).into());
+    world.turn_until_quiet();
+    assert_eq!(peer.takes_all().len(), 4 + 900);
+    // So the next is due when this period is over again.
+    world.turns_for(seconds(24), SECOND);
+    assert_eq!(peer.takes_all(), b"");
+    world.turns_for(seconds(2), SECOND);
+    assert_eq!(peer.takes_all(), b"\x89\x00");
     assert_eq!(world.closed(&peer), None);
 }
 
