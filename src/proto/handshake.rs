@@ -287,7 +287,7 @@ mod tests {
         let mut slots = [httparse::EMPTY_HEADER; 8];
         let request = crate::http::request::parse(head.as_bytes(), &mut slots).unwrap();
         let too_old = is_too_old(&request);
-        let offer = offer(request).map(|offer| offer.map(|offer| offer.version));
+        let offer = offer(request, &Version::ALL).map(|offer| offer.map(|offer| offer.version));
         (offer.map_err(|response| response.status), too_old)
     }
 

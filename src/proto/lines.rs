@@ -169,8 +169,8 @@ mod tests {
     #[test]
     fn a_line_that_was_handed_over_is_not_the_last_as_well() {
         let mut lines = Lines::default();
-        assert_eq!(lines.next(&mut &b"o"[..]), None);
-        assert_eq!(lines.next(&mut &b"ne\n"[..]), Some(Ok("one")));
+        assert_eq!(lines.next(&mut &mut b"o".to_vec()[..]), None);
+        assert_eq!(lines.next(&mut &mut b"ne\n".to_vec()[..]), Some(Ok("one")));
         assert_eq!(lines.last(), None);
         assert_eq!(lines.count, 1);
     }
