@@ -156,7 +156,7 @@ impl Dispatcher {
         self.peers.write_on_next_turn();
         // What these queue is written next turn: otherwise a handler that refills the backlog of a
         // fast reader would keep this turn from ending.
-        for id in self.peers.take_drained() {
+        while let Some(id) = self.peers.next_drained() {
             if self.peers.is_open(id) {
                 self.with_handler(id, |handler, ws| handler.on_drain(ws));
             }

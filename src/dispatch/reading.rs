@@ -29,6 +29,7 @@ impl Dispatcher {
     /// is the buffer that all connections share.
     pub(super) fn read(&mut self, id: ConnId, receive: &mut [u8]) {
         if let Some(mut unread) = self.peers.take_unread(id) {
+            self.peers.weigh(id);
             self.process(id, &mut unread);
         }
         let mut budget = self.peers.config.read_budget.max(1);
@@ -73,7 +74,10 @@ impl Dispatcher {
         match error.kind() {
             io::ErrorKind::Interrupted => return Some(0),
             io::ErrorKind::WouldBlock => {}
-            io::ErrorKind::Unsupported => self.peers.refuse(id, plain_http(), false),
+            io::ErrorKind::Unsupported => {
+                self.peers.tls_is_not_spoken();
+                self.peers.refuse(id, plain_http(), false);
+            }
             _ => {
                 debug!("#{} lost: {error}", id.serial());
                 self.peers.drop_now(id, code::ABNORMAL, &error.to_string());

@@ -140,6 +140,11 @@ impl Peers {
         }
     }
 
+    /// A client of a port for TLS does not speak it, and goes on without.
+    pub(crate) fn tls_is_not_spoken(&mut self) {
+        self.memory.session_ends();
+    }
+
     /// Whether there is no room for one connection more.
     pub(crate) fn is_short_of_memory(&mut self) -> bool {
         let is_short = |peers: &Peers| peers.held_in_all().saturating_add(IDLE) > peers.memory.max;

@@ -364,8 +364,6 @@ impl Peers {
             Ok(Received::Nothing { more }) => *more = *more || conn.reading.emptied(),
             Ok(Received::End) => conn.reading.ended(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // The client does not speak TLS, and is answered without.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.memory.session_ends(),
             Err(_) => conn.reading.would_block(),
         }
         // A part of a TLS record is a sign of life as well.
@@ -437,9 +435,7 @@ impl Peers {
 
     /// Bytes that were put aside and may be looked at now.
     pub(crate) fn take_unread(&mut self, id: ConnId) -> Option<Vec<u8>> {
-        let unread = self.get_mut(id)?.take_unread()?;
-        self.weigh(id);
-        Some(unread)
+        self.get_mut(id)?.take_unread()
     }
 
     /// Whether any connection was paused, began to close or ended since this was last asked: then it

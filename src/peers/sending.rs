@@ -441,6 +441,9 @@ impl Peers {
 
     /// Schedules the connections whose budget is spent for the next turn.
     pub(crate) fn write_on_next_turn(&mut self) {
+        if self.unfinished.is_empty() {
+            return;
+        }
         for id in std::mem::take(&mut self.unfinished) {
             if let Some(conn) = find(&mut self.conns, id) {
                 conn.list_to_write(&mut self.to_write);
@@ -448,9 +451,9 @@ impl Peers {
         }
     }
 
-    /// The connections that are owed `on_drain`.
-    pub(crate) fn take_drained(&mut self) -> Vec<ConnId> {
-        std::mem::take(&mut self.drained)
+    /// The next connection that is owed `on_drain`.
+    pub(crate) fn next_drained(&mut self) -> Option<ConnId> {
+        self.drained.pop()
     }
 }
 

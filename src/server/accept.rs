@@ -66,6 +66,8 @@ pub(super) struct Acceptor {
     /// Most files under way.
     files: usize,
     pause: Pause,
+    /// How many files were under way when that began.
+    files_then: usize,
     /// The log was told that there are no descriptors, and clients have waited since.
     complained: bool,
     /// How many were refused since the log was told that there are too many connections.
@@ -82,6 +84,7 @@ impl Acceptor {
             places: room.max(max_connections).max(1),
             files: (room / FILES).max(1),
             pause: Pause::None,
+            files_then: 0,
             complained: false,
             refused: 0,
         }
@@ -169,6 +172,11 @@ impl Acceptor {
         }
     }
 
+    /// Whether clients have waited for a file to end, and one has.
+    pub(super) fn may_resume(&self, peers: &Peers) -> bool {
+        self.pause != Pause::None && peers.files() < self.files_then
+    }
+
     /// A connection has gone, or a file: there is room, and a descriptor.
     pub(super) fn resume(&mut self, peers: &mut Peers) {
         self.pause = Pause::None;
@@ -246,7 +254,7 @@ impl Acceptor {
             return false;
         }
         if self.is_beyond(peers, REFUSALS) {
-            self.pause = Pause::Full;
+            (self.pause, self.files_then) = (Pause::Full, peers.files());
             return true;
         }
         let Some(listening) = self.listening.get_mut(place) else { return false };
@@ -266,7 +274,10 @@ impl Acceptor {
             }
             // The client's trouble, not ours: it was gone before it was accepted.
             Err(error) if is_passing(&error) => debug!("accept: {error}"),
-            Err(error) => self.exhausted(&error, peers.clock.now()),
+            Err(error) => {
+                self.files_then = peers.files();
+                self.exhausted(&error, peers.clock.now());
+            }
         }
         true
     }

@@ -38,8 +38,8 @@ impl Server {
         if self.inlet_waits {
             self.run_commands();
         }
-        let files = self.dispatcher.peers.files();
-        if self.dispatcher.end_turn(&mut self.receive) || self.dispatcher.peers.files() < files {
+        let removed = self.dispatcher.end_turn(&mut self.receive);
+        if removed || self.acceptor.may_resume(&self.dispatcher.peers) {
             self.acceptor.resume(&mut self.dispatcher.peers);
         }
         self.set_alarm();
