@@ -4,6 +4,7 @@
 use memchr::memchr;
 
 use super::close::Violation;
+use super::memory;
 use super::{Event, Limits, Message, Version, take};
 
 pub(super) const TEXT: u8 = 0x00;
@@ -162,7 +163,7 @@ impl Decoder {
             }
         }
         // Twice as much as before, if it grows: nobody knows how long the text will be.
-        self.text.try_reserve(piece.len())?;
+        memory::make_room(&mut self.text, piece.len())?;
         self.text.extend_from_slice(piece);
         Ok(if end.is_some() { Step::KeptText } else { Step::Starved })
     }
@@ -224,7 +225,7 @@ fn mend<'a>(bytes: &'a [u8], mended: &'a mut String) -> Result<Message<'a>, Viol
         })
     };
     let len = parts().fold(0, |len: usize, part| len.saturating_add(part.len()));
-    mended.try_reserve_exact(len)?;
+    memory::make_exact_text_room(mended, len)?;
     mended.extend(parts());
     Ok(Message::Text(mended))
 }

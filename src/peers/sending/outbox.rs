@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use crate::net::stream::Stream;
 use crate::net::transfer::Written;
+use crate::proto::memory;
 use crate::proto::pool::{Pool, SMALL};
 
 /// Most slices in one system call.
@@ -191,7 +192,7 @@ impl Queue {
             let larger = pool.take(len);
             pool.give(std::mem::replace(&mut self.tail, larger));
         }
-        self.tail.try_reserve(len).is_ok()
+        memory::make_room(&mut self.tail, len).is_ok()
     }
 
     /// What is in the tail becomes a chunk, since something else comes behind it.
