@@ -114,6 +114,11 @@ impl Kernel {
         self.refused
     }
 
+    /// Of the last write only a part was taken.
+    pub fn is_cut_short(&self) -> bool {
+        self.cut_short
+    }
+
     /// The kernel takes so many bytes for a peer that does not read.
     pub fn set_room(&mut self, room: usize) {
         self.room = Some(room);
