@@ -127,6 +127,8 @@ struct Inner {
     conn: ServerConnection,
     /// Something has come from the client.
     begun: bool,
+    /// It was said that no more will come.
+    closed: bool,
     /// Bytes that were encrypted and not all written yet: they count as taken when they are.
     owed: usize,
     /// What somebody else has read from the socket.
@@ -143,15 +145,21 @@ impl Session {
     pub(crate) fn new(tls: &Tls) -> io::Result<Session> {
         let mut conn = ServerConnection::new(Arc::clone(&tls.config)).map_err(invalid)?;
         conn.set_buffer_limit(Some(MAX_UNSENT));
-        Ok(Session(Box::new(Inner { conn, begun: false, owed: 0, early: Vec::new() })))
+        Ok(Session(Box::new(Inner {
+            conn,
+            begun: false,
+            closed: false,
+            owed: 0,
+            early: Vec::new(),
+        })))
     }
 
     /// Keeps what was already read from the client's socket; the next read returns it.
-    pub(super) fn unread(&mut self, bytes: &[u8]) {
+    pub(crate) fn unread(&mut self, bytes: &[u8]) {
         self.0.early.extend_from_slice(bytes);
     }
 
-    pub(super) fn is_handshaking(&self) -> bool {
+    pub(crate) fn is_handshaking(&self) -> bool {
         self.0.conn.is_handshaking()
     }
 
@@ -160,7 +168,7 @@ impl Session {
     /// bytes that are not valid TLS; then an alert is to be written. The end of the socket counts
     /// as the end of the stream, since frames and requests tell by themselves whether they are
     /// whole.
-    pub(super) fn read(&mut self, socket: &mut dyn Read, buf: &mut [u8]) -> io::Result<Received> {
+    pub(crate) fn read(&mut self, socket: &mut dyn Read, buf: &mut [u8]) -> io::Result<Received> {
         let inner = &mut *self.0;
         match inner.conn.reader().read(buf) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -170,6 +178,11 @@ impl Session {
         let (came, may_follow) = inner.read_socket(socket, buf)?;
         if came == 0 {
             return Ok(Received::End);
+        }
+        // Behind our goodbye only the end counts. If these bytes are wrong, rustls would have to send an
+        // alert behind it, and its debug builds panic (0.23.46).
+        if inner.closed {
+            return Ok(Received::Nothing { more: may_follow });
         }
         if !std::mem::replace(&mut inner.begun, true)
             && buf.first().is_some_and(u8::is_ascii_uppercase)
@@ -186,7 +199,7 @@ impl Session {
 
     /// Encrypts as much of these parts as it has room for, and writes. They count as taken once
     /// nothing of them is left here.
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         socket: &mut dyn Write,
         parts: &[IoSlice<'_>],
@@ -205,8 +218,9 @@ impl Session {
         Ok(Written { bytes, blocked: bytes == 0 && !parts.is_empty(), taken })
     }
 
-    /// Says with the next write that no more will come.
-    pub(super) fn close(&mut self) {
+    /// Says with the next write that no more will come. What comes from the client is dropped then.
+    pub(crate) fn close(&mut self) {
+        self.0.closed = true;
         self.0.conn.send_close_notify();
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use zlib_rs::{DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status};
 
 use super::Violation;
+use super::memory;
 
 const NAME: &str = "permessage-deflate";
 /// What is appended to a message before it is inflated, and cut off after it was deflated: the end
@@ -225,7 +226,7 @@ impl Contexts {
         let Some(slot) = self.deflaters.get_mut(agreed.kind()) else { return false };
         // Room for more than there can be, so that nothing stays within.
         let room = longest(payload.len());
-        if out.try_reserve(room.saturating_sub(out.len())).is_err() {
+        if memory::make_room(out, room.saturating_sub(out.len())).is_err() {
             return false;
         }
         let deflater = slot.get_or_insert_with(|| {

@@ -4,6 +4,7 @@
 use memchr::memchr;
 
 use super::close::Violation;
+use super::memory;
 use super::{Event, Limits, Message, Version, take};
 
 pub(super) const TEXT: u8 = 0x00;
@@ -179,7 +180,7 @@ impl Decoder {
         }
         let begins = self.text.is_empty();
         // Twice as much as before, if it grows: nobody knows how long the text will be.
-        self.text.try_reserve(piece.len())?;
+        memory::make_room(&mut self.text, piece.len())?;
         self.text.extend_from_slice(piece);
         Ok(match end {
             Some(_) => Step::KeptText,
@@ -253,7 +254,7 @@ fn mend<'a>(
     if len > limit {
         return Err(Violation::MessageTooBig);
     }
-    mended.try_reserve_exact(len)?;
+    memory::make_exact_text_room(mended, len)?;
     mended.extend(parts());
     Ok(Message::Text(mended))
 }

@@ -4,6 +4,7 @@ use super::bytes::Short;
 use super::close::{self, Violation};
 use super::deflate::{self, Agreed};
 use super::frame::{BINARY, CLOSE, CONTINUATION, Head, MAX_HEAD, PING, PONG, TEXT};
+use super::memory;
 use super::partial::Partial;
 use super::utf8;
 use super::{Event, Limits, Message, Version, take};
@@ -339,7 +340,7 @@ impl Decoder {
         let before = partial.binary.len().saturating_sub(bytes);
         let mut fresh = partial.binary.get_mut(before..).unwrap_or_default();
         frame.unmask(take(&mut fresh, frame.to_come()));
-        behind.try_reserve_exact(fresh.len())?;
+        memory::make_exact_room(&mut behind, fresh.len())?;
         behind.extend_from_slice(fresh);
         let ours = partial.binary.len().saturating_sub(behind.len());
         partial.binary.truncate(ours);

@@ -14,11 +14,11 @@ mod hixie;
 mod hybi;
 pub(crate) mod lines;
 mod mask;
+pub(crate) mod memory;
 mod partial;
 pub(crate) mod pool;
 mod utf8;
 
-use std::collections::TryReserveError;
 use std::fmt;
 
 use bytes::Short;
@@ -265,11 +265,11 @@ impl Framing {
         message: Message<'_>,
         pool: &mut Pool,
         out: &mut Vec<u8>,
-    ) -> Result<bool, TryReserveError> {
+    ) -> Result<bool, Violation> {
         let deflated = self.deflate(message, pool);
         let Some(envelope) = self.envelope(message, deflated.as_deref()) else { return Ok(false) };
         let payload = deflated.as_deref().unwrap_or(message.as_bytes());
-        out.try_reserve(envelope.len().saturating_add(payload.len()))?;
+        memory::make_room(out, envelope.len().saturating_add(payload.len()))?;
         envelope.put(payload, out);
         pool.give(deflated.unwrap_or_default());
         Ok(true)

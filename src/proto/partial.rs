@@ -3,6 +3,7 @@
 use super::Violation;
 use super::deflate::Inflater;
 use super::frame::TEXT;
+use super::memory;
 use super::utf8::Text;
 
 /// An announced payload gets this much memory at once, and more as it arrives.
@@ -75,11 +76,11 @@ impl Partial {
         let doubled = if last { 0 } else { self.capacity().saturating_mul(2) };
         let wanted = wanted.max(doubled);
         if self.opcode == Some(TEXT) {
-            self.text.try_grow(wanted)?;
+            self.text.grow(wanted)
         } else {
-            self.binary.try_reserve_exact(wanted.saturating_sub(self.binary.len()))?;
+            let more = wanted.saturating_sub(self.binary.len());
+            memory::make_exact_room(&mut self.binary, more)
         }
-        Ok(())
     }
 
     /// Appends a piece of the message, for which there is room; text is checked now, not at the end

@@ -6,7 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 [ $# -ge 2 ] || { sed -n '2,4s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 targets=$1 seconds=$2
-[ "$targets" != all ] || targets='head hybi hixie inflate connection path'
+[ "$targets" != all ] || targets='head hybi hixie inflate connection compressed tls path'
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --version 0.13.2 --locked
 # shellcheck source=tests/nightly.sh
 . "$here/../nightly.sh"

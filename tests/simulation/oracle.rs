@@ -4,6 +4,7 @@
 use super::client::{Client, Meaning};
 use super::handler::{Book, Books};
 use super::kernel::Seen;
+use super::memory::no_memory;
 use super::schedule::Kind;
 use super::world::World;
 use crate::config::{Config, OnFull};
@@ -64,7 +65,7 @@ pub struct Watch {
     /// When it began to close, so much was queued that more may not have fitted.
     full: bool,
     /// When the server's end was written.
-    shut: Option<Millis>,
+    pub shut: Option<Millis>,
     /// How many bytes were written by when.
     writes: Vec<(u64, Millis)>,
     seen: Seen,
@@ -80,6 +81,9 @@ pub struct Watch {
     missed: bool,
     /// How it ended was looked at.
     judged: bool,
+    /// It is known that it ends, and that it does for want of memory.
+    pub ending: bool,
+    pub starved: bool,
 }
 
 impl Watch {
@@ -154,7 +158,7 @@ impl Case<'_> {
         format!("#{}", self.client.peer.id.serial())
     }
 
-    fn book(&mut self) -> &mut Book {
+    pub fn book(&mut self) -> &mut Book {
         self.books.of.entry(self.client.peer.id.serial()).or_default()
     }
 
@@ -215,6 +219,9 @@ impl Case<'_> {
     fn judge_removal(&mut self) -> Outcome {
         let (now, periods) = (self.now(), self.periods());
         let excused = self.watch.seen.error || self.watch.missed || self.client.reset;
+        // There was no memory for the rest of a message, behind which nothing can be written.
+        let cut_within = self.book().closed == Some((1006, no_memory().to_string()));
+        let excused = excused || cut_within;
         if excused || self.book().terminated || self.client.manners.kind == Kind::Source {
             return Ok(());
         }
@@ -421,6 +428,8 @@ impl Case<'_> {
             ) => self.closing_is_late(),
             (1006, "") => self.client.ended && self.heard_all_before_the_end(),
             (1008, "backlog full") => self.watch.full,
+            (1011, reason) if reason == no_memory() => self.is_told()?,
+            (1006, reason) if reason == no_memory() => self.client.peer.socket.borrow().owes_room(),
             // Ours went first, and a client of Hixie answers by its end.
             (1005, "") if self.client.is_hixie() && !self.has_closed(code) => {
                 self.client.ended && (self.book().dismissed || self.stopped)

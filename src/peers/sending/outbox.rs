@@ -9,6 +9,7 @@ use std::rc::Rc;
 use crate::net::stream::Stream;
 use crate::net::transfer::Written;
 use crate::peers::time::Millis;
+use crate::proto::memory;
 use crate::proto::pool::{Pool, SMALL};
 
 /// Most slices in one system call.
@@ -218,7 +219,7 @@ impl Queue {
             let larger = pool.take(len);
             pool.give(std::mem::replace(&mut self.tail, larger));
         }
-        self.tail.try_reserve(len).is_ok()
+        memory::make_room(&mut self.tail, len).is_ok()
     }
 
     /// What is in the tail becomes a chunk, since something else comes behind it. A large buffer with
