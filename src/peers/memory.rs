@@ -212,8 +212,9 @@ impl Peers {
         let conn = self.get(id)?;
         let (held, weight) = (conn.memory(), bytes(conn.weight));
         // A control frame that is not whole has 125 bytes at most, and is not counted.
-        let right = held <= weight + 125 && weight < held + KIB;
-        (!right).then_some((held, conn.weight))
+        let missing = held.saturating_sub(weight + 125);
+        let too_much = weight.saturating_sub(held + KIB - 1);
+        (missing + too_much > 0).then_some((held, conn.weight))
     }
 
     /// What all connections hold that is not shared, as it is counted.

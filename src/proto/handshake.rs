@@ -327,6 +327,29 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_is_not_spoken_is_told_which_are() {
+        let refused = |fields: &str, spoken: &[Version]| {
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
+            let mut slots = [httparse::EMPTY_HEADER; 8];
+            let request = crate::http::request::parse(head.as_bytes(), &mut slots).unwrap();
+            let response = offer(request, spoken).unwrap_err();
+            let mut head = Vec::new();
+            response.write_head(true, &mut head);
+            (response.status, String::from_utf8(head).unwrap())
+        };
+        let hybi = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 7\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        let hixie = "Upgrade: WebSocket\r\nConnection: Upgrade\r\nOrigin: http://a";
+        for fields in [hybi, hixie] {
+            let (status, head) = refused(fields, &[Version::Hybi08, Version::Rfc6455]);
+            assert_eq!(status, 426);
+            assert!(head.contains("Sec-WebSocket-Version: 13, 8\r\n"), "{head}");
+        }
+        let (status, head) = refused(hixie, &[Version::Hixie76]);
+        assert!(status == 426 && !head.contains("Sec-WebSocket-Version"), "{head}");
+    }
+
+    #[test]
     fn keys_that_no_browser_makes() {
         for key in ["", "1", "a b", "1 2 3 7x", "9 9999999999", "1 00000000000000000000000000"] {
             assert_eq!(key_part(key.as_bytes()), None, "{key:?}");

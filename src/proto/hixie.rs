@@ -441,6 +441,22 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_under_way_from_its_first_byte_to_its_end() {
+        for (bytes, come) in [
+            (&b""[..], None),
+            (b"\0", None),
+            (b"\0ab", Some(2)),
+            (b"\0ab\xff", None),
+            (b"\x80\x05ab", None),
+            (b"\0ab\xff\x01cd", None),
+        ] {
+            let (mut decoder, _) = after(Version::Hixie76, &LIMITS, &[bytes]);
+            *decoder.begun() = 5;
+            assert_eq!(decoder.under_way(), come.map(|come| (5, come)), "{bytes:x?}");
+        }
+    }
+
+    #[test]
     fn an_idle_decoder_keeps_nothing() {
         let bytes = b"\x80\x02\0\0\0a\x80\xff\x01zz\xff\0text\xff";
         for cut in 0..=bytes.len() {

@@ -593,6 +593,20 @@ mod tests {
         assert_eq!(next(b"\x02\x80\0\0\0\0"), (1, Some((7, 0))));
     }
 
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn of_a_compressed_message_counts_what_has_come_and_not_what_it_was() {
+        let mut reader = Reader::deflating(&LIMITS);
+        // A stored block (RFC 1951 section 3.2.4) of three bytes, in two fragments.
+        assert_eq!(reader.read(b"\x41\x86\0\0\0\0\0\x03\0"), []);
+        assert_eq!(reader.decoder.under_way(), Some((0, 3)));
+        assert_eq!(reader.read(b"\xfc\xffa\x89\x84\0\0\0\0pi"), []);
+        assert_eq!(reader.decoder.under_way(), Some((0, 6)));
+        assert_eq!(reader.read(b"ng\x00\x83\0\0\0\0bc\0"), [ping(b"ping")]);
+        assert_eq!(reader.decoder.under_way(), Some((0, 9)));
+        assert_eq!(reader.read(b"\x80\x80\0\0\0\0"), [text("abc")]);
+    }
+
     #[test]
     fn control_frames_may_come_between_fragments() {
         let bytes = [

@@ -218,6 +218,13 @@ mod tests {
     }
 
     #[test]
+    fn only_the_first_line_is_taken_for_a_request() {
+        let long = [b"GET /", &vec![b'x'; MAX_LINE][..], b"\n"].concat();
+        assert_eq!(cut(&[b"one\n", &long]), [line("one"), Err(BadLine::TooLong)]);
+        assert_eq!(cut(&[b"one\nGET / HTTP/1.1\n"]), [line("one"), line("GET / HTTP/1.1")]);
+    }
+
+    #[test]
     fn a_long_line_holds_no_memory() {
         let mut lines = Lines::default();
         for _ in 0..100 {

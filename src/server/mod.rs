@@ -447,6 +447,42 @@ mod tests {
         }
     }
 
+    /// Adopts a client that comes from there; what it is told at once.
+    fn comes_from(server: &mut Server, addr: &str) -> (UnixStream, Vec<u8>) {
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        let stream = crate::net::stream::Stream::from_fd(ours.into()).unwrap().0;
+        server.adopt_stream(stream, Some(addr.parse().unwrap()), b"").unwrap();
+        server.turn(Some(Duration::ZERO)).unwrap();
+        let told = sent(&mut peer);
+        (peer, told)
+    }
+
+    #[test]
+    fn who_has_too_many_connections_is_told_so_at_once() {
+        let config = Config { max_per_address: Some(1), ..Config::default() };
+        let mut server = Server::new(config).unwrap();
+        let (one, told) = comes_from(&mut server, "192.0.2.1:1");
+        assert_eq!(told, b"");
+        let (_other, told) = comes_from(&mut server, "192.0.2.1:2");
+        assert!(told.starts_with(b"HTTP/1.1 429 "));
+        assert_eq!(comes_from(&mut server, "192.0.2.2:1").1, b"");
+        drop((one, _other));
+        while server.dispatcher.peers.len() > 0 {
+            server.turn(Some(Duration::ZERO)).unwrap();
+        }
+        assert_eq!(comes_from(&mut server, "192.0.2.1:3").1, b"");
+    }
+
+    #[test]
+    fn who_comes_while_there_is_no_memory_is_told_to_come_later() {
+        let config = Config { max_memory: Some(300), ..Config::default() };
+        let mut server = Server::new(config).unwrap();
+        let (_one, told) = comes_from(&mut server, "192.0.2.1:1");
+        assert_eq!(told, b"");
+        let (_other, told) = comes_from(&mut server, "192.0.2.1:2");
+        assert!(told.starts_with(b"HTTP/1.1 503 ") && told.ends_with(b"short of memory\n"));
+    }
+
     #[cfg(feature = "capi")]
     #[test]
     fn who_is_closed_from_c_between_turns_has_all_its_time_to_answer() {

@@ -284,3 +284,86 @@ fn a_backlog_holds_no_more_than_twice_what_is_counted() {
     let most = 2 * backlog(&world) + 256 * KIB;
     assert!(held <= most, "{held} bytes, not {most}");
 }
+
+#[test]
+fn whoever_holds_it_is_ended_a_client_a_source_or_one_that_is_closing() {
+    let mut world = within(200_000);
+    // A request, a line, and what one that is closing does not take.
+    let client = world.connect();
+    client.sends(&[b"GET / HTTP/1.1\r\nX: ", &vec![b'x'; 8000][..]].concat());
+    world.turn_until_quiet();
+    let source = world.connect_source();
+    source.sends(&vec![b'x'; 60_000]);
+    world.turn_until_quiet();
+    let closing = world.open();
+    closing.socket.borrow_mut().set_room(1000);
+    world.dispatcher.peers.send(closing.id, Message::Binary(&[0; 100_000]));
+    world.dispatcher.peers.close(closing.id, 1000, "");
+    world.turn_until_quiet();
+    assert!(world.has(&client) && world.has(&source) && world.has(&closing));
+    // The largest goes, and then the next.
+    let begin = |world: &mut World, size| {
+        world.open().sends(&masked(0x02, &vec![0; size]));
+        world.turn_until_quiet();
+    };
+    begin(&mut world, 40_000);
+    assert!(!world.has(&closing) && world.has(&source) && world.has(&client));
+    begin(&mut world, 50_000);
+    begin(&mut world, 50_000);
+    assert!(!world.has(&source) && world.has(&client));
+    assert_eq!(world.closed(&closing).as_deref(), Some("1013 short of memory"));
+}
+
+#[test]
+fn what_was_shared_and_is_written_counts_no_more() {
+    let mut world = within(3 << 20);
+    let (one, other) = (world.open(), world.open());
+    for _ in 0..5 {
+        let message = Message::Binary(&[0; 1 << 20]);
+        world.dispatcher.peers.broadcast(0, message, crate::ConnId::NONE);
+        world.turn_until_quiet();
+        for peer in [&one, &other] {
+            while !peer.takes_all().is_empty() {
+                world.turn_until_quiet();
+            }
+        }
+    }
+    one.sends(&masked(0x02, &[0; 1000]));
+    world.turn_until_quiet();
+    assert_eq!(world.dispatcher.peers.stats.cut, []);
+}
+
+#[test]
+fn where_only_places_are_taken_nobody_else_is_ended() {
+    let mut world = within(2000);
+    let peers: Vec<Peer> = (0..12).map(|_| world.open()).collect();
+    peers[3].sends(&masked(0x02, b"x"));
+    world.turn_until_quiet();
+    assert_eq!(world.dispatcher.peers.stats.cut, [("short of memory", 1)]);
+    assert_eq!(close_sent(&peers[3]).0, 1013);
+}
+
+#[test]
+fn a_request_without_a_line_end_is_no_line() {
+    let mut world = World::new(Config::default());
+    let source = world.connect_source();
+    source.sends(b"GET / HTTP/1.1");
+    source.ends();
+    world.turn_until_quiet();
+    assert!(source.takes_all().starts_with(b"error: line 1: "));
+    assert!(!world.has(&source));
+}
+
+#[test]
+fn who_pauses_and_resumes_in_one_call_goes_on() {
+    let handler = |ws: &mut Context<'_>, message: Message<'_>| {
+        ws.pause();
+        ws.resume();
+        ws.send(message);
+    };
+    let mut world = World::with_handler(Config::default(), Box::new(handler));
+    let peer = world.open();
+    peer.sends(&[masked(0x81, b"a"), masked(0x81, b"b")].concat());
+    world.turn_until_quiet();
+    assert_eq!(peer.takes_all(), b"\x81\x01a\x81\x01b");
+}
