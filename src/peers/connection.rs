@@ -94,6 +94,9 @@ pub(super) struct Writing {
     pub(super) pressed: bool,
     /// On the list of connections to write to when the turn ends.
     listed: bool,
+    /// What the connection holds in KiB, both ways, when that was last looked at; see
+    /// [`memory`](super::memory). It lies here because here it takes no room.
+    pub(super) weight: u32,
 }
 
 impl Writing {
@@ -148,8 +151,6 @@ pub(crate) struct Connection {
     pub(super) writing: Writing,
     extras: Option<Box<Extras>>,
 
-    /// What it holds in KiB, when that was last looked at; see [`memory`](super::memory).
-    pub(super) weight: u32,
     /// When it came to where it stands: was accepted, answered or pinged, or began to close.
     pub(super) since: Millis,
     /// When anything was last read.
@@ -178,7 +179,6 @@ impl Connection {
             reading: Reading::new(),
             writing: Writing::default(),
             extras: None,
-            weight: 0,
             since: now,
             heard: now,
             written: now,
@@ -324,6 +324,8 @@ mod tests {
     fn an_idle_connection_takes_200_bytes() {
         let entry = size_of::<Option<Connection>>();
         let taken = entry + size_of::<(Millis, ConnId)>();
-        assert!(taken <= 200, "{taken} bytes");
+        // Beside that a slab and a heap have room that they do not use yet.
+        let most = if cfg!(feature = "tls") { 200 } else { 184 };
+        assert!(taken <= most, "{taken} bytes");
     }
 }

@@ -54,12 +54,12 @@ impl Memory {
         let weight = u32::try_from(conn.memory().div_ceil(KIB)).unwrap_or(u32::MAX);
         self.forget(conn);
         self.own = self.own.saturating_add(bytes(weight));
-        conn.weight = weight;
+        conn.writing.weight = weight;
     }
 
     /// The connection goes, or is counted anew.
     pub(super) fn forget(&mut self, conn: &mut Connection) {
-        self.own = self.own.saturating_sub(bytes(std::mem::take(&mut conn.weight)));
+        self.own = self.own.saturating_sub(bytes(std::mem::take(&mut conn.writing.weight)));
     }
 
     pub(super) fn session_begins(&mut self) {
@@ -115,9 +115,9 @@ impl Peers {
     /// nothing any more.
     pub(super) fn mark(&mut self, id: ConnId) {
         if let Some(conn) = find(&mut self.conns, id)
-            && conn.weight == 0
+            && conn.writing.weight == 0
         {
-            conn.weight = 1;
+            conn.writing.weight = 1;
             self.memory.own = self.memory.own.saturating_add(KIB);
         }
     }
@@ -135,7 +135,7 @@ impl Peers {
 
     /// The same, if it held something when it was last counted.
     pub(crate) fn weigh_again(&mut self, id: ConnId) {
-        if self.get(id).is_some_and(|conn| conn.weight > 0) {
+        if self.get(id).is_some_and(|conn| conn.writing.weight > 0) {
             self.weigh(id);
         }
     }
@@ -210,11 +210,11 @@ impl Peers {
     /// How what a connection holds and what is counted of it differ, if they do.
     pub(crate) fn miscounted(&self, id: ConnId) -> Option<(usize, u32)> {
         let conn = self.get(id)?;
-        let (held, weight) = (conn.memory(), bytes(conn.weight));
+        let (held, weight) = (conn.memory(), bytes(conn.writing.weight));
         // A control frame that is not whole has 125 bytes at most, and is not counted.
         let missing = held.saturating_sub(weight + 125);
         let too_much = weight.saturating_sub(held + KIB - 1);
-        (missing + too_much > 0).then_some((held, conn.weight))
+        (missing + too_much > 0).then_some((held, conn.writing.weight))
     }
 
     /// What all connections hold that is not shared, as it is counted.

@@ -404,7 +404,7 @@ impl Peers {
     pub(crate) fn return_inbox(&mut self, id: ConnId, inbox: Inbox) {
         if let Some(conn) = self.get_mut(id).filter(|conn| matches!(conn.inbox, Inbox::Lent)) {
             conn.inbox = inbox;
-            if conn.weight > 0 {
+            if conn.writing.weight > 0 {
                 self.weigh(id);
             }
         }
