@@ -277,3 +277,15 @@ impl Inner {
         Ok(taken)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_open_to_nobody() {
+        assert!(!is_open_to_everybody(Path::new("/")));
+        assert!(!is_open_to_everybody(Path::new("/dev/null")));
+        assert!(!is_open_to_everybody(Path::new("/nowhere")));
+    }
+}

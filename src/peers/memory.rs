@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 
 use log::Level;
 
-use super::connection::{Connection, ReadyState};
+use super::connection::Connection;
 use super::inbox::Inbox;
 use super::{Peers, find};
 use crate::ids::ConnId;
@@ -194,9 +194,7 @@ impl Peers {
         if conn.is_open() && conn.is_websocket() && waits <= LITTLE {
             self.fail(id, code::TRY_AGAIN_LATER, WHY);
         } else {
-            if conn.ready_state() != ReadyState::Closed {
-                self.stats.count_cut(WHY);
-            }
+            self.stats.count_cut(WHY);
             self.drop_now(id, code::TRY_AGAIN_LATER, WHY);
         }
         if let Some(conn) = find(&mut self.conns, id) {
