@@ -209,8 +209,8 @@ impl Peers {
     pub(crate) fn miscounted(&self, id: ConnId) -> Option<(usize, u32)> {
         let conn = self.get(id)?;
         let (held, weight) = (conn.memory(), bytes(conn.writing.weight));
-        // A control frame that is not whole has 125 bytes at most, and is not counted.
-        let missing = held.saturating_sub(weight + 125);
+        // A control frame that is not whole is not counted: 125 bytes, in twice as much at most.
+        let missing = held.saturating_sub(weight + 250);
         let too_much = weight.saturating_sub(held + KIB - 1);
         (missing + too_much > 0).then_some((held, conn.writing.weight))
     }
