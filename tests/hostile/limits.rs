@@ -387,7 +387,7 @@ fn readers_that_take_nothing_or_little() {
         slow.stream.set_nonblocking(true).unwrap();
         let (start, mut last, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
         let mut taken = 0;
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = vec![0; 256 * 1024];
         let ended = loop {
             server.turn(Some(LIMIT / 10)).unwrap();
             match slow.stream.read(&mut buffer) {
