@@ -2,8 +2,8 @@
 //!
 //! Counted is what messages, heads and lines take as they come, and what is queued, by the memory that
 //! it has and not by its length. It is counted when a connection is left holding something: after it
-//! was read, or written to, or sent so much that it should not be sent more. A connection that holds
-//! nothing is never looked at.
+//! was read, or when the kernel takes no more of what is sent to it. A connection that holds nothing is
+//! never looked at.
 
 use std::rc::{Rc, Weak};
 
