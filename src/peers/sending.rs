@@ -423,6 +423,10 @@ impl Peers {
                 } else if progress {
                     conn.took(now, false);
                 }
+                // What TLS had to send has waited before that.
+                if conn.writing.outbox.watched() == 0 {
+                    conn.writing.outbox.watch(now);
+                }
                 self.weigh(id);
             }
             Err(error) => return self.write_failed(id, &error),

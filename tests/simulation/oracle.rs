@@ -470,13 +470,20 @@ impl Case<'_> {
     fn backlog_was_full(&mut self) -> bool {
         const HEAD: usize = 14;
         const CONTROL: usize = 127;
+        const HTTP_HEAD: usize = 1000;
         let max_backlog = self.world.dispatcher.peers.config.max_backlog;
         let pings = self.client.spoken.iter();
         let pings = pings.filter(|spoken| matches!(spoken.meaning, Meaning::Ping(_))).count();
+        // A page that was asked for before the WebSocket may still wait.
+        let pages = self.client.spoken.iter().map(|spoken| match spoken.meaning {
+            Meaning::Page(len) => len.unwrap_or(0) + HTTP_HEAD,
+            _ => 0,
+        });
+        let pages: usize = pages.sum();
         let book = self.book();
         let queued = book.queued.iter().map(|queued| queued.message.1.len() + HEAD);
         let control = (pings + book.pings + 3) * CONTROL;
-        queued.sum::<usize>() + book.refused + HEAD + control > max_backlog
+        pages + queued.sum::<usize>() + book.refused + HEAD + control > max_backlog
     }
 
     /// Checks what must hold once nothing is left to do until something comes or falls due.

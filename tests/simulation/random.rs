@@ -61,6 +61,10 @@ fn run(seed: u64) {
 const REGRESSIONS: &[u64] = &[
     // The loop spun beside a reader that had asked for more and took nothing.
     575,
+    // Who was blocked before its response was queued was cut, since it had taken nothing of that.
+    1_795_897_250_404_521_308,
+    // What waits of a page counts as backlog.
+    1_795_897_438_904_543_632,
 ];
 
 #[test]

@@ -103,7 +103,7 @@ impl Outbox {
         std::mem::take(&mut queue.taken)
     }
 
-    /// Since when it is looked at.
+    /// Since when it is looked at; 0 if it is not yet.
     pub(in crate::peers) fn watched(&self) -> Millis {
         self.queue.as_ref().map_or(0, |queue| queue.watched)
     }
@@ -392,7 +392,7 @@ impl Spares {
     fn take_queue(&mut self) -> Box<Queue> {
         let mut queue = self.queues.pop().unwrap_or_default();
         self.in_queues = self.in_queues.saturating_sub(queue.memory());
-        queue.taken = 0;
+        (queue.watched, queue.taken) = (0, 0);
         queue
     }
 
