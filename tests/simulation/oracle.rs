@@ -1,7 +1,7 @@
 //! What must hold, whatever happens: judged by what a peer has said and taken and when, and never by
 //! what the server believes of it.
 
-use super::client::{Client, Meaning};
+use super::client::{Client, Meaning, Spoken};
 use super::handler::{Book, Books};
 use super::kernel::Seen;
 use super::memory::no_memory;
@@ -21,6 +21,7 @@ struct Periods {
     ping: Option<Millis>,
     pong: Millis,
     idle: Option<Millis>,
+    message: Option<Millis>,
     close: Millis,
     stall: Millis,
 }
@@ -37,6 +38,7 @@ impl Periods {
             ping,
             pong,
             idle,
+            message: config.message_timeout.map(millis),
             close: millis(config.close_timeout),
             stall: idle.unwrap_or(silence).min(silence),
         }
@@ -56,6 +58,8 @@ pub struct Watch {
     read: Millis,
     written: Millis,
     progress: Millis,
+    /// Where a message begins of which a part has come, and when the first of it did.
+    unfinished: Option<(u64, Millis)>,
     /// Since when the peer's kernel has no room.
     blocked: Option<Millis>,
     /// Since when the kernel has not taken all that was written for the peer.
@@ -129,6 +133,10 @@ impl Watch {
         self.waits = kernel.owes_room().then(|| self.waits.unwrap_or(now));
         self.missed = kernel.seen.missed > self.seen.missed;
         self.seen = kernel.seen;
+        let part = |spoken: &&Spoken| spoken.begin < client.sent && client.sent < spoken.end;
+        let begin = client.spoken.iter().find(part).map(|spoken| spoken.begin);
+        let same = self.unfinished.filter(|(known, _)| Some(*known) == begin);
+        self.unfinished = same.or(begin.map(|begin| (begin, now)));
     }
 
     fn enter(&mut self, stage: Option<ReadyState>, now: Millis) {
@@ -361,6 +369,17 @@ impl Case<'_> {
         waits && self.watch.seen.written < before + 16 * 1024
     }
 
+    /// Whether a message has come in part for so long. Where it begins in what is encrypted, nobody can
+    /// tell.
+    fn message_is_late(&self) -> bool {
+        let Some(most) = self.periods().message else { return false };
+        let begun = match self.watch.unfinished {
+            _ if self.client.is_secret() => Some(self.watch.connected),
+            unfinished => unfinished.map(|(_, at)| at),
+        };
+        begun.is_some_and(|begun| self.now() >= begun + most)
+    }
+
     fn takes_nothing(&self) -> bool {
         self.now() >= self.watch.taken + self.periods().stall && self.watch.blocked.is_some()
     }
@@ -428,6 +447,7 @@ impl Case<'_> {
             ) => self.closing_is_late(),
             (1006, "") => self.client.ended && self.heard_all_before_the_end(),
             (1008, "backlog full") => self.watch.full,
+            (1008, "message not finished in time") => self.message_is_late(),
             (1011, reason) if reason == no_memory() => self.is_told()?,
             (1006, reason) if reason == no_memory() => self.client.peer.socket.borrow().owes_room(),
             // Ours went first, and a client of Hixie answers by its end.

@@ -65,6 +65,8 @@ const REGRESSIONS: &[u64] = &[
     1_795_897_250_404_521_308,
     // What waits of a page counts as backlog.
     1_795_897_438_904_543_632,
+    // A message that came in part was not whole in time.
+    1_795_897_911_435_500_213,
 ];
 
 #[test]
