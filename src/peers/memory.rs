@@ -99,6 +99,8 @@ impl Connection {
         let incoming = match &self.inbox {
             Inbox::Head(head) => head.capacity(),
             Inbox::Challenge(challenge) => challenge.head.capacity(),
+            // A message that has begun with nothing is looked at again when more of it has come.
+            Inbox::Frames(decoder) if decoder.under_way().is_some() => decoder.held().max(1),
             Inbox::Frames(decoder) => decoder.held(),
             Inbox::Lines(lines) => lines.held(),
             Inbox::Lent | Inbox::Discard => 0,

@@ -413,7 +413,7 @@ impl Peers {
                     conn.took(now, false);
                 }
                 // The kernel takes it as fast as it is offered, so it is not held for long.
-                self.memory.forget(conn);
+                self.memory.count(conn);
                 self.unfinished.push(id);
             }
             Ok(Left::Blocked { progress }) => {

@@ -67,6 +67,8 @@ const REGRESSIONS: &[u64] = &[
     1_795_897_438_904_543_632,
     // A message that came in part was not whole in time.
     1_795_897_911_435_500_213,
+    // A message that began with an empty fragment was not counted as it grew.
+    1_795_898_254_308_212_655,
 ];
 
 #[test]
