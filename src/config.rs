@@ -68,16 +68,18 @@ pub struct Config {
     /// 1008.
     pub message_timeout: Option<Duration>,
     /// Longest silence, pongs counted as sound, and bytes taken that had to wait. Default none, for
-    /// Hixie clients neither, which send no pongs: a page that only listens would be cut. Exceeded: the connection is gone.
+    /// Hixie clients neither, which send no pongs: a page that only listens would be cut. Exceeded:
+    /// the connection is gone.
     pub idle_timeout: Option<Duration>,
     /// How long the peer has to answer a close frame, or to take the last bytes. As long as it takes
     /// some, the period begins anew, and ends after twelve such periods whatever it takes; the same
     /// holds when the server stops. Default 5 s, so a minute on the whole. Exceeded: the connection
     /// is gone, close code 1006.
     pub close_timeout: Duration,
-    /// Most connections. `None`, the default: the limit of open descriptors, less a reserve of 32, and
-    /// less one for each file of over 16 KiB that is under way to a client; these may be an eighth of
-    /// that limit, and who asks for one more gets 503 with `Retry-After`. Exceeded: 503, closed; beyond 16 of these, clients wait to be accepted.
+    /// Most connections. `None`, the default: the limit of open descriptors, less a reserve of 32,
+    /// and less one for each file of over 16 KiB that is under way to a client; these may be an
+    /// eighth of that limit, and who asks for one more gets 503 with `Retry-After`. Exceeded: 503,
+    /// closed; beyond 16 of these, clients wait to be accepted.
     pub max_connections: Option<usize>,
     /// Most connections from one address; of IPv6 the first 64 bits count. Where
     /// [`trust_proxy`](Config::trust_proxy) is set, the address that the proxy names counts. Loopback

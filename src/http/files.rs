@@ -51,9 +51,9 @@ impl Site {
         Ok(Site::Folder(canonical))
     }
 
-    /// Answers a request. Pages of other origins may neither show nor run what is served here, nor have
-    /// it in their process, where they could spy on it (Fetch Standard section 3.7). The answer to HEAD has a body too, for its length: whoever sends the
-    /// response leaves it out.
+    /// Answers a request. Pages of other origins may neither show nor run what is served here, nor
+    /// have it in their process, where they could spy on it (Fetch Standard section 3.7). The answer
+    /// to HEAD has a body too, for its length: whoever sends the response leaves it out.
     pub(crate) fn respond(&self, request: &Request<'_>) -> Response {
         let (Ok(response) | Err(response)) = self.answer(request);
         response
