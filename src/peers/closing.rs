@@ -114,6 +114,10 @@ impl Peers {
             && let Some(conn) = self.get_mut(id)
         {
             conn.exit = Exit::LastWords { linger: true };
+            // Behind TLS's own goodbye nothing is decrypted any more.
+            if conn.stream.is_tls() {
+                conn.inbox = Inbox::Discard;
+            }
         }
         true
     }
