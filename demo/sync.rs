@@ -5,22 +5,33 @@
 //!     ws.send("play")
 //!
 //! A client asks for a change with `play`, `pause`, `position 12.5` (seconds, 0 to 64) or
-//! `volume 30` (0 to 100). Each change makes a new state, which everyone is told, its sender too:
+//! `volume 30` (0 to 100). Each change makes a new state. 25 times a second at most, everyone is told
+//! the state, whatever has changed since:
 //!
 //! ```text
-//! {"version":7,"playing":true,"position":12.5,"volume":30,"length":64,"you":2,"by":1}
+//! {"version":7,"playing":true,"position":12.5,"volume":30,"length":64,"by":1}
 //! ```
 //!
 //! There is one order of changes, the one in which they arrive here, and `version` counts it: two
-//! people who drag one slider see different things until they let go, and then the same. `by` is
-//! the number of the client that made the change, `you` that of the client that is told. A client
-//! that comes later is told the present state; while it plays, the position goes on by this
-//! server's clock, and begins again at the end.
+//! people who drag one slider see different things until they let go, and then the same. `by` is the
+//! number of the client that made the last change. A client that comes is told its own number, `you`,
+//! and the present state. Whoever made changes is told, just before the state that has them, how many
+//! of them were made so far:
+//!
+//! ```text
+//! {"you":2}
+//! {"made":5}
+//! ```
+//!
+//! While it plays, the position goes on by this server's clock, and begins again at the end.
+//!
+//! So a client that asks for a thousand changes in a moment causes one message to each of the others,
+//! and not a thousand.
 //!
 //! Anything else ends the connection with 1008.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wsloop::{Config, ConnId, Context, Handler, Message, OriginRule, Request, Server, code};
 
@@ -29,16 +40,27 @@ pub struct Sync {
     state: State,
     /// When the state's position was right.
     since: Instant,
-    numbers: BTreeMap<ConnId, u64>,
+    clients: BTreeMap<ConnId, Client>,
     count: u64,
+    /// There were changes that nobody was told yet, and a timer is set for that.
+    changed: bool,
+}
+
+struct Client {
+    number: u64,
+    /// How many changes it has made.
+    made: u64,
+    /// How many of them it was told.
+    told: u64,
 }
 
 impl Handler for Sync {
     fn on_open(&mut self, ws: &mut Context<'_>, _: &Request<'_>) {
         self.count += 1;
-        self.numbers.insert(ws.id(), self.count);
+        self.clients.insert(ws.id(), Client { number: self.count, made: 0, told: 0 });
         self.advance();
-        ws.send(&self.state.describe(self.count));
+        ws.send(&format!("{{\"you\":{}}}", self.count));
+        ws.send(&self.state.describe());
     }
 
     fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>) {
@@ -46,16 +68,33 @@ impl Handler for Sync {
             ws.close(code::POLICY, "not play, pause, position 0-64 or volume 0-100");
             return;
         };
+        let Some(client) = self.clients.get_mut(&ws.id()) else { return };
+        client.made += 1;
+        let by = client.number;
         self.advance();
-        let by = self.numbers.get(&ws.id()).copied().unwrap_or_default();
         self.state.apply(change, by);
-        for (id, number) in &self.numbers {
-            ws.send_to(*id, &self.state.describe(*number));
+        if !self.changed {
+            self.changed = true;
+            // The route's, so that it fires though this client may go.
+            ws.of_route().set_timer(EVERY, 0);
         }
     }
 
+    /// Tells everyone what has changed.
+    fn on_timer(&mut self, ws: &mut Context<'_>, _: u64) {
+        self.changed = false;
+        for (id, client) in &mut self.clients {
+            if client.told != client.made {
+                client.told = client.made;
+                ws.send_to(*id, &format!("{{\"made\":{}}}", client.made));
+            }
+        }
+        self.advance();
+        ws.broadcast(&self.state.describe());
+    }
+
     fn on_close(&mut self, ws: &mut Context<'_>, _code: u16, _reason: &str) {
-        self.numbers.remove(&ws.id());
+        self.clients.remove(&ws.id());
     }
 }
 
@@ -94,12 +133,15 @@ enum Change {
 const LENGTH: f64 = 64.0;
 const LOUDEST: f64 = 100.0;
 const MAX_MESSAGE: usize = 64;
+/// Changes are told so often at most.
+const EVERY: Duration = Duration::from_millis(40);
 
 impl Default for Sync {
     /// Paused, at the beginning.
     fn default() -> Sync {
         let state = State { version: 0, playing: false, position: 0.0, volume: 40.0, by: 0 };
-        Sync { state, since: Instant::now(), numbers: BTreeMap::new(), count: 0 }
+        let clients = BTreeMap::new();
+        Sync { state, since: Instant::now(), clients, count: 0, changed: false }
     }
 }
 
@@ -131,11 +173,11 @@ impl State {
         self.by = by;
     }
 
-    fn describe(&self, you: u64) -> String {
+    fn describe(&self) -> String {
         let State { version, playing, position, volume, by } = self;
         format!(
             "{{\"version\":{version},\"playing\":{playing},\"position\":{position:.3},\
-             \"volume\":{volume:.1},\"length\":{LENGTH},\"you\":{you},\"by\":{by}}}"
+             \"volume\":{volume:.1},\"length\":{LENGTH},\"by\":{by}}}"
         )
     }
 }
@@ -224,10 +266,10 @@ mod tests {
     fn a_state_is_json() {
         let mut state = Sync::default().state;
         state.apply(Change::Volume(33.333_333), 2);
-        let told: serde_json::Value = serde_json::from_str(&state.describe(3)).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&state.describe()).unwrap();
         let wanted = serde_json::json!({
             "version": 1, "playing": false, "position": 0.0, "volume": 33.3, "length": 64,
-            "you": 3, "by": 2,
+            "by": 2,
         });
         assert_eq!(told, wanted);
     }

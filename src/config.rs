@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::http::origin::OriginRule;
 use crate::net::tls::Tls;
-use crate::proto::Limits;
 use crate::proto::deflate::Deflate;
+use crate::proto::{Limits, Version};
 
 /// What a server allows its peers. All limits are finite. A value beyond what its field says is
 /// taken as the nearest that is not.
@@ -45,27 +45,46 @@ pub struct Config {
     /// [`Config::on_full`]. A message that is within it, but that memory cannot be had for, ends the
     /// connection, with 1011.
     pub max_backlog: usize,
+    /// Most bytes that all connections hold together: what messages, heads and lines take as they come,
+    /// and what is queued, by the memory that it has; 200 bytes for each connection, and 40 KiB for
+    /// each with TLS. What one callback queues comes on top, until its turn ends. `None`, the default:
+    /// a quarter of the memory of the machine, or of its control group. Exceeded: those that hold the
+    /// most end, with close code 1013, and are named in the log; and who connects while there is no
+    /// room for one more gets 503.
+    pub max_memory: Option<usize>,
     /// What happens to a connection whose backlog is full. Default [`OnFull::Close`].
     pub on_full: OnFull,
     /// After this much silence a ping is sent; a peer that takes bytes it had to wait for is not
     /// silent. Default 25 s: proxies forget idle connections after 30 to 60. `None`: no pings. The
-    /// Hixie versions have no ping; see `idle_timeout`.
+    /// Hixie versions have no ping: there, as for sources of lines, the keep-alive of TCP finds out
+    /// that a peer has vanished, two minutes after it has.
     pub ping_interval: Option<Duration>,
     /// How long after a ping anything at all must have come. It begins when the ping has left for the
     /// peer: behind bytes that the peer takes slowly, that is later. Default 25 s. Exceeded: the
     /// connection is gone, close code 1006.
     pub pong_timeout: Duration,
-    /// Longest silence, pongs counted as sound, and bytes taken that had to wait. Default none.
-    /// Exceeded: the connection is gone.
+    /// How long a message may take from its first byte to its last; for a large one longer, by a
+    /// second for each 4 KiB of it that have come. Default 60 s; `None`: for ever. Exceeded: close code
+    /// 1008.
+    pub message_timeout: Option<Duration>,
+    /// Longest silence, pongs counted as sound, and bytes taken that had to wait. Default none, for
+    /// Hixie clients neither, which send no pongs: a page that only listens would be cut. Exceeded:
+    /// the connection is gone.
     pub idle_timeout: Option<Duration>,
     /// How long the peer has to answer a close frame, or to take the last bytes. As long as it takes
     /// some, the period begins anew, and ends after twelve such periods whatever it takes; the same
     /// holds when the server stops. Default 5 s, so a minute on the whole. Exceeded: the connection
     /// is gone, close code 1006.
     pub close_timeout: Duration,
-    /// Most connections. `None`, the default: the limit of open descriptors, less a reserve of 32.
-    /// Exceeded: 503, closed; beyond 16 of these, clients wait to be accepted.
+    /// Most connections. `None`, the default: the limit of open descriptors, less a reserve of 32,
+    /// and less one for each file of over 16 KiB that is under way to a client; these may be an
+    /// eighth of that limit, and who asks for one more gets 503 with `Retry-After`. Exceeded: 503,
+    /// closed; beyond 16 of these, clients wait to be accepted.
     pub max_connections: Option<usize>,
+    /// Most connections from one address; of IPv6 the first 64 bits count. Where
+    /// [`trust_proxy`](Config::trust_proxy) is set, the address that the proxy names counts. Loopback
+    /// and Unix sockets are not counted. `None`, the default: no such limit. Exceeded: 429, closed.
+    pub max_per_address: Option<usize>,
     /// Most events taken from the kernel in one turn, from 1 to 65,536; the rest come in the next.
     /// Default 1,024.
     pub max_events: usize,
@@ -79,7 +98,22 @@ pub struct Config {
     /// next deadline comes closer. Linux and Android only; elsewhere
     /// [`Server::new`](crate::Server::new) refuses it. Default off.
     pub fd_only: bool,
-    /// Which pages may connect. Default: those of the same host, on any port. Others: 403.
+    /// The hosts that are served, on any port: `example.com`, `[2001:db8::1]`; `*.example.com` for all
+    /// names below one, `*` for all. A request whose `Host` field names another gets 421. So no page
+    /// reads what is served here by a name of its own that points at this machine (DNS rebinding). A
+    /// request without `Host`, of HTTP/1.0, does not come from a browser and is served.
+    ///
+    /// Default: none, which means `localhost`, what is below it, and loopback addresses where
+    /// [`listen`](crate::Server::listen) was called for loopback addresses alone, and for clients who
+    /// come from one; every host elsewhere, on Unix sockets, and with `trust_proxy` or `secure_proxy`.
+    pub hosts: Vec<String>,
+    /// The protocol versions that are spoken. Default: all of them. A client of another one gets 426,
+    /// with the list of those that `Sec-WebSocket-Version` can name. The drafts prove less of a client
+    /// than RFC 6455 does, and only browsers from before 2012 need them; `vec![Version::Rfc6455]` turns
+    /// them off.
+    pub versions: Vec<Version>,
+    /// Which pages may connect. Default: those of the same host, on any port; `localhost`, `127.0.0.1`
+    /// and `[::1]` are one host. Others: 403.
     pub origins: Vec<OriginRule>,
     /// A proxy in front ends TLS: the Hixie answers say `wss`. Default off.
     pub secure_proxy: bool,
@@ -126,15 +160,20 @@ impl Default for Config {
             max_message: 1024 * 1024,
             max_fragments: 131_072,
             max_backlog: 4 * 1024 * 1024,
+            max_memory: None,
             on_full: OnFull::Close,
             ping_interval: Some(Duration::from_secs(25)),
             pong_timeout: Duration::from_secs(25),
+            message_timeout: Some(Duration::from_secs(60)),
             idle_timeout: None,
             close_timeout: Duration::from_secs(5),
             max_connections: None,
+            max_per_address: None,
             max_events: 1024,
             read_budget: 64 * 1024,
             fd_only: false,
+            hosts: Vec::new(),
+            versions: Version::ALL.to_vec(),
             origins: vec![OriginRule::SameHost],
             secure_proxy: false,
             trust_proxy: false,

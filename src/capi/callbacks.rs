@@ -50,7 +50,7 @@ fn parts(bytes: &[u8]) -> (*const c_void, usize) {
 impl Handler for Callbacks {
     fn on_request(&mut self, ws: &mut Context<'_>, request: &Request<'_>) -> Answer {
         let conn = number(ws.id());
-        let mut given = wsloop_request::new(request);
+        let mut given = wsloop_request::new(request, true);
         let place = &raw mut given;
         let status = self.call(ws, self.functions.on_request, |function, server, user| {
             // SAFETY: a function of this type, which is C's promise; the request lives until it
@@ -62,11 +62,12 @@ impl Handler for Callbacks {
 
     fn on_open(&mut self, ws: &mut Context<'_>, request: &Request<'_>) {
         let conn = number(ws.id());
-        let given = wsloop_request::new(request);
+        let mut given = wsloop_request::new(request, false);
+        let place = (&raw mut given).cast_const();
         self.call(ws, self.functions.on_open, |function, server, user| {
             // SAFETY: a function of this type, which is C's promise; the request lives until it
             // returns.
-            unsafe { function(server, conn, &raw const given, user) }
+            unsafe { function(server, conn, place, user) }
         });
     }
 

@@ -9,20 +9,24 @@ use super::entry::guard;
 use super::error::{Error, Outcome, WSLOOP_ERR_ARGUMENT, WSLOOP_ERR_PANIC, WSLOOP_OK};
 use super::input::{bytes, name, put, text};
 use crate::http::request::{Request, is_token};
-use crate::http::response::Response;
+use crate::http::response::{Response, is_framing};
 
 /// It lives on the stack, for one callback.
 #[allow(non_camel_case_types, reason = "the name in C")]
 pub struct wsloop_request {
     request: NonNull<Request<'static>>,
+    /// Whether there is an answer to be given yet.
+    undecided: bool,
     protocol: Option<String>,
     response: Option<Response>,
 }
 
 impl wsloop_request {
-    /// The result must not outlive the request.
-    pub(super) fn new(request: &Request<'_>) -> wsloop_request {
-        wsloop_request { request: NonNull::from(request).cast(), protocol: None, response: None }
+    /// For `on_request`, where it is `undecided`, or for `on_open`. The result must not outlive the
+    /// request.
+    pub(super) fn new(request: &Request<'_>, undecided: bool) -> wsloop_request {
+        let request = NonNull::from(request).cast();
+        wsloop_request { request, undecided, protocol: None, response: None }
     }
 
     pub(super) fn decided(self) -> (Option<String>, Option<Response>) {
@@ -64,13 +68,17 @@ unsafe fn read(
 /// Changes the answer to a request.
 ///
 /// # Safety
-/// `request` is null, or what `on_request` was given and has not returned.
+/// `request` is null, or what a callback was given that has not returned. In `on_open` that is
+/// `const` in C, where a cast can make it look like this, so it lies in memory that may be written to.
 unsafe fn change(
     request: *mut wsloop_request,
     body: impl FnOnce(&mut wsloop_request) -> Outcome<()>,
 ) -> c_int {
     // SAFETY: what the caller promises; nobody else has it while C is in this call.
     let Some(request) = (unsafe { request.as_mut() }) else { return WSLOOP_ERR_ARGUMENT };
+    if !request.undecided {
+        return Error::State.code();
+    }
     match guard(|| body(request)) {
         Ok(Ok(())) => WSLOOP_OK,
         Ok(Err(error)) => error.code(),
@@ -188,6 +196,9 @@ pub unsafe extern "C" fn wsloop_request_add_field(
         let (field, value) = unsafe { (self::name(name)?, self::name(value)?) };
         if !is_token(field) || value.chars().any(char::is_control) {
             return Err(Error::Argument("a field's name is a token, its value without controls"));
+        }
+        if is_framing(field) {
+            return Err(Error::Argument("where the answer ends is the server's to say"));
         }
         let response = request.response.as_mut().ok_or(Error::State)?;
         response.add_header(Cow::Owned(field.to_string()), value.to_string());

@@ -17,6 +17,7 @@ use super::request::*;
 use super::types::*;
 use super::wsloop_server;
 use crate::context::Context;
+use crate::http::request;
 use crate::ids::ConnId;
 use crate::net::stream::{Socket, Stream};
 use crate::proto::Message;
@@ -63,12 +64,18 @@ unsafe extern "C" fn on_request(
 unsafe extern "C" fn on_open(
     server: *mut wsloop_server,
     conn: wsloop_conn,
-    _: *const wsloop_request,
+    request: *const wsloop_request,
     user: *mut c_void,
 ) {
     let mut out = [0; 8];
     // SAFETY: as every callback may.
     unsafe {
+        // A program that casts `const` away is told that it is too late.
+        let cast = request.cast_mut();
+        assert_eq!(wsloop_request_choose(cast, c"a".as_ptr(), 1), WSLOOP_ERR_STATE);
+        assert_eq!(wsloop_request_respond(cast, 403, null(), null(), 0), WSLOOP_ERR_STATE);
+        let (name, value) = (c"X".as_ptr(), c"y".as_ptr());
+        assert_eq!(wsloop_request_add_field(cast, name, value), WSLOOP_ERR_STATE);
         assert_eq!(wsloop_set_data(server, conn, user), WSLOOP_OK);
         assert_eq!(wsloop_protocol(server, conn, out.as_mut_ptr(), out.len()), 1);
         note(user, format!("open {}", CStr::from_ptr(out.as_ptr()).to_str().unwrap()));
@@ -146,6 +153,26 @@ fn server(user: *mut c_void) -> *mut wsloop_server {
     server
 }
 
+#[test]
+fn bounds_for_all_are_read() {
+    // SAFETY: all zeros are a value of it.
+    let defaults: wsloop_config = unsafe { std::mem::zeroed() };
+    // SAFETY: there are no origins and no hosts.
+    let config = unsafe { defaults.read() }.unwrap();
+    assert_eq!((config.max_memory, config.max_per_address), (None, None));
+    assert_eq!(config.message_timeout, Some(Duration::from_secs(60)));
+    let bounds = wsloop_config {
+        max_memory: 5_000_000,
+        max_per_address: 7,
+        message_timeout_ms: WSLOOP_NEVER,
+        ..defaults
+    };
+    // SAFETY: as before.
+    let config = unsafe { bounds.read() }.unwrap();
+    assert_eq!((config.max_memory, config.max_per_address), (Some(5_000_000), Some(7)));
+    assert_eq!(config.message_timeout, None);
+}
+
 /// A peer that has sent a request.
 fn peer(server: *mut wsloop_server, request: &[u8]) -> TcpStream {
     peer_and_socket(server, request).0
@@ -206,6 +233,23 @@ fn callbacks_come_back_in() {
         assert_eq!(wsloop_free(server), WSLOOP_OK);
         let notes = (*user.cast::<Notes>()).take();
         assert_eq!(notes, ["asked ada", "open b", "message hello", "sent 0", "close 1006"]);
+    }
+}
+
+#[test]
+fn an_answer_ends_where_the_server_says() {
+    let mut slots = [httparse::EMPTY_HEADER; 4];
+    let asked = request::parse(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &mut slots).unwrap();
+    let mut request = wsloop_request::new(&asked, true);
+    let place = &raw mut request;
+    // SAFETY: the request is there, and so are the names.
+    unsafe {
+        assert_eq!(wsloop_request_respond(place, 200, null(), null(), 0), WSLOOP_OK);
+        for name in [c"Content-Length", c"content-length", c"Transfer-Encoding"] {
+            let added = wsloop_request_add_field(place, name.as_ptr(), c"0".as_ptr());
+            assert_eq!(added, WSLOOP_ERR_ARGUMENT, "{name:?}");
+        }
+        assert_eq!(wsloop_request_add_field(place, c"X".as_ptr(), c"y".as_ptr()), WSLOOP_OK);
     }
 }
 

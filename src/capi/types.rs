@@ -13,13 +13,16 @@ use super::input::name;
 use super::request::wsloop_request;
 use super::wsloop_server;
 use crate::config::{Config, OnFull};
+use crate::http::host::is_pattern;
+use crate::proto::Version;
 
 pub const WSLOOP_F_FD_ONLY: u32 = 1;
 pub const WSLOOP_F_DROP_WHEN_FULL: u32 = 2;
 pub const WSLOOP_F_SECURE_PROXY: u32 = 4;
 pub const WSLOOP_F_TRUST_PROXY: u32 = 8;
 pub const WSLOOP_F_DEFLATE: u32 = 16;
-const ALL_FLAGS: u32 = 31;
+pub const WSLOOP_F_RFC6455_ONLY: u32 = 32;
+const ALL_FLAGS: u32 = 63;
 
 pub const WSLOOP_NEVER: u32 = u32::MAX;
 
@@ -59,6 +62,11 @@ pub struct wsloop_config {
     pub origin_count: usize,
     pub deflate_threshold: u32,
     pub deflate_level: u32,
+    pub message_timeout_ms: u32,
+    pub max_per_address: u32,
+    pub max_memory: usize,
+    pub hosts: *const *const c_char,
+    pub host_count: usize,
 }
 
 #[repr(C)]
@@ -167,7 +175,7 @@ impl wsloop_config {
     /// The library's settings for it: 0 is the default everywhere.
     ///
     /// # Safety
-    /// The origins are as the header says.
+    /// The origins and the hosts are as the header says.
     pub(super) unsafe fn read(&self) -> Outcome<Config> {
         if self.flags & !ALL_FLAGS != 0 {
             return Err(Error::Unsupported("a flag of a later version is set"));
@@ -190,14 +198,26 @@ impl wsloop_config {
         set_time(&mut config.close_timeout, self.close_timeout_ms);
         set_interval(&mut config.ping_interval, self.ping_interval_ms);
         set_interval(&mut config.idle_timeout, self.idle_timeout_ms);
+        set_interval(&mut config.message_timeout, self.message_timeout_ms);
+        if self.max_per_address != 0 {
+            config.max_per_address = Some(self.max_per_address as usize);
+        }
+        if self.max_memory != 0 {
+            config.max_memory = Some(self.max_memory);
+        }
         config.fd_only = self.flags & WSLOOP_F_FD_ONLY != 0;
         config.secure_proxy = self.flags & WSLOOP_F_SECURE_PROXY != 0;
         config.trust_proxy = self.flags & WSLOOP_F_TRUST_PROXY != 0;
+        if self.flags & WSLOOP_F_RFC6455_ONLY != 0 {
+            config.versions = vec![Version::Rfc6455];
+        }
         if self.flags & WSLOOP_F_DROP_WHEN_FULL != 0 {
             config.on_full = OnFull::Drop;
         }
         // SAFETY: what the caller promises.
         unsafe { self.read_origins(&mut config) }?;
+        // SAFETY: what the caller promises.
+        unsafe { self.read_hosts(&mut config) }?;
         self.read_deflate(&mut config)?;
         Ok(config)
     }
@@ -246,6 +266,23 @@ impl wsloop_config {
             let origin = unsafe { name(self.origins.add(place).read()) }?;
             let rule = origin.parse().map_err(|_| Error::Argument("malformed origin"))?;
             config.origins.push(rule);
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// As [`read`](wsloop_config::read).
+    unsafe fn read_hosts(&self, config: &mut Config) -> Outcome<()> {
+        if self.host_count > 0 && self.hosts.is_null() {
+            return Err(Error::Argument("the hosts are NULL, but their count is not 0"));
+        }
+        for place in 0..self.host_count {
+            // SAFETY: there are so many, each of them a name.
+            let host = unsafe { name(self.hosts.add(place).read()) }?;
+            if !is_pattern(host) {
+                return Err(Error::Argument("malformed host"));
+            }
+            config.hosts.push(host.to_string());
         }
         Ok(())
     }

@@ -116,6 +116,7 @@ enum {
 #define WSLOOP_F_DEFLATE 16u       /* compress messages, both ways, for clients that offer
                                       permessage-deflate (RFC 7692); WSLOOP_ERR_UNSUPPORTED where
                                       the library was built without the feature `deflate` */
+#define WSLOOP_F_RFC6455_ONLY 32u  /* speak no draft: Hixie and HyBi clients get 426 */
 
 #define WSLOOP_NEVER UINT32_MAX /* for a time: none */
 
@@ -123,7 +124,7 @@ enum {
 typedef struct wsloop_config {
   size_t size;                   /* sizeof(wsloop_config) */
   uint32_t flags;                /* WSLOOP_F_, added up */
-  uint32_t max_connections;      /* what the limit of open files leaves, less 32; over: 503 */
+  uint32_t max_connections;      /* the limit of open files, less 32 and files under way; over: 503 */
   size_t max_head;               /* 8 KiB for a request head, 64 MiB at most; over: 431 */
   size_t max_message;            /* 1 MiB; over: close code 1009; no memory for one: 1011 */
   size_t max_backlog;            /* 4 MiB queued for one peer; over: close code 1008 */
@@ -136,7 +137,8 @@ typedef struct wsloop_config {
   uint32_t close_timeout_ms;     /* 5,000 to answer a close or take the last octets */
   uint32_t max_events;           /* 1,024 events taken from the kernel in a turn; up to 65,536 */
   size_t read_budget;            /* 64 KiB read from one peer in a turn; up to 256 KiB */
-  /* Which pages may connect.  None: those of the same host, on any port.  Else the words: an
+  /* Which pages may connect.  None: those of the same host, on any port; "localhost", "127.0.0.1"
+   * and "[::1]" are one host.  Else the words: an
    * origin like "https://example.com:8443"; "self", the same scheme, host and port; "null",
    * file: pages and sandboxed ones; "*", everybody.  Who is not let in gets 403.  A request
    * without Origin does not come from a page, and is let in. */
@@ -145,6 +147,21 @@ typedef struct wsloop_config {
   /* With WSLOOP_F_DEFLATE only.  max_message counts the octets of a message as it is delivered. */
   uint32_t deflate_threshold; /* 1,024: shorter messages are sent as they are */
   uint32_t deflate_level;     /* 3, of 1, fast, to 9, small */
+  /* From the first octet of a message to its last: 60,000, and 1,000 more for each 4 KiB of it that
+   * have come; over: close code 1008. */
+  uint32_t message_timeout_ms;
+  uint32_t max_per_address; /* any number of connections from one address; over: 429 */
+  /* All that the connections hold together: a quarter of the machine's memory, or of its control
+   * group's; over: who holds the most ends, 1013, and who comes gets 503. */
+  size_t max_memory;
+  /* The hosts that are served, on any port: "example.com", "[2001:db8::1]"; "*.example.com", all
+   * below one; "*", all.  A request whose Host field names another gets 421: else a page of anybody's
+   * could read what is served here, by a name of its own that points at this machine.  None:
+   * "localhost", what is below it, and loopback addresses, where wsloop_listen() was called for
+   * loopback addresses alone and the client comes from one; all elsewhere, on Unix sockets, and with
+   * WSLOOP_F_SECURE_PROXY or WSLOOP_F_TRUST_PROXY. */
+  const char *const *hosts;
+  size_t host_count;
 } wsloop_config;
 
 /* ---------------------------------------------------------------------------- callbacks --- */
@@ -217,13 +234,14 @@ int wsloop_free(wsloop_server *server);
 /* Has handler serve a path, compared without the query and percent-decoded: "/%63hat" is "/chat",
  * but an encoded slash is no slash; a route that is named encoded is found by requests that spell
  * it so.  "*" is every path that no other route names.  A path that was added before gets the new
- * handler.  Returns the number of the route, 0 for the first.  Not in a callback. */
+ * handler.  Returns the number of the route, 0 for the first; WSLOOP_ERR_ARGUMENT for one more than
+ * 65,535.  Not in a callback. */
 int wsloop_route(wsloop_server *server, const char *path, const wsloop_handler *handler,
                  void *user);
 
-/* Listens: "127.0.0.1:8080", "[::1]:8080", "localhost:8080", "unix:/run/app.sock".  May be called
- * again for another.  Port 0 has the system choose.  Returns the port, 0 for a Unix socket.  Not
- * in a callback. */
+/* Listens: "127.0.0.1:8080", "8080", which is the same, "[::1]:8080", "localhost:8080",
+ * "unix:/run/app.sock".  May be called again for another.  Port 0 has the system choose.  Returns
+ * the port, 0 for a Unix socket.  Not in a callback. */
 int wsloop_listen(wsloop_server *server, const char *addr);
 
 /* Has clients speak TLS, for "wss://": PEM files, the certificate with those that vouch for it, and
@@ -244,7 +262,9 @@ int wsloop_listen_fd(wsloop_server *server, int fd);
 int wsloop_adopt_fd(wsloop_server *server, int fd, const void *read, size_t len);
 
 /* Listens for sources of lines, such as nc(1), for on_line of a route.  Lines end in LF or CR LF
- * and have 64 KiB at most.  Returns as wsloop_listen().  Not in a callback. */
+ * and have 64 KiB at most.  Sources are not asked who they are, but one that begins with a line of
+ * HTTP, TLS or the PROXY protocol is cut, and on_line sees nothing of it: it may be a browser that
+ * some web page sends.  Returns as wsloop_listen().  Not in a callback. */
 int wsloop_feed(wsloop_server *server, const char *addr, int route);
 
 /* The same for the lines of standard input.  Not in a callback. */
@@ -376,14 +396,15 @@ int wsloop_request_field(const wsloop_request *request, size_t place, wsloop_str
 /* The subprotocols offered, from place 0 on. */
 wsloop_str wsloop_request_protocol(const wsloop_request *request, size_t place);
 
-/* The rest in on_request only.  Chooses one of the subprotocols offered. */
+/* The rest in on_request only; in on_open it answers WSLOOP_ERR_STATE.  Chooses one of the
+ * subprotocols offered. */
 int wsloop_request_choose(wsloop_request *request, const char *protocol, size_t len);
 
 /* Answers with a small page, or refuses a WebSocket with one.  content_type may be NULL. */
 int wsloop_request_respond(wsloop_request *request, int status, const char *content_type,
                            const void *body, size_t len);
 
-/* Adds a field to that answer. */
+/* Adds a field to that answer; Content-Length and Transfer-Encoding are WSLOOP_ERR_ARGUMENT. */
 int wsloop_request_add_field(wsloop_request *request, const char *name, const char *value);
 
 /* ------------------------------------------------------------------------ other threads --- */

@@ -8,7 +8,7 @@ use lexopt::Arg;
 use lexopt::prelude::*;
 use log::LevelFilter;
 use wsloop::handlers::{Broadcast, Echo, Mirror};
-use wsloop::{Config, OriginRule, Server};
+use wsloop::{Config, OriginRule, Server, Version};
 
 use crate::demos::{Chat, Hello, Monitor, Plot, Stocks, Sync, Tracker};
 
@@ -21,22 +21,31 @@ Without any it serves its demo site on http://127.0.0.1:8080/, where /plotter.ht
 that come in on 127.0.0.1:9876.
 
 Where and what
-  -l, --listen ADDR          listen on HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 lets the
-                             system choose; may be repeated      [default: 127.0.0.1:8080]
+  -l, --listen ADDR          listen on HOST:PORT, [IPV6]:PORT, PORT of 127.0.0.1 or unix:/PATH;
+                             port 0 lets the system choose; may be repeated
+                                                                 [default: 127.0.0.1:8080]
   -r, --root DIR             serve the files of this folder       [default: the demo site]
       --route PATH=HANDLER   serve one more path; HANDLER is mirror, echo, broadcast, websocket,
                              hello, chat, tracker, sync, plot, stocks or stats; PATH * is every
                              other path; may be repeated
                              [default: each at the path of its name, and broadcast at /]
       --feed ADDR=PATH       hand the lines that come in on this address to everyone on PATH;
-                             ADDR as for --listen, or - for standard input; may be repeated
+                             ADDR as for --listen, or - for standard input; nobody is asked who
+                             he is, but who speaks HTTP or TLS is cut; may be repeated
                              [default: 127.0.0.1:9876=/plot if there is none of --listen,
                              --root and --feed]
 
 Who may connect
+      --host NAME            serve requests for this host, on any port: example.com,
+                             *.example.com (what is below it), [::1] or * (all); others get 421;
+                             may be repeated      [default: localhost, *.localhost and loopback
+                             addresses if every --listen is a loopback address and there is no
+                             --secure-proxy or --trust-proxy; else all]
       --origin ORIGIN        let pages of this origin connect: https://example.com, self (scheme,
                              host and port equal), null (file: pages) or * (everybody); may be
                              repeated                   [default: the same host, on any port]
+      --versions LIST        speak these versions of the protocol only, of rfc6455, hybi08, hybi07,
+                             hixie76 and hixie75, with commas between   [default: all of them]
       --secure-proxy         a proxy in front speaks TLS: old browsers are told wss://
       --trust-proxy          believe X-Forwarded-For and X-Forwarded-Proto
 
@@ -44,17 +53,25 @@ Limits (sizes in bytes)
       --max-message N        largest message                            [default: 1048576]
       --max-backlog N        most bytes waiting for one connection    [default: 4194304, or
                              --max-message and 4096 more if that is larger]
-      --max-connections N    most connections      [default: limit of open files, less 32]
+      --max-connections N    most connections      [default: limit of open files, less 32 and
+                             those that are being sent]
+      --max-per-address N    most connections from one address, those of this machine not counted;
+                             0 is any number                           [default: 256]
+      --max-memory N         most bytes that all connections hold together
+                                    [default: a quarter of the memory that there is]
 
 Times (in seconds, fractions allowed)
       --handshake-timeout S  from connecting to the end of the handshake     [default: 10]
       --ping-interval S      ping after this much silence; 0 is never        [default: 25]
+      --message-timeout S    from a message's first byte to its last, and a second more for each
+                             4 KiB of it that have come; 0 is never          [default: 60]
       --idle-timeout S       end after this much silence; 0 is never          [default: 0]
 
 {tls}{deflate}  -q, --quiet                log warnings and errors only
   -v, --verbose              log more; twice, everything
   -h, --help                 print this
   -V, --version              print the version
+      --licences             print the licences of this program and of what is linked into it
 
 Every connection's opening and closing is logged to standard error. When ready, one line for each
 listener is printed to standard output: listening on ws://127.0.0.1:8080
@@ -91,6 +108,7 @@ pub enum Command {
     Run(Box<Options>),
     Help,
     Version,
+    Licences,
 }
 
 pub struct Options {
@@ -123,6 +141,9 @@ pub enum BuiltIn {
     Stocks,
     Monitor,
 }
+
+/// Most connections from one address, unless `--max-per-address` says otherwise.
+const MAX_PER_ADDRESS: usize = 256;
 
 /// The paths that are always served, unless `--route` gives them another handler.
 const BUILT_IN_PATHS: &[(&str, BuiltIn)] = &[
@@ -203,12 +224,14 @@ impl Options {
 
 /// Reads the arguments after the program's name. The error is one line for the user.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+    let mut config = Config::default();
+    config.max_per_address = Some(MAX_PER_ADDRESS);
     let mut options = Options {
         listen: Vec::new(),
         root: None,
         routes: Vec::new(),
         feeds: Vec::new(),
-        config: Config::default(),
+        config,
         log: LevelFilter::Info,
         tls_cert: None,
         tls_key: None,
@@ -220,6 +243,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help),
             Short('V') | Long("version") => return Ok(Command::Version),
+            Long("licences" | "licenses") => return Ok(Command::Licences),
             Short('q') | Long("quiet") => options.log = LevelFilter::Warn,
             Short('v') | Long("verbose") => options.log = options.log.increment_severity(),
             Value(word) => return Err(format!("unexpected argument {word:?}")),
@@ -261,6 +285,8 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         "--root" => options.root = Some(value(parser, name)?.into()),
         "--route" => options.routes.push(route(&text(parser, name)?)?),
         "--feed" => options.feeds.push(feed(&text(parser, name)?)?),
+        "--host" => config.hosts.push(text(parser, name)?),
+        "--versions" => config.versions = versions(&text(parser, name)?)?,
         "--secure-proxy" => config.secure_proxy = true,
         "--trust-proxy" => config.trust_proxy = true,
         #[cfg(feature = "tls")]
@@ -272,11 +298,14 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         "--max-message" => config.max_message = number(parser, name)?,
         "--max-backlog" => options.max_backlog = Some(number(parser, name)?),
         "--max-connections" => config.max_connections = Some(number(parser, name)?),
+        "--max-per-address" => config.max_per_address = any_number(parser, name)?,
+        "--max-memory" => config.max_memory = Some(number(parser, name)?),
         "--handshake-timeout" => {
             config.handshake_timeout = seconds(parser, name)?
                 .ok_or_else(|| format!("{name}: a handshake needs more than 0 seconds"))?;
         }
         "--ping-interval" => config.ping_interval = seconds(parser, name)?,
+        "--message-timeout" => config.message_timeout = seconds(parser, name)?,
         "--idle-timeout" => config.idle_timeout = seconds(parser, name)?,
         _ => return Err(unknown(name)),
     }
@@ -310,6 +339,13 @@ fn number(parser: &mut lexopt::Parser, name: &str) -> Result<usize, String> {
     }
 }
 
+/// A number; 0 is `None`.
+fn any_number(parser: &mut lexopt::Parser, name: &str) -> Result<Option<usize>, String> {
+    let word = text(parser, name)?;
+    let number = word.parse().map_err(|_| format!("{name}: '{word}' is not a whole number"))?;
+    Ok(Some(number).filter(|number| *number > 0))
+}
+
 /// A time in seconds; 0 is `None`.
 fn seconds(parser: &mut lexopt::Parser, name: &str) -> Result<Option<Duration>, String> {
     let word = text(parser, name)?;
@@ -321,6 +357,23 @@ fn seconds(parser: &mut lexopt::Parser, name: &str) -> Result<Option<Duration>, 
 
 fn origin(parser: &mut lexopt::Parser) -> Result<OriginRule, String> {
     text(parser, "--origin")?.parse().map_err(|error| format!("--origin: {error}"))
+}
+
+fn versions(list: &str) -> Result<Vec<Version>, String> {
+    list.split(',').map(version).collect()
+}
+
+fn version(name: &str) -> Result<Version, String> {
+    match name {
+        "rfc6455" => Ok(Version::Rfc6455),
+        "hybi08" => Ok(Version::Hybi08),
+        "hybi07" => Ok(Version::Hybi07),
+        "hixie76" => Ok(Version::Hixie76),
+        "hixie75" => Ok(Version::Hixie75),
+        _ => Err(format!(
+            "--versions: no version '{name}'; there are rfc6455, hybi08, hybi07, hixie76, hixie75"
+        )),
+    }
 }
 
 fn route(word: &str) -> Result<(String, BuiltIn), String> {
@@ -359,7 +412,7 @@ mod tests {
     fn options(line: &str) -> Result<Options, String> {
         match parse(line.split_whitespace().map(OsString::from))? {
             Command::Run(options) => Ok(*options),
-            Command::Help | Command::Version => Err("not to run".to_string()),
+            Command::Help | Command::Version | Command::Licences => Err("not to run".to_string()),
         }
     }
 
@@ -382,8 +435,10 @@ mod tests {
     fn flags_reach_the_config() {
         let options = options(
             "-l 127.0.0.1:0 --listen=unix:/tmp/a -r /srv --route /x=mirror --route *=echo \
-             --origin self --origin https://a.org --max-message 5 --max-backlog 6 \
-             --max-connections 7 --handshake-timeout 0.5 --ping-interval 0 --idle-timeout 1.5 \
+             --origin self --origin https://a.org --host a.org --host *.b.org \
+             --max-message 5 --max-backlog 6 --max-connections 7 --handshake-timeout 0.5 \
+             --ping-interval 0 --idle-timeout 1.5 \
+             --message-timeout 7 --max-per-address 0 --max-memory 1000000 \
              --secure-proxy --trust-proxy -v -v",
         )
         .unwrap();
@@ -392,18 +447,33 @@ mod tests {
         let routes = [("/x".into(), BuiltIn::Mirror), ("*".into(), BuiltIn::Echo)];
         assert_eq!(options.routes, routes);
         assert_eq!(options.config.origins.len(), 2);
+        assert_eq!(options.config.hosts, ["a.org", "*.b.org"]);
         assert_eq!((options.config.max_message, options.config.max_backlog), (5, 6));
         assert_eq!(options.config.max_connections, Some(7));
         assert_eq!(options.config.handshake_timeout, Duration::from_millis(500));
         assert_eq!(options.config.ping_interval, None);
         assert_eq!(options.config.idle_timeout, Some(Duration::from_millis(1500)));
+        assert_eq!(options.config.max_per_address, None);
+        assert_eq!(options.config.max_memory, Some(1_000_000));
+        assert_eq!(options.config.message_timeout, Some(Duration::from_secs(7)));
         assert!(options.config.secure_proxy && options.config.trust_proxy);
         assert_eq!(options.log, LevelFilter::Trace);
     }
 
     #[test]
+    fn versions_are_named_with_commas_between() {
+        assert_eq!(options("").unwrap().config.versions, Version::ALL);
+        let given = options("--versions rfc6455,hixie76").unwrap();
+        assert_eq!(given.config.versions, [Version::Rfc6455, Version::Hixie76]);
+        let all = options("--versions hixie75,hixie76,hybi07,hybi08,rfc6455").unwrap();
+        assert_eq!(all.config.versions, Version::ALL);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (line, said) in [
+            ("--versions 13", "--versions: no version '13'"),
+            ("--versions rfc6455,", "--versions: no version ''"),
             ("--nonsense", "--nonsense"),
             ("-x", "-x"),
             ("extra", "extra"),
@@ -413,6 +483,8 @@ mod tests {
             ("--ping-interval -1", "--ping-interval: '-1'"),
             ("--ping-interval NaN", "--ping-interval: 'NaN'"),
             ("--handshake-timeout 0", "--handshake-timeout"),
+            ("--max-per-address x", "--max-per-address: 'x'"),
+            ("--max-memory 0", "--max-memory: '0'"),
             ("--origin a.org", "--origin: 'a.org'"),
             ("--route /x", "--route: '/x'"),
             ("--route x=echo", "--route: the path 'x'"),
@@ -462,6 +534,8 @@ mod tests {
             "--route",
             "--feed",
             "--origin",
+            "--host",
+            "--versions",
             "--secure-proxy",
             "--trust-proxy",
             "--max-message",
@@ -469,11 +543,15 @@ mod tests {
             "--max-connections",
             "--handshake-timeout",
             "--ping-interval",
+            "--message-timeout",
+            "--max-per-address",
+            "--max-memory",
             "--idle-timeout",
             "--quiet",
             "--verbose",
             "--help",
             "--version",
+            "--licences",
         ] {
             assert!(help().contains(&format!("{flag} ")) || help().contains(&format!("{flag}\n")));
         }

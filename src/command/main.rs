@@ -22,11 +22,19 @@ use wsloop::Server;
 const DEFAULT_ADDR: &str = "127.0.0.1:8080";
 const DEFAULT_FEED: (&str, &str) = ("127.0.0.1:9876", "/plot");
 
+/// What `--licences` prints; `tests/house/licences.py` keeps it true.
+const LICENCES: &str = include_str!("licences.txt");
+#[cfg(feature = "tls")]
+const LICENCES_TLS: &str = concat!("\n", include_str!("licences-tls.txt"));
+#[cfg(not(feature = "tls"))]
+const LICENCES_TLS: &str = "";
+
 fn main() -> ExitCode {
     let options = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(options)) => options,
         Ok(Command::Help) => return print(&cli::help()),
         Ok(Command::Version) => return print(concat!("wsloop ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Command::Licences) => return print(&[LICENCES, LICENCES_TLS].concat()),
         Err(error) => {
             complain(&format!("{error}; see wsloop --help"));
             return ExitCode::from(2);
@@ -48,7 +56,10 @@ fn main() -> ExitCode {
 /// Sets the server up as asked, and runs it. The error is one line for the user.
 fn serve(options: &Options) -> Result<(), String> {
     raise_descriptor_limit();
-    let mut server = Server::new(options.config.clone()).map_err(|error| error.to_string())?;
+    let mut server = Server::new(options.config.clone()).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => format!("--host: {error}"),
+        _ => error.to_string(),
+    })?;
     #[cfg(feature = "tls")]
     if let (Some(cert), Some(key)) = (&options.tls_cert, &options.tls_key) {
         let tls = wsloop::Tls::from_files(cert, key)
@@ -58,7 +69,10 @@ fn serve(options: &Options) -> Result<(), String> {
     options.mount_routes(&mut server);
     match &options.root {
         Some(root) => server.serve_folder(root).map_err(|error| format!("--root: {error}"))?,
-        None => server.serve_embedded(site::FILES),
+        None => {
+            server.serve_embedded(site::FILES);
+            server.site_header("Content-Security-Policy", site::policy());
+        }
     }
     server.stop_on_signals().map_err(|error| error.to_string())?;
     let default = [DEFAULT_ADDR.to_string()];

@@ -4,6 +4,7 @@
 use log::{Level, debug, info};
 
 use super::Dispatcher;
+use super::reading::WORK_BUDGET;
 use crate::context::Context;
 use crate::ids::{ConnId, SourceId};
 use crate::peers::complaints::quoted;
@@ -16,19 +17,39 @@ const MAX_ANSWERS: usize = 64 * 1024;
 impl Dispatcher {
     /// Hands a source's lines to the handler of its route. Their buffer is out of the connection
     /// meanwhile, as the decoder is for frames.
-    pub(super) fn process_lines(&mut self, id: ConnId, mut input: &[u8]) {
-        let Some(mut lines) = self.lend_lines(id) else { return };
+    /// Gives back what has to wait, because the lines before it caused so much work that it is the
+    /// others' turn.
+    pub(super) fn process_lines<'i>(
+        &mut self,
+        id: ConnId,
+        mut input: &'i mut [u8],
+    ) -> &'i mut [u8] {
+        let Some(mut lines) = self.lend_lines(id) else { return &mut [] };
+        let enough = self.peers.work().wrapping_add(WORK_BUDGET);
         while let Some(line) = lines.next(&mut input) {
+            if let Err(BadLine::OfProtocol(protocol)) = line {
+                self.turn_away(id, protocol);
+                return &mut [];
+            }
             let outcome = self.hand_line_over(id, line);
             self.answer(id, lines.count, outcome);
+            if self.peers.work() >= enough {
+                self.peers.sate(id);
+                break;
+            }
         }
         self.peers.return_inbox(id, Inbox::Lines(lines));
+        self.peers.weigh(id);
+        input
     }
 
     /// The source has ended: hands over its last line, if that had no line end.
     pub(super) fn process_last_line(&mut self, id: ConnId) {
         let Some(mut lines) = self.lend_lines(id) else { return };
         if let Some(line) = lines.last() {
+            if let Err(BadLine::OfProtocol(protocol)) = line {
+                return self.turn_away(id, protocol);
+            }
             let outcome = self.hand_line_over(id, line);
             self.answer(id, lines.count, outcome);
         }
@@ -47,6 +68,7 @@ impl Dispatcher {
         let line = line.map_err(|bad| match bad {
             BadLine::TooLong => format!("over {MAX_LINE} bytes"),
             BadLine::NotUtf8 => "not UTF-8".to_string(),
+            BadLine::OfProtocol(protocol) => not_lines(protocol),
         })?;
         let Some(route) = self.peers.get(id).map(|conn| conn.route) else { return Ok(()) };
         let Some(handler) = self.routes.handler(route) else { return Ok(()) };
@@ -68,6 +90,16 @@ impl Dispatcher {
         }
     }
 
+    /// Ends a source that is none: a web page may be behind it. Its handler has seen nothing of it.
+    #[inline(never)]
+    fn turn_away(&mut self, id: ConnId, protocol: &'static str) {
+        let Some(conn) = self.peers.get(id) else { return };
+        let (number, path, from) = (id.serial(), self.routes.path(conn.route), conn.addr);
+        let line = format_args!("#{number} source of {path} refused: {from} speaks {protocol}");
+        self.peers.complain(Level::Warn, line);
+        self.peers.refuse_source(id, &format!("error: line 1: {}\n", not_lines(protocol)));
+    }
+
     /// Tells the handler and the log that a source has ended.
     pub(super) fn source_ended(&mut self, id: ConnId) {
         let Some(route) = self.peers.get(id).map(|conn| conn.route) else { return };
@@ -77,4 +109,8 @@ impl Dispatcher {
             handler.on_source_end(&mut ws, SourceId(id));
         }
     }
+}
+
+fn not_lines(protocol: &str) -> String {
+    format!("lines of text are read here, and this is {protocol}")
 }

@@ -20,6 +20,7 @@ use crate::peers::complaints::quoted;
 use crate::peers::connection::{ReadyState, Role};
 use crate::peers::time::{NEVER, Timer};
 use crate::proto::close::code;
+pub(crate) use requests::too_many_from_there;
 use routes::Routes;
 
 /// The peers, and the handlers and files that serve them.
@@ -27,11 +28,21 @@ pub(crate) struct Dispatcher {
     pub(crate) peers: Peers,
     pub(crate) routes: Routes,
     pub(crate) site: Site,
+    /// What the program adds to the site's answers.
+    pub(crate) site_headers: Vec<(&'static str, String)>,
+    /// Clients connect by loopback addresses alone, as far as they do by TCP.
+    pub(crate) is_local: bool,
 }
 
 impl Dispatcher {
     pub(crate) fn new(config: Config) -> Dispatcher {
-        Dispatcher { peers: Peers::new(config), routes: Routes::default(), site: Site::None }
+        Dispatcher {
+            peers: Peers::new(config),
+            routes: Routes::default(),
+            site: Site::None,
+            site_headers: Vec::new(),
+            is_local: false,
+        }
     }
 
     /// Adds a route, or gives an existing one a new handler.
@@ -67,7 +78,7 @@ impl Dispatcher {
 
     /// Begins a turn: time goes on. Returns the connections whose reading the last turn cut short, to
     /// be handed to [`read_on`](Dispatcher::read_on): this turn's events may list more, for the next.
-    pub(crate) fn begin_turn(&mut self) -> Vec<ConnId> {
+    pub(crate) fn begin_turn(&mut self) -> Option<Vec<ConnId>> {
         self.peers.clock.tick();
         self.peers.take_to_read()
     }
@@ -80,8 +91,8 @@ impl Dispatcher {
     }
 
     /// Reads on where the last turn stopped.
-    pub(crate) fn read_on(&mut self, left_over: Vec<ConnId>, receive: &mut [u8]) {
-        for id in left_over {
+    pub(crate) fn read_on(&mut self, left_over: Option<Vec<ConnId>>, receive: &mut [u8]) {
+        for id in left_over.into_iter().flatten() {
             self.peers.delist(id);
             self.read(id, receive);
         }
@@ -134,10 +145,7 @@ impl Dispatcher {
             while let Some(id) = self.peers.next_to_write() {
                 self.peers.flush(id);
             }
-            let ended = self.peers.take_ended();
-            if ended.is_empty() {
-                break;
-            }
+            let Some(ended) = self.peers.take_ended() else { break };
             for id in ended {
                 removed |= self.report(id);
             }
@@ -145,7 +153,7 @@ impl Dispatcher {
         self.peers.write_on_next_turn();
         // What these queue is written next turn: otherwise a handler that refills the backlog of a
         // fast reader would keep this turn from ending.
-        for id in self.peers.take_drained() {
+        while let Some(id) = self.peers.next_drained() {
             if self.peers.is_open(id) {
                 self.with_handler(id, |handler, ws| handler.on_drain(ws));
             }

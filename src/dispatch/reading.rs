@@ -20,14 +20,16 @@ use crate::proto::close::code;
 /// Most reads from one connection in a turn, so that a busy peer starves nobody. They share
 /// [`Config::read_budget`](crate::Config::read_budget).
 const READS_PER_TURN: usize = 4;
-/// Most bytes inflated from one read: a few compressed bytes may become a thousand times as many.
-const INFLATE_BUDGET: usize = 1024 * 1024;
+/// Most work that what came with one read may cause; see [`Peers::work`]. A few bytes may be many
+/// messages, each of which its handler sends to everybody, or may inflate to a thousand times as many.
+pub(super) const WORK_BUDGET: u64 = 4096;
 
 impl Dispatcher {
     /// Reads what a connection has sent, within the budget; the rest is read next turn. `receive`
     /// is the buffer that all connections share.
     pub(super) fn read(&mut self, id: ConnId, receive: &mut [u8]) {
         if let Some(mut unread) = self.peers.take_unread(id) {
+            self.peers.weigh(id);
             self.process(id, &mut unread);
         }
         let mut budget = self.peers.config.read_budget.max(1);
@@ -72,7 +74,10 @@ impl Dispatcher {
         match error.kind() {
             io::ErrorKind::Interrupted => return Some(0),
             io::ErrorKind::WouldBlock => {}
-            io::ErrorKind::Unsupported => self.peers.refuse(id, plain_http(), false),
+            io::ErrorKind::Unsupported => {
+                self.peers.tls_is_not_spoken();
+                self.peers.refuse(id, plain_http(), false);
+            }
             _ => {
                 debug!("#{} lost: {error}", id.serial());
                 self.peers.drop_now(id, code::ABNORMAL, &error.to_string());
@@ -88,13 +93,13 @@ impl Dispatcher {
         loop {
             let Some(conn) = self.peers.get_mut(id) else { return };
             if conn.has_to_wait() {
-                return conn.put_aside(rest);
+                return self.peers.put_aside(id, rest);
             }
             rest = match &conn.inbox {
                 Inbox::Head(_) => self.process_head(id, rest),
                 Inbox::Challenge(_) => self.process_challenge(id, rest),
                 Inbox::Frames(_) => self.process_frames(id, rest),
-                Inbox::Lines(_) => return self.process_lines(id, rest),
+                Inbox::Lines(_) => self.process_lines(id, rest),
                 Inbox::Lent | Inbox::Discard => return,
             };
             if rest.is_empty() {
@@ -105,33 +110,32 @@ impl Dispatcher {
 
     /// Cuts frames out of the input and calls the handler for each message. The decoder is out of
     /// the connection meanwhile, so that the handler can reach every connection, this one too.
-    /// Gives back what has to wait because the handler paused this one, or because so much was
-    /// inflated that it is the others' turn; the decoder takes back the last message then, since the
-    /// next call may be long in coming.
+    /// Gives back what has to wait because the handler paused this one, or because it caused so much
+    /// work that it is the others' turn; the decoder takes back the last message then, since the next
+    /// call may be long in coming.
     fn process_frames<'i>(&mut self, id: ConnId, mut input: &'i mut [u8]) -> &'i mut [u8] {
         let limits = self.peers.config.limits();
         let Some(conn) = self.peers.get_mut(id) else { return &mut [] };
         let (route, mut open) = (conn.route, conn.is_open());
-        let mut share = conn.deflate.map(|_| INFLATE_BUDGET);
         let Some(handler) = self.routes.handler(route) else { return &mut [] };
         let mut inbox = std::mem::replace(&mut conn.inbox, Inbox::Lent);
         let Inbox::Frames(decoder) = &mut inbox else { return &mut [] };
+        let enough = self.peers.work().wrapping_add(WORK_BUDGET);
         while let Some(event) = decoder.next(&mut input, &limits, self.peers.pool()) {
-            if let (Some(share), Event::Message(message)) = (&mut share, &event) {
-                *share = share.saturating_sub(message.as_bytes().len());
-            }
             // What was sent before the peer saw our close is dropped, as the browser drops it.
             if open || !matches!(event, Event::Message(_) | Event::Pong(_)) {
                 hand_over(handler, &mut self.peers, id, route, event);
             }
-            let lent = |conn: &&Connection| matches!(conn.inbox, Inbox::Lent);
-            let Some(conn) = self.peers.get(id).filter(lent) else { return &mut [] };
-            if conn.is_paused() {
-                decoder.take_back(self.peers.pool());
-                break;
+            if self.peers.take_changed() {
+                let lent = |conn: &&Connection| matches!(conn.inbox, Inbox::Lent);
+                let Some(conn) = self.peers.get(id).filter(lent) else { return &mut [] };
+                if conn.is_paused() {
+                    decoder.take_back(self.peers.pool());
+                    break;
+                }
+                open = conn.is_open();
             }
-            open = conn.is_open();
-            if share == Some(0) {
+            if self.peers.work() >= enough {
                 decoder.take_back(self.peers.pool());
                 self.peers.sate(id);
                 break;
@@ -156,6 +160,7 @@ fn hand_over(
             handler.on_message(&mut Context::new(peers, id, route), message);
         }
         Event::Pong(payload) => handler.on_pong(&mut Context::new(peers, id, route), payload),
+        Event::Begun(time) => peers.message_begun(id, time),
         Event::Ping(payload) => peers.pong(id, payload),
         Event::Close(close) => peers.close_received(id, close),
         Event::Failed(violation) => peers.violated(id, violation),
@@ -258,18 +263,18 @@ mod tests {
         let sum = Rc::default();
         let (mut server, mut peer) = with_client(deflating(), counting(&sum));
         peer.write_all(&deflated(400_000).repeat(20)).unwrap();
-        for turns in 1..=7 {
+        for turns in 1..=20 {
             turn(&mut server);
-            // The third is over a megabyte.
-            assert_eq!(sum.get(), 400_000 * 20.min(3 * turns));
-            assert_eq!(server.poll_timeout() == Some(Duration::ZERO), turns < 7);
+            // Each of them is enough for a turn.
+            assert_eq!(sum.get(), 400_000 * turns);
+            assert_eq!(server.poll_timeout() == Some(Duration::ZERO), turns < 20);
         }
     }
 
     #[cfg(feature = "deflate")]
     #[test]
     fn nothing_is_kept_of_a_message_that_used_up_what_may_be_inflated() {
-        for messages in [&[INFLATE_BUDGET][..], &[700_000, 700_000], &[16 << 20]] {
+        for messages in [&[WORK_BUDGET as usize * 64][..], &[200_000, 200_000], &[16 << 20]] {
             let sum = Rc::default();
             let (mut server, mut peer) = with_client(deflating(), counting(&sum));
             let bytes: Vec<u8> = messages.iter().flat_map(|len| deflated(*len)).collect();

@@ -7,6 +7,8 @@ use log::{Level, info};
 use super::Dispatcher;
 use crate::context::Context;
 use crate::handler::Answer;
+use crate::http::files::too_many_files;
+use crate::http::host;
 use crate::http::origin::admitted;
 use crate::http::request::{self, Request};
 use crate::http::response::Response;
@@ -36,11 +38,13 @@ impl Dispatcher {
         match request::head_end(head, before, max) {
             Ok(Some(end)) => {
                 self.process_request(id, head.get(..end).unwrap_or(head));
+                self.peers.weigh_again(id);
                 return input.get_mut(end.saturating_sub(before)..).unwrap_or_default();
             }
             Ok(None) => {
                 let kept = if before > 0 { kept } else { input.to_vec() };
                 conn.inbox = Inbox::Head(kept);
+                self.peers.weigh(id);
             }
             Err(response) => self.peers.refuse(id, response, request::asks_head_only(head)),
         }
@@ -55,8 +59,13 @@ impl Dispatcher {
             Ok(request) => request,
             Err(response) => return self.peers.refuse(id, response, head_only),
         };
-        self.learn_address(id, &request);
-        match handshake::offer(request) {
+        if !self.learn_address(id, &request) {
+            return self.peers.refuse(id, too_many_from_there(), head_only);
+        }
+        if let Err(response) = self.check_host(id, &request) {
+            return self.peers.refuse(id, response, head_only);
+        }
+        match handshake::offer(request, &self.peers.config.versions) {
             Ok(None) => self.serve(id, &request),
             Ok(Some(offer)) => match self.negotiate(id, &request, &offer) {
                 Ok((route, protocol)) => self.upgrade(id, head, &offer, route, protocol),
@@ -66,21 +75,58 @@ impl Dispatcher {
         }
     }
 
-    /// A proxy appends its client's address to what that client sent, so the last one counts.
-    fn learn_address(&mut self, id: ConnId, request: &Request<'_>) {
+    /// A proxy appends its client's address to what that client sent, so the last one counts. Each
+    /// request on a connection may be another client's: one without an address is the proxy's own.
+    /// False if there are too many connections from there.
+    fn learn_address(&mut self, id: ConnId, request: &Request<'_>) -> bool {
         if !self.peers.config.trust_proxy {
-            return;
+            return true;
         }
-        let Some(list) = request.header_values("X-Forwarded-For").last() else { return };
+        let list = request.header_values("X-Forwarded-For").last();
+        let Some(list) = list else { return self.peers.comes_from_proxy(id) };
         let last = list.rsplit(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
         let Some(ip) = forwarded_ip(last) else {
-            let (id, last) = (id.serial(), shown(last));
-            let line = format_args!("#{id} X-Forwarded-For is not understood: {last}");
-            return self.peers.complain(Level::Debug, line);
+            let (serial, last) = (id.serial(), shown(last));
+            let line = format_args!("#{serial} X-Forwarded-For is not understood: {last}");
+            self.peers.complain(Level::Debug, line);
+            return self.peers.comes_from_proxy(id);
         };
-        if let Some(conn) = self.peers.get_mut(id) {
-            conn.addr = Some(SocketAddr::new(ip, 0)).into();
+        self.peers.comes_from(id, SocketAddr::new(ip, 0))
+    }
+
+    /// Refuses requests for hosts that this server does not answer for. A request without `Host`, of
+    /// HTTP/1.0, does not come from a browser.
+    fn check_host(&mut self, id: ConnId, request: &Request<'_>) -> Result<(), Response> {
+        let Some(host) = request.header("Host") else { return Ok(()) };
+        let config = &self.peers.config;
+        let is_ours = if !config.hosts.is_empty() {
+            host::is_one_of(&config.hosts, host)
+        } else if self.is_reached_from_here_alone(id) {
+            host::is_local(host)
+        } else {
+            true
+        };
+        if is_ours {
+            return Ok(());
         }
+        let (id, host) = (id.serial(), shown(host.as_bytes()));
+        let line = format_args!("#{id} refused: the host {host} is none of this server's (--host)");
+        self.peers.complain(Level::Warn, line);
+        Err(Response::text(
+            421,
+            "this host is not served here: --host NAME, Config::hosts adds it\n",
+        ))
+    }
+
+    /// Whether a browser on this machine is the only one that can have sent this: neither a proxy that
+    /// passes on what others ask, nor a client whom the program took over from elsewhere.
+    fn is_reached_from_here_alone(&self, id: ConnId) -> bool {
+        let config = &self.peers.config;
+        let addr = self.peers.get(id).and_then(|conn| conn.addr.get());
+        self.is_local
+            && !config.trust_proxy
+            && !config.secure_proxy
+            && addr.is_some_and(|addr| addr.ip().is_loopback())
     }
 
     /// Whether the client's connection is TLS: here, or as far as a proxy in front says so.
@@ -106,6 +152,14 @@ impl Dispatcher {
             }
             _ => {
                 let mut response = self.site.respond(request);
+                if response.is_file() && !request.is_head() && !self.peers.has_room_for_file() {
+                    response = too_many_files();
+                    let count = self.peers.files();
+                    response.trouble = Some(format!("{count} files are under way already"));
+                }
+                for (name, value) in &self.site_headers {
+                    response.set_header(name, value);
+                }
                 if let Some(trouble) = response.trouble.take() {
                     let path = shown(request.path().as_bytes());
                     let line = format_args!("cannot serve {path}: {trouble}");
@@ -183,6 +237,7 @@ impl Dispatcher {
                 let bytes = Vec::with_capacity(8);
                 let challenge = Challenge { head: head.to_vec(), parts, bytes };
                 conn.inbox = Inbox::Challenge(Box::new(challenge));
+                self.peers.weigh(id);
             }
             None => self.open(id, &offer.request),
         }
@@ -221,6 +276,12 @@ impl Dispatcher {
         self.peers.open(id);
         self.with_handler(id, |handler, ws| handler.on_open(ws, request));
     }
+}
+
+/// The answer to one who has as many connections as one may have.
+pub(crate) fn too_many_from_there() -> Response {
+    let response = Response::text(429, "there are too many connections from your address\n");
+    response.header("Retry-After", "5")
 }
 
 /// An address as proxies write it: alone, with a port, which is not kept, or in the brackets of

@@ -1,5 +1,7 @@
 //! Which handler serves which path.
 
+use log::error;
+
 use crate::handler::Handler;
 use crate::http::path;
 use crate::ids::RouteId;
@@ -18,12 +20,20 @@ pub(crate) struct Routes {
 impl Routes {
     /// The name of the route for every path that no other route names.
     const REST: &str = "*";
+    /// Most routes: how many there are is a [`RouteId`] as well.
+    const MOST: usize = RouteId::MAX as usize;
 
-    /// Adds a route, or gives an existing one a new handler. True if it is new.
+    /// Adds a route, or gives an existing one a new handler. True if it was added; there may be too
+    /// many.
     pub(super) fn add(&mut self, path: &str, handler: Box<dyn Handler>) -> bool {
+        let is_full = self.routes.len() >= Routes::MOST;
         match self.routes.iter_mut().find(|route| route.path == path) {
             Some(route) => {
                 route.handler = handler;
+                false
+            }
+            None if is_full => {
+                error!("no route for {path}: there are {} already", Routes::MOST);
                 false
             }
             None => {
@@ -75,5 +85,20 @@ mod tests {
         assert!(routes.add("*", nothing()));
         assert_eq!(routes.find("/chat/"), Some(2));
         assert_eq!(routes.path(1), "/chat");
+    }
+
+    #[test]
+    fn a_route_too_many_takes_no_other_routes_place() {
+        let nothing = || Box::new(|_: &mut Context<'_>, _: Message<'_>| {});
+        let mut routes = Routes::default();
+        assert!(routes.add("/first", nothing()));
+        // Not by `add`, which looks at all the others each time.
+        while routes.routes.len() < Routes::MOST {
+            routes.routes.push(Route { path: String::new(), handler: nothing() });
+        }
+        assert!(!routes.add("/one-too-many", nothing()));
+        assert_eq!((routes.named("/one-too-many"), routes.named("/first")), (None, Some(0)));
+        assert_eq!(routes.ids().len(), Routes::MOST);
+        assert!(!routes.add("/first", nothing()), "it has a new handler");
     }
 }

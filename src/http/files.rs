@@ -10,7 +10,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,6 +24,9 @@ use crate::http::content_type::content_type;
 use crate::http::path::decode_component;
 use crate::http::request::Request;
 use crate::http::response::{Response, bad_request};
+
+/// A file, or a part of one, of no more bytes than this is read at once, and its descriptor is free.
+const SMALL: u64 = 16 * 1024;
 
 /// What is served to plain GET and HEAD requests that no handler answers.
 #[derive(Debug, Clone)]
@@ -48,11 +51,14 @@ impl Site {
         Ok(Site::Folder(canonical))
     }
 
-    /// Answers a request. The answer to HEAD has a body too, for its length: whoever sends the
-    /// response leaves it out.
+    /// Answers a request. Pages of other origins may neither show nor run what is served here, nor
+    /// have it in their process, where they could spy on it (Fetch Standard section 3.7). The answer
+    /// to HEAD has a body too, for its length: whoever sends the response leaves it out.
     pub(crate) fn respond(&self, request: &Request<'_>) -> Response {
         let (Ok(response) | Err(response)) = self.answer(request);
-        response.header("X-Content-Type-Options", "nosniff")
+        response
+            .header("X-Content-Type-Options", "nosniff")
+            .header("Cross-Origin-Resource-Policy", "same-origin")
     }
 
     fn answer(&self, request: &Request<'_>) -> Result<Response, Response> {
@@ -96,12 +102,15 @@ fn decode(path: &str) -> Result<Vec<u8>, Response> {
 /// section 2.2), and no file has a name with a slash in it.
 fn file_name(raw: &str) -> Result<Vec<u8>, Response> {
     let name = decode_component(raw).map_err(bad_request)?;
-    // `.git`, `.env` and the like are rarely meant to be seen; RFC 8615 names the exception.
-    let hidden = name.starts_with(b".") && name != b".well-known";
-    if name.is_empty() || hidden || name.contains(&b'/') {
+    if name.is_empty() || is_hidden(&name) || name.contains(&b'/') {
         return Err(not_found());
     }
     Ok(name)
+}
+
+/// `.git`, `.env` and the like are rarely meant to be seen; RFC 8615 names the exception.
+fn is_hidden(name: &[u8]) -> bool {
+    name.starts_with(b".") && name != b".well-known"
 }
 
 /// The redirect for a directory whose path came without its last slash; 301, since browsers older
@@ -121,7 +130,9 @@ fn redirect(path: &[u8], query: &str) -> Response {
 fn find_file(root: &Path, path: &Path) -> Result<Found, Response> {
     let refused = |error| refusal(&error);
     let canonical = fs::canonicalize(root.join(path)).map_err(refused)?;
-    if !canonical.starts_with(root) {
+    // A link may lead anywhere: what counts is where the file lies.
+    let below = canonical.strip_prefix(root).map_err(|_| not_found())?;
+    if below.iter().any(|name| is_hidden(name.as_bytes())) {
         return Err(not_found());
     }
     if canonical.is_dir() {
@@ -149,11 +160,15 @@ fn refusal(error: &io::Error) -> Response {
         Some(Errno::NXIO | Errno::NODEV | Errno::OPNOTSUPP) => not_found(),
         Some(Errno::ACCESS | Errno::PERM) => Response::text(403, "forbidden\n"),
         // This passes.
-        Some(Errno::MFILE | Errno::NFILE) => {
-            Response::text(503, "too many open files\n").because(error)
-        }
+        Some(Errno::MFILE | Errno::NFILE) => too_many_files().because(error),
         _ => Response::text(500, "this file cannot be read\n").because(error),
     }
+}
+
+/// The files that are under way to others, or whatever else is open, leave no descriptor for one more.
+/// This passes.
+pub(crate) fn too_many_files() -> Response {
+    Response::text(503, "too many open files\n").header("Retry-After", "5")
 }
 
 fn not_found() -> Response {
@@ -251,7 +266,15 @@ impl Representation {
                 response.static_body(part.unwrap_or_default())
             }
             Content::File(file) => {
-                response.file(file, range.start, range.end.saturating_sub(range.start))
+                let (begin, len) = (range.start, range.end.saturating_sub(range.start));
+                if len > SMALL {
+                    return response.file(file, begin, len);
+                }
+                let mut bytes = vec![0; len as usize];
+                match file.read_exact_at(&mut bytes, begin) {
+                    Ok(()) => response.body(bytes),
+                    Err(error) => refusal(&error),
+                }
             }
         }
     }
@@ -653,6 +676,9 @@ mod tests {
             ("/dev/null", "null"),
             ("loop", "loop"),
             ("gone", "dangling"),
+            (".git", "shown"),
+            (".git/config", "config"),
+            (".well-known", "known"),
         ] {
             symlink(target, scratch.path(link)).unwrap();
         }
@@ -660,6 +686,7 @@ mod tests {
         assert_eq!(get(&site, "/in.html").text(), "sub");
         assert_eq!(get(&site, "/subway/").text(), "sub");
         assert_eq!(get(&site, "/subway").header("Location"), Some("/subway/"));
+        assert_eq!(get(&site, "/known").status, 301);
         for target in [
             "/out.txt",
             "/etc",
@@ -673,6 +700,10 @@ mod tests {
             "/loop",
             "/loop/",
             "/dangling",
+            // What is hidden is so by any name.
+            "/shown",
+            "/shown/config",
+            "/config",
         ] {
             assert_eq!(get(&site, target).status, 404, "{target}");
         }

@@ -3,6 +3,7 @@
 
 pub(crate) mod content_type;
 pub(crate) mod files;
+pub(crate) mod host;
 pub(crate) mod origin;
 pub(crate) mod path;
 pub(crate) mod request;

@@ -5,6 +5,8 @@
 
 use std::str::FromStr;
 
+use crate::http::host::are_both_this_machine;
+
 /// One rule; a connection is admitted if any rule admits it. A request without `Origin` does not
 /// come from a browser's page, and is always admitted.
 ///
@@ -12,7 +14,8 @@ use std::str::FromStr;
 /// `https://example.com:8443`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OriginRule {
-    /// The page's host is the one in `Host`, on any port and by any scheme.
+    /// The page's host is the one in `Host`, on any port, by `http` or `https`. `localhost`,
+    /// `127.0.0.1` and `[::1]` are one host.
     SameHost,
     /// `self`: scheme, host and port are those of this server.
     SameOrigin,
@@ -43,7 +46,7 @@ impl OriginRule {
             OriginRule::SameOrigin => Origin::parse(origin)
                 .is_some_and(|page| Origin::of(scheme, host).as_ref() == Some(&page)),
             OriginRule::SameHost => Origin::parse(origin).is_some_and(|page| {
-                Origin::of(scheme, host).is_some_and(|server| server.host == page.host)
+                Origin::of(scheme, host).is_some_and(|server| server.has_host_of(&page))
             }),
         }
     }
@@ -75,6 +78,13 @@ impl Origin {
         Origin::of(scheme, authority)
     }
 
+    /// Apps on a phone or a desktop have schemes of their own, and a host in them that means nothing:
+    /// `capacitor://localhost`.
+    fn has_host_of(&self, page: &Origin) -> bool {
+        matches!(page.scheme.as_str(), "http" | "https")
+            && (self.host == page.host || are_both_this_machine(&self.host, &page.host))
+    }
+
     fn of(scheme: &str, authority: &str) -> Option<Origin> {
         let scheme = scheme.to_ascii_lowercase();
         let default_port = match scheme.as_str() {
@@ -95,7 +105,7 @@ impl Origin {
 }
 
 /// Host and port; the colons of an IPv6 address stand in brackets.
-fn split_port(authority: &str) -> Option<(&str, &str)> {
+pub(super) fn split_port(authority: &str) -> Option<(&str, &str)> {
     let host_end = authority.rfind(']').map_or(0, |bracket| bracket.saturating_add(1));
     let (address, rest) = authority.split_at(host_end);
     if !address.is_empty() {
@@ -144,6 +154,17 @@ mod tests {
         assert!(admits("host", "https://EXAMPLE.com:8000", "example.COM:9877"));
         assert!(admits("host", "http://[::1]:8000", "[::1]:80"));
         assert!(admits("host", "http://[::1]", "[::1]"));
+        for one in ["localhost", "127.0.0.1", "[::1]"] {
+            for other in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"] {
+                assert!(admits("host", &format!("http://{one}:5173"), other), "{one} {other}");
+            }
+            assert!(!admits("host", &format!("http://{one}"), "example.com"));
+            assert!(!admits("self", &format!("http://{one}:8080"), "127.0.0.2:8080"));
+            for scheme in ["capacitor", "tauri", "file", "ionic", "ws", "chrome-extension"] {
+                assert!(!admits("host", &format!("{scheme}://{one}"), one), "{scheme} {one}");
+            }
+        }
+        assert!(!admits("self", "http://localhost:8080", "127.0.0.1:8080"));
         for other in [
             "http://example.com.evil.org",
             "http://evil.org",

@@ -112,7 +112,7 @@ pub(crate) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_token_byte)
 }
 
-fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
@@ -172,7 +172,7 @@ const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Whether this is a header of the PROXY protocol, of either version. As a request, the line of the
 /// first would have a target that is none.
-fn is_proxy_protocol(buf: &[u8]) -> bool {
+pub(crate) fn is_proxy_protocol(buf: &[u8]) -> bool {
     let v1: [&[u8]; 3] = [b"PROXY TCP4", b"PROXY TCP6", b"PROXY UNKNOWN"];
     buf.starts_with(PROXY_V2) || v1.iter().any(|begin| buf.starts_with(begin))
 }
@@ -354,6 +354,20 @@ mod tests {
     }
 
     #[test]
+    fn the_proxy_protocol_is_named_once_it_is_certain() {
+        for cut in 0..PROXY_V2.len() {
+            let end = head_end(&PROXY_V2[..cut], 0, 100);
+            assert!(matches!(end, Ok(None)), "cut at {cut}");
+        }
+        for head in [PROXY_V2, b"PROXY TCP4 192.0.2.1"] {
+            let refusal = head_end(head, 0, 100).unwrap_err();
+            assert_eq!(refusal.status, 400);
+        }
+        // What is longer than a head may be is not waited for.
+        assert_eq!(head_end(&PROXY_V2[..5], 0, 4).unwrap_err().status, 400);
+    }
+
+    #[test]
     fn a_request_begins_with_a_method() {
         for head in ["", "\r", "\r\n", "\r\n\r", "G", "\r\nG", "!", "M-SEARCH"] {
             assert!(may_begin(head.as_bytes()), "{head:?}");
@@ -377,6 +391,7 @@ mod tests {
             ("GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET http:///a HTTP/1.1\r\nHost:\r\n\r\n", 400),
             ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
             ("GET / HTTP/1.1\r\nHost: a\r\nb: 1\r\nc: 2\r\nd: 3\r\ne: 4\r\n\r\n", 431),
@@ -427,6 +442,15 @@ mod tests {
             let head = format!("{line}\r\nX: http://a?b HTTP/1.2\r\n\r\n");
             let usual = in_usual_form(head.as_bytes());
             assert!(matches!(usual, Cow::Borrowed(_)), "{line}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "capi")]
+    fn the_name_of_a_field_is_a_token() {
+        assert!(is_token("X-Forwarded-For") && is_token("!#$%&'*+-.^_`|~9"));
+        for name in ["", "a b", "a:", "a\r\n", "\u{e9}", "(a)"] {
+            assert!(!is_token(name), "{name:?}");
         }
     }
 

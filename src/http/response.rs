@@ -42,7 +42,8 @@ impl Response {
     /// An empty response with this status code, 200 to 599; any other is sent as 500.
     ///
     /// `Date`, `Content-Length` and, where the connection ends with it, `Connection` are added
-    /// when it is sent.
+    /// when it is sent, and `Cache-Control: no-store` to a status of 400 or more that has no
+    /// `Cache-Control`.
     pub fn new(status: u16) -> Response {
         let status = if (200..=599).contains(&status) { status } else { 500 };
         let body = Body::Bytes(Cow::Borrowed(b""));
@@ -57,7 +58,8 @@ impl Response {
     }
 
     /// Adds a header field. Bytes that may not stand in a value (controls, so CR, LF and NUL too)
-    /// become `?`: no value can split the response.
+    /// become `?`: no value can split the response. `Content-Length` and `Transfer-Encoding` say where
+    /// a response ends, which is the server's to say: they are left out.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Response {
         self.add_header(Cow::Borrowed(name), value.into());
@@ -66,6 +68,9 @@ impl Response {
 
     /// The same for any name. It must be a token, which is not checked.
     pub(crate) fn add_header(&mut self, name: Cow<'static, str>, value: String) {
+        if is_framing(&name) {
+            return;
+        }
         let clean = |c: char| if c.is_control() && c != '\t' { '?' } else { c };
         self.headers.push((name, value.chars().map(clean).collect()));
     }
@@ -98,6 +103,21 @@ impl Response {
         self
     }
 
+    /// Adds a field in place of those of its name.
+    pub(crate) fn set_header(&mut self, name: &'static str, value: &str) {
+        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self.add_header(Cow::Borrowed(name), value.to_string());
+    }
+
+    fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether it holds a file open.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.body, Body::File { .. })
+    }
+
     /// The length of the body in bytes.
     pub(super) fn content_length(&self) -> u64 {
         match &self.body {
@@ -124,6 +144,10 @@ impl Response {
             }
         };
         field("Date", &httpdate::fmt_http_date(SystemTime::now()));
+        // Some caches keep a 404 or a 410 unasked (RFC 9110 section 15.1).
+        if self.status >= 400 && !self.has_header("Cache-Control") {
+            field("Cache-Control", "no-store");
+        }
         let mut said = keep_alive;
         for (name, value) in &self.headers {
             if !said && name.eq_ignore_ascii_case("Connection") {
@@ -141,6 +165,11 @@ impl Response {
         }
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Whether a field says where the response ends.
+pub(crate) fn is_framing(name: &str) -> bool {
+    ["Content-Length", "Transfer-Encoding"].iter().any(|field| name.eq_ignore_ascii_case(field))
 }
 
 /// The phrases of RFC 9110 section 15 and RFC 6585, for the codes used here and by handlers.
@@ -170,6 +199,7 @@ fn reason_phrase(status: u16) -> &'static str {
         414 => "URI Too Long",
         416 => "Range Not Satisfiable",
         418 => "I'm a Teapot",
+        421 => "Misdirected Request",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
@@ -193,6 +223,52 @@ mod tests {
         assert!(text.starts_with("HTTP/1.1 302 Found\r\nDate: "), "{text}");
         assert!(text.contains("\r\nLocation: /a??Set-Cookie: x\r\n"), "{text}");
         assert!(text.ends_with("\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "{text}");
+    }
+
+    fn head(response: &Response) -> String {
+        let mut out = Vec::new();
+        response.write_head(true, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn no_cache_keeps_a_refusal_unless_it_says_so() {
+        for status in [400, 403, 404, 410, 421, 431, 500, 503] {
+            let head = head(&Response::text(status, "no\n"));
+            assert!(head.contains("\r\nCache-Control: no-store\r\n"), "{head}");
+        }
+        for fine in [
+            Response::text(200, "yes\n"),
+            Response::new(301).header("Location", "/"),
+            Response::new(404).header("cache-control", "max-age=60"),
+        ] {
+            assert!(!head(&fine).contains("no-store"), "{fine:?}");
+        }
+    }
+
+    #[test]
+    fn the_length_is_the_servers_to_say() {
+        let response = Response::text(200, "four")
+            .header("content-length", "400")
+            .header("Transfer-Encoding", "chunked");
+        let head = head(&response);
+        assert!(head.contains("\r\nContent-Length: 4\r\n"), "{head}");
+        assert!(!head.contains("400") && !head.contains("chunked"), "{head}");
+    }
+
+    #[test]
+    fn a_tab_may_stand_in_a_value_and_other_controls_may_not() {
+        let mut out = Vec::new();
+        Response::new(200).header("X", "a\tb\0c\x7fd\u{80}e").write_head(true, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("\r\nX: a\tb?c?d?e\r\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_status_of_an_answer_becomes_500() {
+        for (status, sent) in [(0, 500), (199, 500), (200, 200), (599, 599), (600, 500)] {
+            assert_eq!(Response::new(status).status, sent);
+        }
     }
 
     #[test]

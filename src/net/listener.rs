@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
-use rustix::net::{Shutdown, shutdown, sockopt};
+use rustix::net::{Shutdown, shutdown};
 
-use super::socket::{Family, Socket, inspect};
+use super::socket::{Family, Socket, inspect, set_up_tcp};
 use super::stream::Stream;
 
 /// Clients that the kernel keeps ready between two turns; mio asks for 128, which bursts overflow.
@@ -57,8 +57,8 @@ impl fmt::Display for ListenAddr {
 }
 
 impl Listener {
-    /// Listens on `host:port`, `[v6]:port` or `unix:/path`. Of several addresses behind a name it
-    /// uses the first that is free.
+    /// Listens on `host:port`, `[v6]:port`, a port alone, which is one of 127.0.0.1, or `unix:/path`.
+    /// Of several addresses behind a name it uses the first that is free.
     pub(crate) fn bind(addr: &str) -> io::Result<Listener> {
         match addr.strip_prefix("unix:") {
             Some(path) => bind_unix(Path::new(path)),
@@ -70,7 +70,7 @@ impl Listener {
     pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
         match inspect(&fd, true)? {
             Family::Tcp => {
-                sockopt::set_tcp_nodelay(&fd, true)?;
+                set_up_tcp(&fd)?;
                 let socket = TcpListener::from_std(fd.into());
                 Ok(Listener::Tcp { socket, secure: false, ours: false })
             }
@@ -159,12 +159,13 @@ fn inode(path: &Path) -> io::Result<Inode> {
 
 fn bind_tcp(addr: &str) -> io::Result<Listener> {
     let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no such address");
+    let of_this_machine = |port| format!("127.0.0.1:{port}");
+    let addr = addr.parse::<u16>().map_or(addr.to_string(), of_this_machine);
     for addr in addr.to_socket_addrs()? {
         match TcpListener::bind(addr) {
             Ok(listener) => {
                 rustix::net::listen(&listener, BACKLOG)?;
-                // Inherited by accepted sockets: one call instead of one for each client.
-                sockopt::set_tcp_nodelay(&listener, true)?;
+                set_up_tcp(&listener)?;
                 return Ok(Listener::Tcp { socket: listener, secure: false, ours: true });
             }
             Err(error) => failure = error,

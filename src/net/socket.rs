@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::{TcpStream, UnixStream};
@@ -53,12 +54,22 @@ impl Socket {
     pub(super) fn from_fd(fd: OwnedFd) -> io::Result<(Socket, Option<SocketAddr>)> {
         match inspect(&fd, false)? {
             Family::Tcp => {
-                sockopt::set_tcp_nodelay(&fd, true)?;
+                set_up_tcp(&fd)?;
                 let stream = TcpStream::from_std(fd.into());
                 let addr = stream.peer_addr()?;
                 Ok((Socket::Tcp(stream), Some(addr)))
             }
             Family::Unix => Ok((Socket::Unix(UnixStream::from_std(fd.into())), None)),
+        }
+    }
+
+    /// The peer's address, where it has one.
+    pub(super) fn peer_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Tcp(stream) => stream.peer_addr().ok(),
+            Socket::Unix(_) | Socket::Stdin => None,
+            #[cfg(test)]
+            Socket::Played(_) => None,
         }
     }
 
@@ -97,6 +108,19 @@ impl Socket {
     /// Whether the kernel holds bytes of the peer.
     pub(super) fn has_unread(&self) -> bool {
         self.as_fd().is_ok_and(|fd| rustix::io::ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0))
+    }
+
+    /// Has the kernel end the connection when what was sent stays unacknowledged for so long, and so
+    /// keep-alive cannot ask. A Unix socket's peer cannot vanish.
+    pub(super) fn limit_unacknowledged(&self, time: Duration) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Socket::Tcp(stream) = self {
+            let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+            // An error means that it has ended already.
+            let _ = sockopt::set_tcp_user_timeout(stream, millis);
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = time;
     }
 
     /// Asks the kernel to announce both directions. Edge-triggered, this is all that it ever needs to
@@ -185,6 +209,33 @@ const NO_SIGPIPE: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 const NO_SIGPIPE: SendFlags = SendFlags::empty();
 
+/// A TCP peer that has vanished, its line cut or its machine without power, is found by keep-alive:
+/// after so much silence the kernel asks it for a sign of life,
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
+/// again and again,
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// and ends the connection when so many questions have no answer.
+const KEEP_ALIVE_COUNT: u32 = 6;
+/// How long all that takes.
+pub(crate) const KEEP_ALIVE: Duration =
+    KEEP_ALIVE_IDLE.saturating_add(KEEP_ALIVE_INTERVAL.saturating_mul(KEEP_ALIVE_COUNT));
+
+/// Sets the options of a TCP socket. Those of a listener are inherited by the sockets that it accepts:
+/// one call instead of one for each client.
+pub(super) fn set_up_tcp(fd: impl AsFd) -> io::Result<()> {
+    let fd = fd.as_fd();
+    sockopt::set_tcp_nodelay(fd, true)?;
+    sockopt::set_socket_keepalive(fd, true)?;
+    // Elsewhere the system's times hold, of two hours and more.
+    #[cfg(not(any(target_os = "haiku", target_os = "nto", target_os = "openbsd")))]
+    {
+        sockopt::set_tcp_keepidle(fd, KEEP_ALIVE_IDLE)?;
+        sockopt::set_tcp_keepintvl(fd, KEEP_ALIVE_INTERVAL)?;
+        sockopt::set_tcp_keepcnt(fd, KEEP_ALIVE_COUNT)?;
+    }
+    Ok(())
+}
+
 /// The kind of addresses a stream socket has.
 pub(super) enum Family {
     Tcp,
@@ -221,4 +272,38 @@ fn read_stdin(buf: &mut [u8]) -> io::Result<usize> {
         return Err(io::ErrorKind::WouldBlock.into());
     }
     Ok(rustix::io::read(stdin(), buf)?)
+}
+
+#[cfg(all(test, target_os = "linux", not(miri)))]
+mod tests {
+    use super::*;
+    use crate::net::listener::{ListenAddr, Listener};
+
+    /// Whether it is kept alive, and after which times it is gone if nobody answers.
+    fn keep_alive(fd: impl AsFd) -> (bool, Duration) {
+        let fd = fd.as_fd();
+        let (idle, interval) = (sockopt::tcp_keepidle(fd), sockopt::tcp_keepintvl(fd));
+        let all = idle.unwrap() + interval.unwrap() * sockopt::tcp_keepcnt(fd).unwrap();
+        (sockopt::socket_keepalive(fd).unwrap(), all)
+    }
+
+    #[test]
+    fn peers_that_vanish_are_found_by_keep_alive() {
+        let listener = Listener::bind("127.0.0.1:0").unwrap();
+        let Ok(ListenAddr::Tcp(addr)) = listener.local_addr() else { panic!("no TCP address") };
+        let client = std::net::TcpStream::connect(addr).unwrap();
+        assert!(!keep_alive(&client).0, "it is not the default");
+        let fd = loop {
+            match listener.accept() {
+                Ok((stream, _)) => break stream.into_fd(),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        };
+        assert_eq!(keep_alive(&fd), (true, KEEP_ALIVE));
+        Socket::from_fd(client.try_clone().unwrap().into()).unwrap();
+        assert_eq!(keep_alive(&client), (true, KEEP_ALIVE));
+        let handed_over = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Listener::from_fd(handed_over.try_clone().unwrap().into()).unwrap();
+        assert_eq!(keep_alive(&handed_over), (true, KEEP_ALIVE));
+    }
 }

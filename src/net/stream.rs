@@ -3,10 +3,11 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use mio::{Registry, Token};
 
-pub(crate) use super::socket::{Readiness, Socket};
+pub(crate) use super::socket::{KEEP_ALIVE, Readiness, Socket};
 use super::tls::{Session, Tls};
 use super::transfer::{Received, Written};
 
@@ -34,6 +35,11 @@ impl Stream {
             self.session = Some(Session::new(tls)?);
         }
         Ok(self)
+    }
+
+    /// The address of who is at the other end of the socket, where it has one.
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        self.socket.peer_addr()
     }
 
     /// Puts back bytes that somebody else read from the socket, if they are TLS: the next read
@@ -117,6 +123,20 @@ impl Stream {
     /// Whether the other side can be answered.
     pub(crate) fn takes_answers(&self) -> bool {
         !matches!(self.socket, Socket::Stdin)
+    }
+
+    /// Has the kernel end the connection when what was sent stays unacknowledged for so long.
+    pub(crate) fn limit_unacknowledged(&self, time: Duration) {
+        self.socket.limit_unacknowledged(time);
+    }
+
+    /// The socket of TCP in it.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(super) fn into_fd(self) -> OwnedFd {
+        match self.socket {
+            Socket::Tcp(stream) => std::net::TcpStream::from(stream).into(),
+            other => panic!("{other:?} is no TCP socket"),
+        }
     }
 
     /// Asks the kernel to announce both directions. With edge-triggered events, this is all it ever

@@ -3,9 +3,11 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use log::warn;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -33,6 +35,8 @@ impl Tls {
     /// Reads PEM files: the certificate, followed by those that vouch for it, and its private key,
     /// in PKCS#8, PKCS#1 or SEC 1. Both may be the same file.
     ///
+    /// A key that every user of the system may read is taken, and the log warns of it.
+    ///
     /// # Errors
     /// If a file cannot be read; [`InvalidData`](io::ErrorKind::InvalidData) if it has no
     /// certificate or no key, or if the two do not belong together. The text names the file.
@@ -46,6 +50,9 @@ impl Tls {
         let secret = private_key(&read(key)?).map_err(|error| named(key, error))?;
         let mut tls = Tls::new(chain, secret).map_err(|error| named(key, error))?;
         tls.files = Some((cert.to_owned(), key.to_owned()));
+        if is_open_to_everybody(key) {
+            warn!("{}: everybody may read this private key: chmod o-r", key.display());
+        }
         Ok(tls)
     }
 
@@ -88,6 +95,11 @@ impl fmt::Debug for Tls {
     }
 }
 
+/// Whether users may read a file who neither own it nor are of its group.
+fn is_open_to_everybody(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o004 != 0)
+}
+
 fn certificates(text: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
     let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(text).collect();
     match chain {
@@ -115,6 +127,8 @@ struct Inner {
     conn: ServerConnection,
     /// Something has come from the client.
     begun: bool,
+    /// It was said that no more will come.
+    closed: bool,
     /// Bytes that were encrypted and not all written yet: they count as taken when they are.
     owed: usize,
     /// What somebody else has read from the socket.
@@ -131,15 +145,21 @@ impl Session {
     pub(crate) fn new(tls: &Tls) -> io::Result<Session> {
         let mut conn = ServerConnection::new(Arc::clone(&tls.config)).map_err(invalid)?;
         conn.set_buffer_limit(Some(MAX_UNSENT));
-        Ok(Session(Box::new(Inner { conn, begun: false, owed: 0, early: Vec::new() })))
+        Ok(Session(Box::new(Inner {
+            conn,
+            begun: false,
+            closed: false,
+            owed: 0,
+            early: Vec::new(),
+        })))
     }
 
     /// Keeps what was already read from the client's socket; the next read returns it.
-    pub(super) fn unread(&mut self, bytes: &[u8]) {
+    pub(crate) fn unread(&mut self, bytes: &[u8]) {
         self.0.early.extend_from_slice(bytes);
     }
 
-    pub(super) fn is_handshaking(&self) -> bool {
+    pub(crate) fn is_handshaking(&self) -> bool {
         self.0.conn.is_handshaking()
     }
 
@@ -148,7 +168,7 @@ impl Session {
     /// bytes that are not valid TLS; then an alert is to be written. The end of the socket counts
     /// as the end of the stream, since frames and requests tell by themselves whether they are
     /// whole.
-    pub(super) fn read(&mut self, socket: &mut dyn Read, buf: &mut [u8]) -> io::Result<Received> {
+    pub(crate) fn read(&mut self, socket: &mut dyn Read, buf: &mut [u8]) -> io::Result<Received> {
         let inner = &mut *self.0;
         match inner.conn.reader().read(buf) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -158,6 +178,11 @@ impl Session {
         let (came, may_follow) = inner.read_socket(socket, buf)?;
         if came == 0 {
             return Ok(Received::End);
+        }
+        // Behind our goodbye only the end counts. If these bytes are wrong, rustls would have to send an
+        // alert behind it, and its debug builds panic (0.23.46).
+        if inner.closed {
+            return Ok(Received::Nothing { more: may_follow });
         }
         if !std::mem::replace(&mut inner.begun, true)
             && buf.first().is_some_and(u8::is_ascii_uppercase)
@@ -174,27 +199,28 @@ impl Session {
 
     /// Encrypts as much of these parts as it has room for, and writes. They count as taken once
     /// nothing of them is left here.
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         socket: &mut dyn Write,
         parts: &[IoSlice<'_>],
     ) -> io::Result<Written> {
         let inner = &mut *self.0;
-        let mut progress = inner.write_socket(socket)?;
+        let mut taken = inner.write_socket(socket)?;
         let idle = inner.owed == 0 && !inner.conn.wants_write() && !inner.conn.is_handshaking();
         if idle && !parts.is_empty() {
             inner.owed = inner.conn.writer().write_vectored(parts)?;
-            progress |= inner.write_socket(socket)?;
+            taken = taken.saturating_add(inner.write_socket(socket)?);
         }
         if inner.conn.wants_write() {
-            return Ok(Written { bytes: 0, blocked: true, progress });
+            return Ok(Written { bytes: 0, blocked: true, taken });
         }
         let bytes = std::mem::take(&mut inner.owed);
-        Ok(Written { bytes, blocked: bytes == 0 && !parts.is_empty(), progress })
+        Ok(Written { bytes, blocked: bytes == 0 && !parts.is_empty(), taken })
     }
 
-    /// Says with the next write that no more will come.
-    pub(super) fn close(&mut self) {
+    /// Says with the next write that no more will come. What comes from the client is dropped then.
+    pub(crate) fn close(&mut self) {
+        self.0.closed = true;
         self.0.conn.send_close_notify();
     }
 }
@@ -237,17 +263,29 @@ impl Inner {
         Ok((bytes, more))
     }
 
-    /// True if the socket has taken anything.
-    fn write_socket(&mut self, socket: &mut dyn Write) -> io::Result<bool> {
-        let mut progress = false;
+    /// Returns how many bytes the socket has taken.
+    fn write_socket(&mut self, socket: &mut dyn Write) -> io::Result<usize> {
+        let mut taken = 0_usize;
         while self.conn.wants_write() {
             match self.conn.write_tls(socket) {
-                Ok(bytes) => progress |= bytes > 0,
+                Ok(bytes) => taken = taken.saturating_add(bytes),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
-        Ok(progress)
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_open_to_nobody() {
+        assert!(!is_open_to_everybody(Path::new("/")));
+        assert!(!is_open_to_everybody(Path::new("/dev/null")));
+        assert!(!is_open_to_everybody(Path::new("/nowhere")));
     }
 }

@@ -28,16 +28,16 @@ pub(crate) struct Written {
     pub(crate) bytes: usize,
     /// The kernel takes no more; it announces when it does.
     pub(crate) blocked: bool,
-    /// It took something, even if only what TLS made of earlier bytes.
-    pub(crate) progress: bool,
+    /// How many it took, be they what TLS made of earlier bytes.
+    pub(crate) taken: usize,
 }
 
 impl Written {
     /// The kernel has no room.
-    pub(crate) const NOTHING: Written = Written { bytes: 0, blocked: true, progress: false };
+    pub(crate) const NOTHING: Written = Written { bytes: 0, blocked: true, taken: 0 };
 
     /// The kernel took `bytes` of the `offered` ones.
     pub(super) fn of(bytes: usize, offered: usize) -> Written {
-        Written { bytes, blocked: bytes < offered, progress: bytes > 0 }
+        Written { bytes, blocked: bytes < offered, taken: bytes }
     }
 }

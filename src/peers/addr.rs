@@ -1,7 +1,13 @@
-//! A client's address in 19 bytes; the standard library's takes 32, in every connection.
+//! A client's address in 19 bytes; the standard library's takes 32, in every connection. And how many
+//! come from the same one.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{Peers, find};
+use crate::ids::ConnId;
 
 /// An address and a port, or none. The scope of a link-local address is not kept; and an address of
 /// version 4 is one, also where a socket for version 6 shows it as one of its own (RFC 4291 section
@@ -44,6 +50,83 @@ impl PeerAddr {
     }
 }
 
+/// How many connections come from where, if that is limited.
+#[derive(Debug, Default)]
+pub(super) struct Visitors {
+    most: Option<usize>,
+    /// A proxy in front says who they are: then its word counts, and its own address does not.
+    by_proxy: bool,
+    counts: HashMap<IpAddr, usize>,
+}
+
+impl Visitors {
+    pub(super) fn new(most: Option<usize>, by_proxy: bool) -> Visitors {
+        Visitors { most, by_proxy, counts: HashMap::new() }
+    }
+
+    /// Whose connection it is, as far as that is counted. Loopback is the machine itself, or a proxy.
+    /// Of an address of version 6 the first half counts: a customer has the other half to choose from.
+    fn visitor(&self, addr: PeerAddr) -> Option<IpAddr> {
+        self.most?;
+        // A proxy tells no port.
+        let addr = addr.get().filter(|addr| self.by_proxy == (addr.port() == 0))?;
+        match addr.ip() {
+            ip if ip.is_loopback() => None,
+            IpAddr::V6(ip) => Some(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into()),
+            ip => Some(ip),
+        }
+    }
+
+    /// Whether one connection more from there is too much.
+    pub(super) fn are_too_many(&self, addr: PeerAddr) -> bool {
+        let (Some(most), Some(visitor)) = (self.most, self.visitor(addr)) else { return false };
+        self.counts.get(&visitor).copied().unwrap_or(0) >= most
+    }
+
+    pub(super) fn comes(&mut self, addr: PeerAddr) {
+        if let Some(visitor) = self.visitor(addr) {
+            let count = self.counts.entry(visitor).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+
+    pub(super) fn goes(&mut self, addr: PeerAddr) {
+        let Some(visitor) = self.visitor(addr) else { return };
+        if let Entry::Occupied(mut entry) = self.counts.entry(visitor) {
+            match entry.get().saturating_sub(1) {
+                0 => drop(entry.remove()),
+                left => *entry.get_mut() = left,
+            }
+        }
+    }
+}
+
+impl Peers {
+    /// Whether one more connection from there would be too much.
+    pub(crate) fn has_too_many_from(&self, addr: impl Into<PeerAddr>) -> bool {
+        self.visitors.are_too_many(addr.into())
+    }
+
+    /// A proxy says where a request comes from. False if there are too many from there.
+    pub(crate) fn comes_from(&mut self, id: ConnId, addr: SocketAddr) -> bool {
+        let Some(conn) = find(&mut self.conns, id) else { return false };
+        self.visitors.goes(conn.addr);
+        conn.addr = Some(addr).into();
+        let too_many = self.visitors.are_too_many(conn.addr);
+        self.visitors.comes(conn.addr);
+        !too_many
+    }
+
+    /// A request is the proxy's own, which is never too many.
+    pub(crate) fn comes_from_proxy(&mut self, id: ConnId) -> bool {
+        if let Some(conn) = find(&mut self.conns, id).filter(|conn| conn.was_answered()) {
+            self.visitors.goes(conn.addr);
+            conn.addr = conn.stream.peer_addr().into();
+        }
+        true
+    }
+}
+
 /// As the log shows it. Port 0 is none: a proxy tells the address alone.
 impl fmt::Display for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,5 +166,42 @@ mod tests {
             assert_eq!(PeerAddr::from(addr.parse().ok()).to_string(), shown);
         }
         assert_eq!(PeerAddr::from(None).to_string(), "a Unix socket");
+    }
+
+    fn addr(text: &str) -> PeerAddr {
+        PeerAddr::from(Some(text.parse().unwrap()))
+    }
+
+    #[test]
+    fn connections_are_counted_by_where_they_come_from() {
+        let mut visitors = Visitors::new(Some(2), false);
+        for from in ["192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1", "[2001:db8::1]:1"] {
+            assert!(!visitors.are_too_many(addr(from)), "{from}");
+            visitors.comes(addr(from));
+        }
+        assert!(visitors.are_too_many(addr("[::ffff:192.0.2.1]:3")));
+        assert!(!visitors.are_too_many(addr("[2001:db8::ffff]:1")));
+        visitors.comes(addr("[2001:db8::ffff]:1"));
+        assert!(visitors.are_too_many(addr("[2001:db8::2]:1")));
+        assert!(!visitors.are_too_many(addr("[2001:db8:0:1::1]:1")));
+        visitors.goes(addr("192.0.2.1:1"));
+        assert!(!visitors.are_too_many(addr("192.0.2.1:1")));
+        for from in ["192.0.2.1:2", "192.0.2.2:1", "[2001:db8::1]:1", "[2001:db8::ffff]:1"] {
+            visitors.goes(addr(from));
+        }
+        assert!(visitors.counts.is_empty());
+    }
+
+    #[test]
+    fn the_machine_itself_and_a_proxy_are_not_counted() {
+        let mut visitors = Visitors::new(Some(0), false);
+        for from in ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1"] {
+            visitors.comes(addr(from));
+            assert!(!visitors.are_too_many(addr(from)), "{from}");
+        }
+        assert!(!visitors.are_too_many(PeerAddr::from(None)));
+        let by_proxy = Visitors::new(Some(0), true);
+        assert!(!by_proxy.are_too_many(addr("192.0.2.1:1")));
+        assert!(by_proxy.are_too_many(addr("192.0.2.1:0")));
     }
 }

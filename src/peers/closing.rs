@@ -10,6 +10,7 @@
 //! | no memory for a message | `violated` | ours | written | waits for the peer's end |
 //! | the same, and a part of it is written | `cut` | none | dropped | goes at once |
 //! | the peer: the end of its stream | `read_ended` | none | written | goes |
+//! | a source that speaks no lines | `refuse_source` | none | written | waits for the peer's end |
 //! | the last HTTP response | `end` | none | written | waits for the peer's end |
 //! | a deadline | `cut` | none | dropped | goes at once |
 //! | an error of the socket, `Context::terminate` | `drop_now` | none | dropped | goes at once |
@@ -113,6 +114,10 @@ impl Peers {
             && let Some(conn) = self.get_mut(id)
         {
             conn.exit = Exit::LastWords { linger: true };
+            // Behind TLS's own goodbye nothing is decrypted any more.
+            if conn.stream.is_tls() {
+                conn.inbox = Inbox::Discard;
+            }
         }
         true
     }
@@ -124,6 +129,7 @@ impl Peers {
         // too.
         self.write_this_turn(id);
         let now = self.clock.now();
+        self.changed = true;
         let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open()) else { return false };
         conn.ready_state = ReadyState::Closing;
         conn.close_sent = true;
@@ -201,13 +207,31 @@ impl Peers {
         self.arm(id);
     }
 
+    /// A source turns out to be none: tells it so, and reads no more from it.
+    pub(crate) fn refuse_source(&mut self, id: ConnId, answer: &str) {
+        const NO_SOURCE: &str = "speaks another protocol to a feed";
+        let now = self.clock.now();
+        let takes_answers = self.get(id).is_some_and(|conn| conn.stream.takes_answers());
+        if takes_answers {
+            self.append(id, |out| out.extend_from_slice(answer.as_bytes()));
+        }
+        let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open()) else { return };
+        conn.ready_state = ReadyState::Closing;
+        conn.since = now;
+        self.stats.count_cut(NO_SOURCE);
+        self.end(id, code::POLICY, NO_SOURCE, takes_answers);
+        self.arm(id);
+    }
+
     /// It is known how the connection ends: nothing more is read or queued, and it ends once what
     /// is queued has been written. With `linger`, its socket then waits for the peer's end.
     pub(super) fn end(&mut self, id: ConnId, code: u16, reason: &str, linger: bool) {
         let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else { return };
+        self.changed = true;
         conn.note_ending(code, reason);
         conn.inbox = Inbox::Discard;
         conn.extras_mut().unread = Vec::new();
+        self.memory.count(conn);
         conn.reading.resume();
         if conn.exit != Exit::Lingering || !linger {
             conn.exit = Exit::LastWords { linger };
@@ -226,9 +250,11 @@ impl Peers {
     /// Ends a connection now: nothing is written, nothing waited for.
     pub(crate) fn drop_now(&mut self, id: ConnId, code: u16, reason: &str) {
         self.leave_room(id);
+        self.changed = true;
         let Some(conn) = find(&mut self.conns, id) else { return };
         conn.note_ending(code, reason);
         conn.inbox = Inbox::Discard;
+        conn.extras_mut().unread = Vec::new();
         conn.writing.outbox.clear();
         conn.ready_state = ReadyState::Closed;
         conn.exit = Exit::Gone;
@@ -240,6 +266,7 @@ impl Peers {
     #[inline(never)]
     pub(super) fn written_all(&mut self, id: ConnId, waited: bool) {
         let now = self.clock.now();
+        self.weigh_again(id);
         let Some(conn) = self.get_mut(id) else { return };
         if conn.has_last_words() {
             return self.finish(id);

@@ -5,14 +5,20 @@
 //! | Handshake | accepted, or the last response written | `handshake_timeout` | 408; gone, if no request began |
 //! | Ping | the peer last sent or took anything | `ping_interval` | a ping |
 //! | Pong | that ping left for the peer | `pong_timeout` | cut |
+//! | Message | a message began that is not whole yet | `message_timeout`, and a second for each [`LEAST_RATE`] bytes that have come | closed, 1008 |
 //! | Idle | the peer last sent or took anything | `idle_timeout` | cut |
 //! | Stall | the peer last took anything, while something waits | ping and pong together | cut |
+//! | Rate | a response had to wait, or the last minute of that ended | a minute | cut, unless 16 KiB were taken |
 //! | Close | closing began, or the peer last took anything | `close_timeout` | cut |
 //!
 //! A peer that is slow but takes what is sent to it is alive. The kernel says that it has taken
 //! something by having room again; as long as there is none, a peer is neither pinged nor judged by
 //! an answer that it cannot give yet. And what a peer has sent was sent in time, however late it is
 //! read: so nobody is cut before the kernel was asked for what it holds.
+//!
+//! Hixie clients and sources of lines cannot be pinged. Of these, those that have vanished are found
+//! by the keep-alive of TCP, which every socket has, after two minutes. So no deadline of their own is
+//! needed: a page that only listens, and a sensor that is silent for days, are as alive as any.
 
 use std::time::Duration;
 
@@ -24,6 +30,7 @@ use super::{Peers, find};
 use crate::config::Config;
 use crate::http::response::Response;
 use crate::ids::ConnId;
+use crate::net::stream::KEEP_ALIVE;
 use crate::proto::close::code;
 
 /// A closing that makes progress may last this many times the close timeout on the whole.
@@ -31,6 +38,15 @@ const CLOSE_ON_THE_WHOLE: Millis = 12;
 /// The kernel has room again once a third of what it holds for a peer has gone, so what is left takes
 /// about this many times as long as the peer took for that.
 const LEFT_IN_KERNEL: Millis = 4;
+/// Of a response that has to wait, no less than this is taken in each period: 270 bytes a second, a
+/// tenth of what the slowest telephone line carries. Who takes less may hold a file open for days.
+const LEAST_TAKEN: u64 = 16 * 1024;
+const RATE_PERIOD: Millis = 60_000;
+/// So many entries among the deadlines may be stale, and as many more as there are connections.
+const STALE: usize = 64;
+
+/// The fewest bytes a second that let a message take longer than the message timeout.
+const LEAST_RATE: u64 = 4 * 1024;
 
 /// The times of a [`Config`] in milliseconds; [`NEVER`] where there is none.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +55,7 @@ pub(super) struct Times {
     ping: Millis,
     pong: Millis,
     idle: Millis,
+    message: Millis,
     close: Millis,
     /// How long queued bytes may wait while the peer takes none: as long as a silent peer is kept,
     /// or the idle timeout if that is shorter.
@@ -47,19 +64,35 @@ pub(super) struct Times {
 
 impl Times {
     pub(super) fn of(config: &Config) -> Times {
-        let or_never = |time: Option<Duration>| time.map_or(NEVER, millis);
-        let pong = millis(config.pong_timeout);
+        let or_never = |time: Option<Duration>| time.map_or(NEVER, finite);
+        let pong = finite(config.pong_timeout);
         let idle = or_never(config.idle_timeout);
-        let silence = config.ping_interval.map_or(pong, millis).saturating_add(pong);
+        let silence = config.ping_interval.map_or(pong, finite).saturating_add(pong);
         Times {
-            handshake: millis(config.handshake_timeout),
+            handshake: finite(config.handshake_timeout),
             ping: or_never(config.ping_interval),
             pong,
             idle,
-            close: millis(config.close_timeout),
+            message: or_never(config.message_timeout),
+            close: finite(config.close_timeout),
             stall: idle.min(silence),
         }
     }
+
+    /// How long what was sent to a peer without ping may stay unacknowledged; meanwhile keep-alive
+    /// cannot ask whether it is still there. No less than keep-alive takes itself, whose questions this
+    /// would cut short.
+    pub(super) fn unacknowledged(&self) -> Option<Duration> {
+        let stall = Some(self.stall).filter(|stall| *stall != NEVER)?;
+        Some(Duration::from_millis(stall).max(KEEP_ALIVE))
+    }
+}
+
+/// In milliseconds; [`NEVER`] where that is longer than any server runs, so that such a deadline is
+/// none.
+fn finite(time: Duration) -> Millis {
+    let time = millis(time);
+    if time < NEVER / 2 { time } else { NEVER }
 }
 
 /// Which deadline a connection missed.
@@ -69,7 +102,9 @@ enum Overdue {
     Ping,
     Pong,
     Idle,
+    Message,
     Stall,
+    Rate,
     Close,
 }
 
@@ -85,7 +120,13 @@ impl Connection {
                 (after(self.since, times.handshake), Overdue::Handshake)
             }
             // A response is on its way, or the refusal of a late request.
-            (ReadyState::Connecting, _) if !self.writing.outbox.is_empty() => stall,
+            (ReadyState::Connecting, _) if !self.writing.outbox.is_empty() => {
+                let rate = match self.writing.blocked {
+                    true => after(self.writing.outbox.watched(), RATE_PERIOD),
+                    false => NEVER,
+                };
+                if rate < stall.0 { (rate, Overdue::Rate) } else { stall }
+            }
             (ReadyState::Connecting, _) => (after(self.since, times.handshake), Overdue::Handshake),
             // A sensor may be silent for days, and need not read what it is answered.
             (ReadyState::Open, Role::Lines) => (NEVER, Overdue::Stall),
@@ -102,13 +143,22 @@ impl Connection {
                     _ => (after(self.heard, times.ping), Overdue::Ping),
                 };
                 let idle = (after(self.heard, times.idle), Overdue::Idle);
-                [ping, idle].into_iter().fold(stall, |a, b| if b.0 < a.0 { b } else { a })
+                let message = (self.message_due(times), Overdue::Message);
+                [ping, idle, message].into_iter().fold(stall, |a, b| if b.0 < a.0 { b } else { a })
             }
             (ReadyState::Closing | ReadyState::Closed, _) => {
                 let step = after(self.since.max(self.written), times.close);
                 (step.min(self.latest_close(times)), Overdue::Close)
             }
         }
+    }
+
+    /// When the message that is under way has to be whole, as it looks by now.
+    fn message_due(&self, times: &Times) -> Millis {
+        let Inbox::Frames(decoder) = &self.inbox else { return NEVER };
+        let Some((begun, come)) = decoder.under_way() else { return NEVER };
+        let more = (come as u64).saturating_mul(1000) / LEAST_RATE;
+        begun.saturating_add(times.message).saturating_add(more)
     }
 
     /// When closing ends, whatever progress it makes.
@@ -153,10 +203,44 @@ impl Peers {
     pub(super) fn arm(&mut self, id: ConnId) {
         let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else { return };
         let (at, _) = conn.deadline(&self.times);
-        if at < conn.armed {
-            conn.armed = at;
-            self.deadlines.push(at, id);
+        self.arm_for(id, at);
+    }
+
+    /// Makes sure that it is looked at by then.
+    fn arm_for(&mut self, id: ConnId, at: Millis) {
+        let Some(conn) = find(&mut self.conns, id).filter(|conn| at < conn.armed) else { return };
+        conn.armed = at;
+        self.deadlines.push(at, id);
+        if self.deadlines.len() > self.conns.len().saturating_mul(2).saturating_add(STALE) {
+            self.forget_stale();
         }
+    }
+
+    /// A message has begun that is not whole yet, and that is to be whole in time.
+    pub(crate) fn message_begun(&mut self, id: ConnId, begun: &mut Millis) {
+        let now = self.clock.now();
+        *begun = now;
+        self.mark(id);
+        // Not by the state, since the decoder is lent to who hands over its events.
+        self.arm_for(id, now.saturating_add(self.times.message));
+    }
+
+    /// Drops the entries that do not count. They are at least half of all, so that this costs no more
+    /// than the pushes before it.
+    #[cold]
+    fn forget_stale(&mut self) {
+        let conns = &self.conns;
+        let counts = |at, conn: &Connection| conn.armed == at && !conn.is_gone();
+        self.deadlines.retain(|at, id| {
+            let conn = conns.get(id.slot()).filter(|conn| conn.id == id);
+            id == ConnId::NONE || conn.is_some_and(|conn| counts(at, conn))
+        });
+    }
+
+    /// Entries among the deadlines.
+    #[cfg(test)]
+    pub(crate) fn deadlines(&self) -> usize {
+        self.deadlines.len()
     }
 
     /// When to look next: at the next deadline, or earlier, since one may have moved.
@@ -193,8 +277,12 @@ impl Peers {
         let Some(conn) = find(&mut self.conns, id) else { return false };
         let hears = match conn.deadline(&self.times).1 {
             // It is only asked, or asked to take something.
-            Overdue::Ping | Overdue::Stall => false,
-            Overdue::Handshake | Overdue::Pong | Overdue::Idle | Overdue::Close => true,
+            Overdue::Ping | Overdue::Stall | Overdue::Rate => false,
+            Overdue::Handshake
+            | Overdue::Pong
+            | Overdue::Idle
+            | Overdue::Message
+            | Overdue::Close => true,
         };
         if hears {
             conn.reading.announced(false);
@@ -222,7 +310,8 @@ impl Peers {
             Overdue::Ping => self.ping_silent(id),
             Overdue::Pong => self.cut(id, "no answer to a ping"),
             Overdue::Idle => self.cut(id, "idle"),
-            Overdue::Stall | Overdue::Close => self.stalled(id),
+            Overdue::Message => self.fail(id, code::POLICY, "message not finished in time"),
+            Overdue::Stall | Overdue::Rate | Overdue::Close => self.stalled(id),
             Overdue::Handshake if conn.owes_request() => {
                 self.refuse(id, Response::text(408, "no request came in time\n"), false);
             }
@@ -259,11 +348,16 @@ impl Peers {
     pub(super) fn stalled(&mut self, id: ConnId) {
         self.flush(id);
         let now = self.clock.now();
-        let Some(conn) = self.get(id).filter(|conn| !conn.is_gone()) else { return };
+        let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else { return };
         match conn.deadline(&self.times) {
+            (at, Overdue::Rate) if at <= now => match conn.writing.outbox.watch(now) {
+                0..LEAST_TAKEN => self.cut(id, "takes too little"),
+                _ => self.arm(id),
+            },
             (at, Overdue::Stall) if at <= now => self.cut(id, "takes nothing"),
             (at, Overdue::Close) if at <= now => {
-                self.cut(id, conn.why_not_closed(now, &self.times));
+                let why = conn.why_not_closed(now, &self.times);
+                self.cut(id, why);
             }
             _ => self.arm(id),
         }
@@ -288,6 +382,6 @@ mod tests {
         let forever = Some(Duration::MAX);
         let config =
             Config { ping_interval: forever, pong_timeout: Duration::MAX, ..Config::default() };
-        assert!(Times::of(&config).stall >= NEVER / 2);
+        assert_eq!(Times::of(&config).stall, NEVER);
     }
 }

@@ -48,7 +48,7 @@ enum Incoming {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
     No,
-    /// So much was inflated in this turn that the rest waits for the next.
+    /// It caused so much work in this turn that the rest waits for the next.
     Sated,
     /// The handler paused the connection.
     Paused,
@@ -119,7 +119,7 @@ impl Reading {
         self.wait == Wait::Paused
     }
 
-    /// Enough was inflated for this turn.
+    /// It caused enough work for this turn.
     pub(super) fn sate(&mut self) {
         self.wait = Wait::Sated;
     }

@@ -12,6 +12,7 @@ pub(crate) mod complaints;
 pub(crate) mod connection;
 mod deadlines;
 pub(crate) mod inbox;
+mod memory;
 pub(crate) mod room;
 pub(crate) mod sending;
 pub(crate) mod time;
@@ -31,10 +32,12 @@ use crate::proto::Version;
 use crate::proto::lines::Lines;
 use crate::proto::pool::Pool;
 use crate::stats::Stats;
+use addr::Visitors;
 use complaints::Allowance;
 use connection::{Connection, ReadyState, Role};
 use deadlines::Times;
 use inbox::Inbox;
+use memory::Memory;
 use room::{Membership, Room};
 use sending::outbox::Spares;
 use time::{Clock, Deadlines, Timers};
@@ -52,12 +55,18 @@ pub(crate) struct Peers {
     /// One for each route.
     rooms: Vec<Room>,
     deadlines: Deadlines,
+    memory: Memory,
+    visitors: Visitors,
     spares: Spares,
     /// How many lines of the log peers may cause.
     complaints: BTreeMap<Level, Allowance>,
+    /// Most connections and files under way together, and most of these files.
+    places: (usize, usize),
     /// How many were admitted so far; it wraps.
     serial: u32,
     stopping: bool,
+    /// A connection was paused, began to close or ended since somebody asked.
+    changed: bool,
 
     /// Connections to read from again, since the budget cut their last read short.
     to_read: Vec<ConnId>,
@@ -84,6 +93,8 @@ impl Peers {
     pub(crate) fn new(config: Config) -> Peers {
         Peers {
             times: Times::of(&config),
+            memory: Memory::new(config.max_memory),
+            visitors: Visitors::new(config.max_per_address, config.trust_proxy),
             spares: Spares::new(Pool::new(config.deflate)),
             config,
             clock: Clock::new(),
@@ -93,8 +104,10 @@ impl Peers {
             rooms: Vec::new(),
             deadlines: Deadlines::default(),
             complaints: BTreeMap::new(),
+            places: (usize::MAX, usize::MAX),
             serial: 0,
             stopping: false,
+            changed: false,
             to_read: Vec::new(),
             to_deliver: Vec::new(),
             to_write: VecDeque::new(),
@@ -107,6 +120,22 @@ impl Peers {
 
     pub(crate) fn len(&self) -> usize {
         self.conns.len()
+    }
+
+    /// How many files are under way to peers. Each holds a descriptor.
+    pub(crate) fn files(&self) -> usize {
+        self.spares.files()
+    }
+
+    /// Bounds the files under way: so many, and so many places for them and for connections together.
+    pub(crate) fn limit_files(&mut self, places: usize, files: usize) {
+        self.places = (places, files);
+    }
+
+    /// Whether one more file may be under way.
+    pub(crate) fn has_room_for_file(&self) -> bool {
+        let (places, files) = self.places;
+        self.files() < files && self.len().saturating_add(self.files()) < places
     }
 
     pub(crate) fn get(&self, id: ConnId) -> Option<&Connection> {
@@ -175,7 +204,11 @@ impl Peers {
     pub(crate) fn admit(&mut self, stream: Stream, addr: Option<SocketAddr>) -> ConnId {
         let id = self.next_id();
         self.serial = id.serial();
+        if stream.is_tls() {
+            self.memory.session_begins();
+        }
         self.stats.accepted = self.stats.accepted.wrapping_add(1);
+        self.visitors.comes(addr.into());
         self.conns.insert(Connection::new(id, stream, addr, self.clock.now()));
         self.arm(id);
         id
@@ -210,10 +243,16 @@ impl Peers {
         conn.role = Role::WebSocket { awaiting_pong: false };
         conn.since = now;
         conn.heard = now;
+        if conn.version.is_hixie()
+            && let Some(time) = self.times.unacknowledged()
+        {
+            conn.stream.limit_unacknowledged(time);
+        }
         if let Some(room) = self.rooms.get_mut(usize::from(conn.route)) {
             conn.membership = room.join(id, conn.framing());
         }
         self.stats.opened = self.stats.opened.wrapping_add(1);
+        self.weigh_again(id);
         self.arm(id);
     }
 
@@ -234,13 +273,18 @@ impl Peers {
     }
 
     /// Those that ended since the last call, some perhaps twice.
-    pub(crate) fn take_ended(&mut self) -> Vec<ConnId> {
-        std::mem::take(&mut self.ended)
+    pub(crate) fn take_ended(&mut self) -> Option<Vec<ConnId>> {
+        (!self.ended.is_empty()).then(|| std::mem::take(&mut self.ended))
     }
 
     /// Removes a connection; its socket closes, which also takes it out of the poll.
     pub(crate) fn remove(&mut self, id: ConnId) {
-        if let Some(conn) = self.get(id) {
+        if let Some(conn) = find(&mut self.conns, id) {
+            self.memory.forget(conn);
+            self.visitors.goes(conn.addr);
+            if conn.stream.is_tls() {
+                self.memory.session_ends();
+            }
             // A C program may have forked. As long as the child has a copy of the descriptor, closing
             // ours ends nothing, and the peer would wait until the child ends. Programs in Rust start
             // others by exec, which closes the copy, so they do without this system call.
@@ -288,8 +332,8 @@ impl Peers {
     }
 
     /// Those to read from again in this turn.
-    pub(crate) fn take_to_read(&mut self) -> Vec<ConnId> {
-        std::mem::take(&mut self.to_read)
+    pub(crate) fn take_to_read(&mut self) -> Option<Vec<ConnId>> {
+        (!self.to_read.is_empty()).then(|| std::mem::take(&mut self.to_read))
     }
 
     /// A connection that was on that list is read now.
@@ -360,14 +404,33 @@ impl Peers {
     pub(crate) fn return_inbox(&mut self, id: ConnId, inbox: Inbox) {
         if let Some(conn) = self.get_mut(id).filter(|conn| matches!(conn.inbox, Inbox::Lent)) {
             conn.inbox = inbox;
+            if conn.writing.weight > 0 {
+                self.weigh(id);
+            }
         }
     }
 
-    /// Enough was inflated for the connection in this turn; the rest waits for the next.
+    /// What was done so far, in units of about 100 ns: how many messages were queued, counted once for
+    /// each connection, and what was inflated and compressed.
+    #[inline]
+    pub(crate) fn work(&self) -> u64 {
+        self.stats.messages_out.wrapping_add(self.spares.pool.work())
+    }
+
+    /// The connection has caused enough work in this turn; the rest waits for the next.
     pub(crate) fn sate(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id) {
             conn.reading.sate();
         }
+    }
+
+    /// Keeps bytes that have to wait.
+    #[cold]
+    pub(crate) fn put_aside(&mut self, id: ConnId, bytes: &[u8]) {
+        if let Some(conn) = self.get_mut(id) {
+            conn.put_aside(bytes);
+        }
+        self.weigh(id);
     }
 
     /// Bytes that were put aside and may be looked at now.
@@ -375,7 +438,15 @@ impl Peers {
         self.get_mut(id)?.take_unread()
     }
 
+    /// Whether any connection was paused, began to close or ended since this was last asked: then it
+    /// may be the one that is being read, which need not look after itself otherwise.
+    #[inline]
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
     pub(crate) fn pause(&mut self, id: ConnId) {
+        self.changed = true;
         if let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open()) {
             conn.reading.pause();
         }
@@ -387,6 +458,10 @@ impl Peers {
             && conn.reading.resume()
         {
             conn.heard = now;
+            // Nor could it finish what it had begun.
+            if let Inbox::Frames(decoder) = &mut conn.inbox {
+                decoder.begin_again(now);
+            }
             conn.stop_awaiting_pong();
             self.read_next_turn(id);
             self.arm(id);

@@ -160,6 +160,16 @@ impl Wire {
         self.incomplete
     }
 
+    /// Whether these bytes of it are at least half of the memory that it has.
+    pub(super) fn is_mostly(&self, bytes: &[u8]) -> bool {
+        bytes.len() >= self.bytes.capacity() / 2
+    }
+
+    /// Whether one connection alone has a share in the bytes.
+    pub(super) fn is_shared_for_the_first_time(&self) -> bool {
+        Rc::strong_count(&self.bytes) == 2
+    }
+
     /// All the bytes, to be shared.
     pub(super) fn bytes(&self) -> &Rc<Vec<u8>> {
         &self.bytes
@@ -234,6 +244,16 @@ mod tests {
         room.post(Message::Text("last"), &mut pool);
         let wire = room.wire(Framing::Hybi).unwrap();
         assert_eq!((wire.since(0), wire.bytes().as_ptr()), ((&b"\x81\x04last"[..], 1), place));
+    }
+
+    #[test]
+    fn a_room_is_full_at_65_535_messages_though_they_take_nothing() {
+        let (mut room, mut pool) = room(&[Framing::Hixie]);
+        for _ in 1..u16::MAX {
+            assert_eq!(room.post(Message::Binary(b""), &mut pool), Posted::Waits);
+        }
+        assert_eq!(room.post(Message::Binary(b""), &mut pool), Posted::Full);
+        assert_eq!(room.wire(Framing::Hixie).unwrap().since(0), (&b""[..], 0));
     }
 
     #[test]

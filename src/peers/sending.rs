@@ -5,6 +5,7 @@
 //! connection. Only this file can fill an outbox.
 
 pub(crate) mod outbox;
+mod responses;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -12,11 +13,11 @@ use std::io::{self, ErrorKind, IoSlice};
 use log::{Level, debug};
 
 use super::closing::Unsent;
-use super::connection::{Connection, Role};
+use super::connection::Connection;
+use super::memory::Memory;
 use super::room::{Posted, Room, Wire};
 use super::{Peers, find};
 use crate::config::{Config, OnFull};
-use crate::http::response::{Body, Response};
 use crate::ids::{ConnId, RouteId};
 use crate::proto::close::code;
 use crate::proto::{self, Envelope, Message};
@@ -42,8 +43,9 @@ const PRESSURE: usize = 64 * 1024;
 /// A payload of at least this size is offered to the kernel before it is copied: most of it is
 /// taken.
 const OFFER_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
-/// Broadcasts of a turn that have at least this size together are shared, and left to the flush.
-/// Smaller ones are offered to the kernel, and what it does not take is copied.
+/// Broadcasts of a turn that have at least this size together are shared, and left to the flush,
+/// unless they are a small part of what lies in the room: who shares it keeps all of it. Other ones
+/// are offered to the kernel, and what it does not take is copied.
 const SHARE_FROM: usize = 4 * 1024;
 /// The longest control frame in bytes.
 const CONTROL: usize = 127;
@@ -54,6 +56,7 @@ struct Outgoing<'a> {
     spares: &'a mut Spares,
     stats: &'a mut Stats,
     to_write: &'a mut VecDeque<ConnId>,
+    memory: &'a mut Memory,
     config: &'a Config,
 }
 
@@ -84,8 +87,7 @@ impl Outgoing<'_> {
 
     /// Writes these parts now, unless something is queued; returns how many bytes the kernel took.
     fn offer(&mut self, parts: &[IoSlice<'_>]) -> usize {
-        let writing = &self.conn.writing;
-        if !writing.outbox.is_empty() || writing.blocked || self.conn.stream.is_tls() {
+        if !self.conn.writing.outbox.is_empty() || self.conn.stream.is_tls() {
             return 0;
         }
         // The error does not count yet: the parts are queued, and the flush meets it again.
@@ -142,7 +144,8 @@ impl Peers {
     fn outgoing_at_once(&mut self, id: ConnId) -> Option<Outgoing<'_>> {
         let conn = find(&mut self.conns, id)?;
         let (spares, stats, to_write) = (&mut self.spares, &mut self.stats, &mut self.to_write);
-        Some(Outgoing { conn, spares, stats, to_write, config: &self.config })
+        let (memory, config) = (&mut self.memory, &self.config);
+        Some(Outgoing { conn, spares, stats, to_write, memory, config })
     }
 
     #[expect(clippy::arithmetic_side_effects, reason = "lengths of what lies in memory")]
@@ -307,9 +310,12 @@ impl Peers {
             return Err(Unsent::Full);
         }
         out.stats.messages_out = out.stats.messages_out.wrapping_add(messages);
-        if bytes.len() >= SHARE_FROM {
+        if bytes.len() >= SHARE_FROM && wire.is_mostly(bytes) {
             let from = wire.bytes().len().saturating_sub(bytes.len());
             out.conn.writing.outbox.append_shared(out.spares, wire.bytes(), from);
+            if wire.is_shared_for_the_first_time() {
+                out.memory.share(wire.bytes());
+            }
         } else {
             // Written at once, which saves queueing; but a connection that is owed `on_drain` waits
             // for a flush.
@@ -372,46 +378,6 @@ impl Peers {
         SendStatus::Queued
     }
 
-    // Plain HTTP.
-
-    /// Queues a response, and its body unless the request was a HEAD or the status has none.
-    pub(crate) fn respond(
-        &mut self,
-        id: ConnId,
-        response: Response,
-        head_only: bool,
-        keep_alive: bool,
-    ) {
-        let Some(mut out) = self.outgoing(id) else { return };
-        let refused = u64::from(response.status >= 400);
-        out.stats.refused = out.stats.refused.wrapping_add(refused);
-        out.append_other(|out| response.write_head(keep_alive, out));
-        let head_only = head_only || response.is_bodiless();
-        match response.body {
-            _ if head_only => {}
-            Body::Bytes(bytes) => out.append_other(|out| out.extend_from_slice(&bytes)),
-            Body::File { file, offset, len } => {
-                out.conn.writing.outbox.append_file(out.spares, file, offset, len);
-            }
-        }
-        if let Role::Http { served } = &mut out.conn.role {
-            *served = true;
-        }
-        out.conn.list_to_write(out.to_write);
-        if !keep_alive {
-            self.end(id, code::NORMAL, "", true);
-        }
-    }
-
-    /// Answers a request that cannot be served, and ends the connection after the answer.
-    pub(crate) fn refuse(&mut self, id: ConnId, response: Response, head_only: bool) {
-        if response.status >= 400 {
-            let line = format_args!("#{} refused: {}", id.serial(), response.status);
-            self.complain(Level::Info, line);
-        }
-        self.respond(id, response, head_only, false);
-    }
-
     // Writing.
 
     /// The next connection that has something to be written.
@@ -433,6 +399,7 @@ impl Peers {
             Ok(Left::Nothing) => {
                 if std::mem::take(&mut conn.writing.blocked) {
                     conn.took(now, true);
+                    self.memory.count(conn);
                 }
                 if !conn.is_open() {
                     self.written_all(id, waited);
@@ -445,14 +412,22 @@ impl Peers {
                 if std::mem::take(&mut conn.writing.blocked) {
                     conn.took(now, false);
                 }
+                // The kernel takes it as fast as it is offered, so it is not held for long.
+                self.memory.count(conn);
                 self.unfinished.push(id);
             }
             Ok(Left::Blocked { progress }) => {
                 if !std::mem::replace(&mut conn.writing.blocked, true) {
                     conn.written = now;
+                    conn.writing.outbox.watch(now);
                 } else if progress {
                     conn.took(now, false);
                 }
+                // What TLS had to send has waited before that.
+                if conn.writing.outbox.watched() == 0 {
+                    conn.writing.outbox.watch(now);
+                }
+                self.weigh(id);
             }
             Err(error) => return self.write_failed(id, &error),
         }
@@ -470,6 +445,9 @@ impl Peers {
 
     /// Schedules the connections whose budget is spent for the next turn.
     pub(crate) fn write_on_next_turn(&mut self) {
+        if self.unfinished.is_empty() {
+            return;
+        }
         for id in std::mem::take(&mut self.unfinished) {
             if let Some(conn) = find(&mut self.conns, id) {
                 conn.list_to_write(&mut self.to_write);
@@ -477,9 +455,9 @@ impl Peers {
         }
     }
 
-    /// The connections that are owed `on_drain`.
-    pub(crate) fn take_drained(&mut self) -> Vec<ConnId> {
-        std::mem::take(&mut self.drained)
+    /// The next connection that is owed `on_drain`.
+    pub(crate) fn next_drained(&mut self) -> Option<ConnId> {
+        self.drained.pop()
     }
 }
 
@@ -491,7 +469,7 @@ fn flush(conn: &mut Connection, spares: &mut Spares) -> io::Result<Left> {
     }
     let last = conn.has_last_words();
     let written = if last { conn.stream.close()? } else { conn.stream.flush()? };
-    Ok(if written.blocked { Left::Blocked { progress: written.progress } } else { left })
+    Ok(if written.blocked { Left::Blocked { progress: written.taken > 0 } } else { left })
 }
 
 #[cfg(test)]
@@ -523,5 +501,16 @@ mod tests {
         assert_eq!(peers.next_to_write(), Some(id));
         peers.flush(id);
         peer.read_exact(&mut [0; 100_000]).unwrap();
+    }
+
+    #[test]
+    fn what_the_kernel_takes_at_once_is_counted_as_written() {
+        let mut peers = Peers::new(Config::default());
+        peers.add_room();
+        let (ours, _peer) = UnixStream::pair().unwrap();
+        let id = peers.admit(Stream::from_fd(ours.into()).unwrap().0, None);
+        peers.open(id);
+        assert_eq!(peers.send(id, (&[0; 20_000][..]).into()), SendStatus::Queued);
+        assert_eq!((peers.stats().backlog, peers.stats().bytes_out), (0, 20_004));
     }
 }

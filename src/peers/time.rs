@@ -1,7 +1,9 @@
 //! Time: the clock of a turn, the deadlines of connections, the timers of handlers.
 //!
-//! A connection has one entry among the deadlines at most. It is not moved when the connection
-//! shows life, only looked at again when it falls due: nothing here costs anything per message.
+//! A connection has one entry among the deadlines that counts, at most. It is not moved when the
+//! connection shows life, only looked at again when it falls due: nothing here costs anything per
+//! message. Entries that a later one has replaced, or whose connection has gone, stay until they fall
+//! due, or until they are more than those that count.
 
 #[cfg(test)]
 use std::cell::Cell;
@@ -100,6 +102,16 @@ impl Deadlines {
 
     pub(super) fn next(&self) -> Option<Millis> {
         self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Drops the entries that do not count, and gives their memory back.
+    pub(super) fn retain(&mut self, counts: impl Fn(Millis, ConnId) -> bool) {
+        self.heap.retain(|Reverse((at, id))| counts(*at, *id));
+        self.heap.shrink_to(self.heap.len().saturating_mul(2));
     }
 
     pub(super) fn pop_due(&mut self, now: Millis) -> Option<(Millis, ConnId)> {

@@ -1,6 +1,5 @@
 //! Close codes (RFC 6455 section 7.4), and the one table from a broken rule to its code.
 
-use std::collections::TryReserveError;
 use std::fmt;
 
 use super::Version;
@@ -91,12 +90,6 @@ impl Violation {
 
     pub(crate) fn reason(self) -> &'static str {
         self.row().1
-    }
-}
-
-impl From<TryReserveError> for Violation {
-    fn from(_: TryReserveError) -> Violation {
-        Violation::NoMemory
     }
 }
 

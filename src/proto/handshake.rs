@@ -34,8 +34,12 @@ enum Proof<'a> {
 }
 
 /// Reads a request: `None` for plain HTTP; an error is the answer to a WebSocket request that
-/// cannot be accepted. The versions are told apart by what only they have, in this order.
-pub(crate) fn offer<'a>(request: Request<'a>) -> Result<Option<Offer<'a>>, Response> {
+/// cannot be accepted, since something is wrong with it or its version is not among the `spoken` ones.
+/// The versions are told apart by what only they have, in this order.
+pub(crate) fn offer<'a>(
+    request: Request<'a>,
+    spoken: &[Version],
+) -> Result<Option<Offer<'a>>, Response> {
     if !request.has_token("Upgrade", "websocket") || !request.is_http_1_1() {
         return Ok(None);
     }
@@ -45,7 +49,7 @@ pub(crate) fn offer<'a>(request: Request<'a>) -> Result<Option<Offer<'a>>, Respo
     if !request.has_token("Connection", "Upgrade") {
         return Err(bad_request("a WebSocket request says Connection: Upgrade"));
     }
-    let (version, proof) = match version_field(&request)? {
+    let (version, proof) = match version_field(&request, spoken)? {
         Some(version) => (version, Proof::Key(hybi_key(&request, version)?)),
         None if has(&request, "Sec-WebSocket-Key") => {
             return Err(bad_request("no Sec-WebSocket-Version field"));
@@ -55,6 +59,9 @@ pub(crate) fn offer<'a>(request: Request<'a>) -> Result<Option<Offer<'a>>, Respo
         }
         None => (hixie_75(&request)?, Proof::None),
     };
+    if !spoken.contains(&version) {
+        return Err(not_spoken(spoken));
+    }
     let body = request.content_length();
     if body != 0 && !(body == 8 && version == Version::Hixie76) {
         return Err(bad_request("a WebSocket request has no body"));
@@ -169,18 +176,38 @@ fn once<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Respo
     Ok(first)
 }
 
-fn version_field(request: &Request<'_>) -> Result<Option<Version>, Response> {
-    match once(request, "Sec-WebSocket-Version")? {
-        None => Ok(None),
-        Some(b"13") => Ok(Some(Version::Rfc6455)),
-        Some(b"8") => Ok(Some(Version::Hybi08)),
-        Some(b"7") => Ok(Some(Version::Hybi07)),
-        // Section 4.4; RFC 9110 section 15.5.22 wants Upgrade beside a 426.
-        Some(_) => Err(Response::text(426, "the WebSocket versions spoken here are 13, 8 and 7\n")
-            .header("Upgrade", "websocket")
-            .header("Connection", "Upgrade")
-            .header("Sec-WebSocket-Version", "13, 8, 7")),
+fn version_field(request: &Request<'_>, spoken: &[Version]) -> Result<Option<Version>, Response> {
+    let Some(number) = once(request, "Sec-WebSocket-Version")? else { return Ok(None) };
+    let named = |version: &&Version| number_of(**version).is_some_and(|n| n.as_bytes() == number);
+    match spoken.iter().find(named) {
+        Some(version) => Ok(Some(*version)),
+        None => Err(not_spoken(spoken)),
     }
+}
+
+/// How `Sec-WebSocket-Version` names a version, if it does.
+fn number_of(version: Version) -> Option<&'static str> {
+    match version {
+        Version::Hixie75 | Version::Hixie76 => None,
+        Version::Hybi07 => Some("7"),
+        Version::Hybi08 => Some("8"),
+        Version::Rfc6455 => Some("13"),
+    }
+}
+
+/// Section 4.4; RFC 9110 section 15.5.22 wants Upgrade beside a 426.
+fn not_spoken(spoken: &[Version]) -> Response {
+    let latest_first = Version::ALL.iter().rev().filter(|version| spoken.contains(version));
+    let numbers: Vec<&str> = latest_first.filter_map(|version| number_of(*version)).collect();
+    let refusal = |text: String| {
+        Response::text(426, text).header("Upgrade", "websocket").header("Connection", "Upgrade")
+    };
+    if numbers.is_empty() {
+        return refusal("this version of the WebSocket protocol is not spoken here\n".to_string());
+    }
+    let numbers = numbers.join(", ");
+    refusal(format!("the WebSocket versions spoken here are {numbers}\n"))
+        .header("Sec-WebSocket-Version", numbers)
 }
 
 /// Section 4.2.1: 16 bytes in base64. The drafts need not obey that: old clients sent 15.
@@ -251,6 +278,75 @@ mod tests {
         assert_eq!(key_part(b"4 @1  46546xW%0l 1 5"), Some(829_309_203));
         assert_eq!(key_part(b"12998 5 Y3 1  .P00"), Some(259_970_620));
         assert_eq!(&digest([829_309_203, 259_970_620], *b"^n:ds[4U"), b"8jKS'y:G*Co,Wxa-");
+    }
+
+    /// Which version a request with these lines is of, and whether a proxy has made it too old; or the
+    /// status of the refusal.
+    fn offered(lines: &str) -> (Result<Option<Version>, u16>, bool) {
+        let head = format!("{lines}\r\nHost: a\r\n\r\n");
+        let mut slots = [httparse::EMPTY_HEADER; 8];
+        let request = crate::http::request::parse(head.as_bytes(), &mut slots).unwrap();
+        let too_old = is_too_old(&request);
+        let offer = offer(request, &Version::ALL).map(|offer| offer.map(|offer| offer.version));
+        (offer.map_err(|response| response.status), too_old)
+    }
+
+    #[test]
+    fn a_websocket_request_is_a_get_of_http_1_1() {
+        let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        for (line, fields, version, too_old) in [
+            ("GET / HTTP/1.1", upgrade, Ok(Some(Version::Rfc6455)), false),
+            ("POST / HTTP/1.1", upgrade, Err(400), false),
+            ("GET / HTTP/1.0", upgrade, Ok(None), true),
+            ("HEAD / HTTP/1.0", upgrade, Ok(None), false),
+            ("GET / HTTP/1.0", "Connection: Upgrade", Ok(None), false),
+            ("GET / HTTP/1.1", "Connection: Upgrade", Ok(None), false),
+        ] {
+            assert_eq!(offered(&format!("{line}\r\n{fields}")), (version, too_old), "{line}");
+        }
+    }
+
+    #[test]
+    fn hixie_75_is_told_by_what_its_browsers_sent() {
+        let lines = |upgrade, connection, last| {
+            let fields = format!("Upgrade: {upgrade}\r\nConnection: {connection}\r\n{last}");
+            offered(&format!("GET / HTTP/1.1\r\n{fields}")).0
+        };
+        let origin = "Origin: http://a";
+        assert_eq!(lines("WebSocket", "Upgrade", origin), Ok(Some(Version::Hixie75)));
+        for (upgrade, connection, last) in [
+            ("websocket", "Upgrade", origin),
+            ("WebSocket", "upgrade", origin),
+            ("WebSocket", "Upgrade, keep-alive", origin),
+            ("WebSocket", "Upgrade", "X: no origin"),
+            ("WebSocket", "Upgrade", "Origin: http://a\r\nSec-WebSocket-Extensions: x"),
+        ] {
+            assert_eq!(lines(upgrade, connection, last), Err(400), "{upgrade} {connection} {last}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_not_spoken_is_told_which_are() {
+        let refused = |fields: &str, spoken: &[Version]| {
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
+            let mut slots = [httparse::EMPTY_HEADER; 8];
+            let request = crate::http::request::parse(head.as_bytes(), &mut slots).unwrap();
+            let response = offer(request, spoken).unwrap_err();
+            let mut head = Vec::new();
+            response.write_head(true, &mut head);
+            (response.status, String::from_utf8(head).unwrap())
+        };
+        let hybi = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 7\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        let hixie = "Upgrade: WebSocket\r\nConnection: Upgrade\r\nOrigin: http://a";
+        for fields in [hybi, hixie] {
+            let (status, head) = refused(fields, &[Version::Hybi08, Version::Rfc6455]);
+            assert_eq!(status, 426);
+            assert!(head.contains("Sec-WebSocket-Version: 13, 8\r\n"), "{head}");
+        }
+        let (status, head) = refused(hixie, &[Version::Hixie76]);
+        assert!(status == 426 && !head.contains("Sec-WebSocket-Version"), "{head}");
     }
 
     #[test]

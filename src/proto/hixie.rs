@@ -4,6 +4,7 @@
 use memchr::memchr;
 
 use super::close::Violation;
+use super::memory;
 use super::{Event, Limits, Message, Version, take};
 
 pub(super) const TEXT: u8 = 0x00;
@@ -37,6 +38,8 @@ enum Step<'i> {
     Onward,
     /// A text frame is whole, and all of it was in the input.
     Text(&'i [u8]),
+    /// The first of a text frame that is not whole lies in `self.text`.
+    Begun,
     /// A text frame is whole in `self.text`.
     KeptText,
     Close,
@@ -49,6 +52,8 @@ pub(crate) struct Decoder {
     state: State,
     /// What has come of a text frame that is not whole, or the message that was last lent out.
     text: Vec<u8>,
+    /// When it began, if anybody said so.
+    begun: u64,
     /// A message whose wrong bytes were replaced.
     mended: String,
     lent: bool,
@@ -60,6 +65,7 @@ impl Decoder {
             version,
             state: State::Type,
             text: Vec::new(),
+            begun: 0,
             mended: String::new(),
             lent: false,
         }
@@ -80,6 +86,7 @@ impl Decoder {
                 }
                 Ok(Step::Starved) => return None,
                 Ok(Step::Onward) => {}
+                Ok(Step::Begun) => return Some(Event::Begun(&mut self.begun)),
                 Ok(Step::Text(bytes)) => break bytes,
                 Ok(Step::KeptText) => break &self.text,
                 Ok(Step::Close) => {
@@ -89,13 +96,24 @@ impl Decoder {
             }
         };
         self.lent = true;
-        Some(mend(text, &mut self.mended).map_or_else(
+        Some(mend(text, &mut self.mended, limits.message).map_or_else(
             |violation| {
                 self.state = State::Done;
                 Event::Failed(violation)
             },
             Event::Message,
         ))
+    }
+
+    /// See [`super::Decoder::under_way`].
+    pub(super) fn under_way(&self) -> Option<(u64, usize)> {
+        let come = self.text.len();
+        (self.state == State::Text && come > 0).then_some((self.begun, come))
+    }
+
+    /// When the message at hand began.
+    pub(super) fn begun(&mut self) -> &mut u64 {
+        &mut self.begun
     }
 
     /// Frees what the last event lent out.
@@ -106,9 +124,8 @@ impl Decoder {
         }
     }
 
-    #[cfg(any(test, fuzzing))]
     pub(super) fn held(&self) -> usize {
-        self.text.capacity() + self.mended.capacity()
+        self.text.capacity().saturating_add(self.mended.capacity())
     }
 
     fn step<'i>(&mut self, input: &mut &'i mut [u8], limit: usize) -> Result<Step<'i>, Violation> {
@@ -161,10 +178,15 @@ impl Decoder {
                 return Ok(Step::Text(piece));
             }
         }
+        let begins = self.text.is_empty();
         // Twice as much as before, if it grows: nobody knows how long the text will be.
-        self.text.try_reserve(piece.len())?;
+        memory::make_room(&mut self.text, piece.len())?;
         self.text.extend_from_slice(piece);
-        Ok(if end.is_some() { Step::KeptText } else { Step::Starved })
+        Ok(match end {
+            Some(_) => Step::KeptText,
+            None if begins => Step::Begun,
+            None => Step::Starved,
+        })
     }
 
     fn discard<'i>(
@@ -213,8 +235,13 @@ fn skip(left: u64) -> State {
 }
 
 /// Section 5.4 leaves servers free what to do with bytes that are not UTF-8. WebKit of 2010 writes
-/// a lone surrogate as three of them, so they are replaced by U+FFFD rather than refused.
-fn mend<'a>(bytes: &'a [u8], mended: &'a mut String) -> Result<Message<'a>, Violation> {
+/// a lone surrogate as three of them, so they are replaced by U+FFFD rather than refused. That can
+/// make the text three times as long; the limit is that of what is delivered.
+fn mend<'a>(
+    bytes: &'a [u8],
+    mended: &'a mut String,
+    limit: usize,
+) -> Result<Message<'a>, Violation> {
     if let Ok(text) = str::from_utf8(bytes) {
         return Ok(Message::Text(text));
     }
@@ -224,7 +251,10 @@ fn mend<'a>(bytes: &'a [u8], mended: &'a mut String) -> Result<Message<'a>, Viol
         })
     };
     let len = parts().fold(0, |len: usize, part| len.saturating_add(part.len()));
-    mended.try_reserve_exact(len)?;
+    if len > limit {
+        return Err(Violation::MessageTooBig);
+    }
+    memory::make_exact_text_room(mended, len)?;
     mended.extend(parts());
     Ok(Message::Text(mended))
 }
@@ -377,6 +407,13 @@ mod tests {
     }
 
     #[test]
+    fn the_limit_is_that_of_the_text_with_what_was_replaced() {
+        let wrong = |count| [b"\0", &vec![0x80; count][..], b"\xff"].concat();
+        assert_eq!(meaning_within(&SMALL, &wrong(5)), [text(&REPLACEMENT.repeat(5))]);
+        assert_eq!(meaning_within(&SMALL, &[wrong(6), wrong(1)].concat()), too_big());
+    }
+
+    #[test]
     fn nothing_is_read_behind_a_broken_limit() {
         let bytes = b"\x80\x11\0a\xff\xff\x00";
         assert_eq!(meaning_within(&SMALL, bytes), too_big());
@@ -401,6 +438,22 @@ mod tests {
         assert!(decoder.text.capacity() > 0 && decoder.mended.capacity() > 0);
         assert_eq!(decoder.next(&mut input, &LIMITS), None);
         assert_eq!((decoder.text.capacity(), decoder.mended.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn a_text_is_under_way_from_its_first_byte_to_its_end() {
+        for (bytes, come) in [
+            (&b""[..], None),
+            (b"\0", None),
+            (b"\0ab", Some(2)),
+            (b"\0ab\xff", None),
+            (b"\x80\x05ab", None),
+            (b"\0ab\xff\x01cd", None),
+        ] {
+            let (mut decoder, _) = after(Version::Hixie76, &LIMITS, &[bytes]);
+            *decoder.begun() = 5;
+            assert_eq!(decoder.under_way(), come.map(|come| (5, come)), "{bytes:x?}");
+        }
     }
 
     #[test]

@@ -4,13 +4,15 @@ use super::bytes::Short;
 use super::close::{self, Violation};
 use super::deflate::{self, Agreed};
 use super::frame::{BINARY, CLOSE, CONTINUATION, Head, MAX_HEAD, PING, PONG, TEXT};
+use super::memory;
 use super::partial::Partial;
 use super::utf8;
 use super::{Event, Limits, Message, Version, take};
 use crate::proto::pool::Pool;
 
-/// Bytes are read straight into the message only if at least this many are still missing.
-const LAND_FROM: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
+/// Bytes are read straight into the message only if at least this many are still missing: more than a
+/// control frame has.
+const LAND_FROM: usize = if cfg!(fuzzing) { 126 } else { 16 * 1024 };
 
 #[derive(Debug, Clone, Copy)]
 enum State {
@@ -37,6 +39,8 @@ enum Step<'i> {
     Onward,
     /// A frame is whole: its opcode, and its payload, unmasked where it lay in the input.
     Frame(u8, &'i [u8]),
+    /// A message begins in `Partial`.
+    Begun,
     /// A message is whole in `Partial`.
     Message,
     /// A control frame of this opcode is whole in `Partial`.
@@ -103,6 +107,7 @@ impl Decoder {
                 Ok(Step::Starved) => return None,
                 Ok(Step::Onward) => {}
                 Ok(Step::Frame(opcode, payload)) => return Some(self.deliver(opcode, payload)),
+                Ok(Step::Begun) => return self.begun().map(Event::Begun),
                 Ok(Step::Message) => return Some(self.deliver_message()),
                 Ok(Step::Control(opcode)) => return Some(self.deliver_control(opcode)),
             }
@@ -127,12 +132,11 @@ impl Decoder {
         Some(self.deliver(head.opcode, payload))
     }
 
-    #[cfg(any(test, fuzzing))]
     pub(super) fn held(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
             let inflater = if partial.inflater.is_some() { deflate::Inflater::SIZE } else { 0 };
-            let control = partial.control.capacity() + inflater;
-            partial.capacity() + control
+            let message = partial.capacity().saturating_add(partial.control.capacity());
+            message.saturating_add(inflater)
         })
     }
 
@@ -229,9 +233,10 @@ impl Decoder {
         if piece.is_empty() && !ended {
             return Ok(Step::Starved);
         }
-        self.keep(frame, piece, limits, pool)?;
+        let begun = self.keep(frame, piece, limits, pool)?;
         Ok(match (ended, frame.fin) {
             (true, true) => Step::Message,
+            _ if begun => Step::Begun,
             (true, false) => Step::Onward,
             (false, _) => Step::Starved,
         })
@@ -248,17 +253,18 @@ impl Decoder {
         if ended { Step::Control(opcode) } else { Step::Starved }
     }
 
-    /// Keeps a piece of a message that is not whole yet, or is compressed.
+    /// Keeps a piece of a message that is not whole yet, or is compressed. True if it is the first.
     fn keep(
         &mut self,
         frame: Head,
         piece: &[u8],
         limits: &Limits,
         pool: &mut Pool,
-    ) -> Result<(), Violation> {
+    ) -> Result<bool, Violation> {
         let to_come = frame.to_come();
         let partial = self.partial.get_or_insert_default();
-        if partial.opcode.is_none() {
+        let begins = partial.opcode.is_none();
+        if begins {
             let announced = piece.len().saturating_add(to_come);
             partial.begin(frame.opcode, pool.take(announced));
             if frame.deflated {
@@ -268,16 +274,37 @@ impl Decoder {
         }
         let Some(mut inflater) = partial.inflater.take() else {
             partial.reserve(piece.len(), to_come, frame.fin)?;
-            return partial.push(piece);
+            partial.push(piece)?;
+            return Ok(begins);
         };
         let last = frame.fin && to_come == 0;
+        let before = partial.message_len();
         partial.inflate(&mut inflater, piece, last, limits.message)?;
+        pool.contexts.note_inflated(partial.message_len().saturating_sub(before));
         if last {
             pool.contexts.give_inflater(inflater);
         } else {
             partial.inflater = Some(inflater);
         }
-        Ok(())
+        Ok(begins)
+    }
+
+    /// See [`super::Decoder::under_way`].
+    pub(super) fn under_way(&self) -> Option<(u64, usize)> {
+        let partial = self.partial.as_deref().filter(|partial| partial.opcode.is_some())?;
+        let come = match self.state {
+            _ if partial.inflater.is_none() => partial.message_len(),
+            State::Payload(frame) if !frame.is_control() => {
+                partial.deflated.saturating_sub(frame.to_come())
+            }
+            _ => partial.deflated,
+        };
+        Some((partial.begun, come))
+    }
+
+    /// When the message at hand began.
+    pub(super) fn begun(&mut self) -> Option<&mut u64> {
+        self.partial.as_deref_mut().map(|partial| &mut partial.begun)
     }
 
     /// Where the next bytes may be read to, past the receive buffer: into the message itself. Tell
@@ -292,7 +319,7 @@ impl Decoder {
     /// The same within a frame. Only a large binary one has a landing.
     #[inline(never)]
     fn landing_of(&mut self, frame: Head) -> Option<&mut Vec<u8>> {
-        if frame.to_come() < LAND_FROM || frame.is_control() {
+        if frame.to_come() < LAND_FROM {
             return None;
         }
         let lands =
@@ -313,7 +340,7 @@ impl Decoder {
         let before = partial.binary.len().saturating_sub(bytes);
         let mut fresh = partial.binary.get_mut(before..).unwrap_or_default();
         frame.unmask(take(&mut fresh, frame.to_come()));
-        behind.try_reserve_exact(fresh.len())?;
+        memory::make_exact_room(&mut behind, fresh.len())?;
         behind.extend_from_slice(fresh);
         let ours = partial.binary.len().saturating_sub(behind.len());
         partial.binary.truncate(ours);
@@ -543,6 +570,41 @@ mod tests {
         assert_eq!(event, Some(Event::Message(Message::Text("Hello"))));
         assert!(decoder.partial.is_none());
         assert_eq!(&input[6..], b"Hello");
+    }
+
+    #[test]
+    fn a_message_that_is_not_whole_is_told_of_once_with_what_has_come() {
+        let (mut decoder, mut pool) = (Decoder::new(Version::Rfc6455, None), Pool::default());
+        let mut next = |bytes: &[u8]| {
+            let (mut bytes, mut begun) = (bytes.to_vec(), 0);
+            let mut input = &mut bytes[..];
+            while let Some(event) = decoder.next(&mut input, &LIMITS, &mut pool) {
+                if let Event::Begun(time) = event {
+                    (*time, begun) = (7, begun + 1);
+                }
+            }
+            (begun, decoder.under_way())
+        };
+        assert_eq!(next(b"\x81\x81\0\0\0\0w\x01\x82\0\0"), (0, None));
+        assert_eq!(next(b"\0\0a"), (1, Some((7, 1))));
+        assert_eq!(next(b"b\x89\x81\0\0\0\0p"), (0, Some((7, 2))));
+        assert_eq!(next(b"\0\x81\0\0\0\0c"), (0, Some((7, 3))));
+        assert_eq!(next(b"\x80\x80\0\0\0\0\x82\x80\0\0\0\0"), (0, None));
+        assert_eq!(next(b"\x02\x80\0\0\0\0"), (1, Some((7, 0))));
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn of_a_compressed_message_counts_what_has_come_and_not_what_it_was() {
+        let mut reader = Reader::deflating(&LIMITS);
+        // A stored block (RFC 1951 section 3.2.4) of three bytes, in two fragments.
+        assert_eq!(reader.read(b"\x41\x86\0\0\0\0\0\x03\0"), []);
+        assert_eq!(reader.decoder.under_way(), Some((0, 3)));
+        assert_eq!(reader.read(b"\xfc\xffa\x89\x84\0\0\0\0pi"), []);
+        assert_eq!(reader.decoder.under_way(), Some((0, 6)));
+        assert_eq!(reader.read(b"ng\x00\x83\0\0\0\0bc\0"), [ping(b"ping")]);
+        assert_eq!(reader.decoder.under_way(), Some((0, 9)));
+        assert_eq!(reader.read(b"\x80\x80\0\0\0\0"), [text("abc")]);
     }
 
     #[test]
@@ -784,6 +846,14 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "deflate")]
+    fn a_compressed_message_that_lies_whole_in_the_input_is_inflated() {
+        let bytes = masked(0xc1, [1, 2, 3, 4], b"\xf2\x48\xcd\xc9\xc9\x07\x00");
+        let mut reader = Reader::deflating(&LIMITS);
+        assert_eq!(reader.read(&bytes), [text("Hello")]);
+    }
+
+    #[test]
     fn only_large_binary_frames_are_read_past_the_receive_buffer() {
         let rest = vec![b'x'; LAND_FROM];
         let (more, less) = (vec![b'x'; LAND_FROM + 1], vec![b'x'; LAND_FROM]);
@@ -859,7 +929,8 @@ mod tests {
             let (mut decoder, mut pool) = (Decoder::new(Version::Rfc6455, None), Pool::default());
             assert!(decoder.landing().is_none());
             let mut input = bytes[..first].to_vec();
-            assert_eq!(decoder.next(&mut &mut input[..], &LIMITS, &mut pool), None);
+            let event = decoder.next(&mut &mut input[..], &LIMITS, &mut pool);
+            assert!(matches!(event, None | Some(Event::Begun(_))), "{event:?}");
             let mut rest = &bytes[first..];
             let mut behind = Vec::new();
             while let Some(message) = decoder.landing() {

@@ -14,11 +14,11 @@ mod hixie;
 mod hybi;
 pub(crate) mod lines;
 mod mask;
+pub(crate) mod memory;
 mod partial;
 pub(crate) mod pool;
 mod utf8;
 
-use std::collections::TryReserveError;
 use std::fmt;
 
 use bytes::Short;
@@ -113,6 +113,9 @@ pub(crate) enum Event<'a> {
     Message(Message<'a>),
     Ping(&'a [u8]),
     Pong(&'a [u8]),
+    /// A message has begun that is not whole yet: this is where the caller may note the time, which
+    /// [`under_way`](Decoder::under_way) tells.
+    Begun(&'a mut u64),
     /// The peer's close: its code and reason, if it gave any.
     Close(Option<(u16, &'a str)>),
     /// The peer broke a rule. Nothing behind it is read.
@@ -178,6 +181,23 @@ impl Decoder {
         }
     }
 
+    /// The message that is not whole yet: when it began, as its [`Event::Begun`] was told, and how many
+    /// bytes of it have come, compressed ones as they came.
+    pub(crate) fn under_way(&self) -> Option<(u64, usize)> {
+        match self {
+            Decoder::Hixie(decoder) => decoder.under_way(),
+            Decoder::Hybi(decoder) => decoder.under_way(),
+        }
+    }
+
+    /// The time that counts for that message begins anew.
+    pub(crate) fn begin_again(&mut self, now: u64) {
+        match self {
+            Decoder::Hixie(decoder) => *decoder.begun() = now,
+            Decoder::Hybi(decoder) => decoder.begun().into_iter().for_each(|begun| *begun = now),
+        }
+    }
+
     /// So many bytes were read to the landing. Gives back those that are not the message's; they
     /// are the next input, even if there are none. Fails if there is no memory for them.
     pub(crate) fn landed(&mut self, bytes: usize) -> Result<Vec<u8>, Violation> {
@@ -188,7 +208,6 @@ impl Decoder {
     }
 
     /// Bytes of memory that incomplete messages hold.
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn held(&self) -> usize {
         match self {
             Decoder::Hixie(decoder) => decoder.held(),
@@ -246,11 +265,11 @@ impl Framing {
         message: Message<'_>,
         pool: &mut Pool,
         out: &mut Vec<u8>,
-    ) -> Result<bool, TryReserveError> {
+    ) -> Result<bool, Violation> {
         let deflated = self.deflate(message, pool);
         let Some(envelope) = self.envelope(message, deflated.as_deref()) else { return Ok(false) };
         let payload = deflated.as_deref().unwrap_or(message.as_bytes());
-        out.try_reserve(envelope.len().saturating_add(payload.len()))?;
+        memory::make_room(out, envelope.len().saturating_add(payload.len()))?;
         envelope.put(payload, out);
         pool.give(deflated.unwrap_or_default());
         Ok(true)

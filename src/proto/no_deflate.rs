@@ -32,6 +32,12 @@ impl Contexts {
         Contexts
     }
 
+    pub(super) fn work(&self) -> u64 {
+        0
+    }
+
+    pub(super) fn note_inflated(&mut self, _: usize) {}
+
     pub(super) fn take_inflater(&mut self) -> Option<Box<Inflater>> {
         None
     }
@@ -50,7 +56,6 @@ impl Contexts {
 pub(crate) enum Inflater {}
 
 impl Inflater {
-    #[cfg(any(test, fuzzing))]
     pub(crate) const SIZE: usize = 0;
 
     pub(super) fn inflate(

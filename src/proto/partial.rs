@@ -3,6 +3,7 @@
 use super::Violation;
 use super::deflate::Inflater;
 use super::frame::TEXT;
+use super::memory;
 use super::utf8::Text;
 
 /// An announced payload gets this much memory at once, and more as it arrives.
@@ -13,6 +14,8 @@ pub(super) const RESERVE_AT_ONCE: usize = if cfg!(fuzzing) { 256 } else { 64 * 1
 pub(super) struct Partial {
     /// The opcode of the message whose fragments are coming in.
     pub(super) opcode: Option<u8>,
+    /// When it began, if anybody said so.
+    pub(super) begun: u64,
     /// How many of its fragments came after the first.
     pub(super) continuations: u32,
     pub(super) text: Text,
@@ -73,11 +76,11 @@ impl Partial {
         let doubled = if last { 0 } else { self.capacity().saturating_mul(2) };
         let wanted = wanted.max(doubled);
         if self.opcode == Some(TEXT) {
-            self.text.try_grow(wanted)?;
+            self.text.grow(wanted)
         } else {
-            self.binary.try_reserve_exact(wanted.saturating_sub(self.binary.len()))?;
+            let more = wanted.saturating_sub(self.binary.len());
+            memory::make_exact_room(&mut self.binary, more)
         }
-        Ok(())
     }
 
     /// Appends a piece of the message, for which there is room; text is checked now, not at the end
@@ -125,6 +128,19 @@ impl Partial {
 mod tests {
     use super::super::frame::BINARY;
     use super::*;
+
+    #[test]
+    #[cfg(feature = "deflate")]
+    fn no_more_is_inflated_than_the_limit_allows() {
+        let payload = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+        for (limit, outcome) in [(5, Ok(())), (4, Err(Violation::MessageTooBig))] {
+            let mut inflater = super::super::deflate::Contexts::default().take_inflater().unwrap();
+            let mut partial = Partial::default();
+            partial.begin(BINARY, Vec::new());
+            assert_eq!(partial.inflate(&mut inflater, payload, true, limit), outcome);
+            assert_eq!(partial.binary, &b"Hello"[..limit]);
+        }
+    }
 
     #[test]
     fn memory_that_cannot_be_had_is_no_end_of_the_program() {

@@ -18,6 +18,8 @@ pub(crate) const SMALL: usize = 16 * 1024;
 const MOST_SMALL: usize = 64;
 const LARGE: usize = 1024 * 1024;
 const MOST_LARGE: usize = 4;
+/// A large buffer is lent out for no less than this part of it.
+const MOST_TOO_LARGE: usize = 4;
 
 impl Pool {
     pub(crate) fn new(deflate: Option<Deflate>) -> Pool {
@@ -34,10 +36,20 @@ impl Pool {
         None
     }
 
+    /// What was inflated and compressed so far, in units of about 100 ns.
+    pub(crate) fn work(&self) -> u64 {
+        self.contexts.work()
+    }
+
     /// An empty buffer for about `len` bytes.
     pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
-        let spare = if len <= SMALL { &mut self.small } else { &mut self.large };
-        spare.pop().unwrap_or_default()
+        if len <= SMALL {
+            return self.small.pop().unwrap_or_default();
+        }
+        // None that is much too large: it may be kept for as long as a peer reads nothing.
+        let fits = |buffer: &Vec<u8>| buffer.capacity() / MOST_TOO_LARGE <= len;
+        let place = self.large.iter().position(fits);
+        place.map(|place| self.large.swap_remove(place)).unwrap_or_default()
     }
 
     /// Keeps a buffer for later, or frees it.
@@ -64,10 +76,24 @@ mod tests {
         let mut pool = Pool::default();
         pool.give(vec![1; 100]);
         pool.give(vec![2; 100_000]);
+        assert_eq!(pool.take(24_999).capacity(), 0);
         assert_eq!(pool.take(200_000).capacity(), 100_000);
         assert_eq!(pool.take(50_000).capacity(), 0);
         let small = pool.take(10);
         assert_eq!((small.len(), small.capacity()), (0, 100));
+    }
+
+    #[test]
+    #[cfg(feature = "deflate")]
+    fn a_buffer_that_was_of_no_use_comes_back() {
+        let mut pool = Pool::default();
+        let agreed =
+            super::super::deflate::agree([&b"permessage-deflate"[..]].into_iter()).unwrap();
+        let made = pool.deflate(agreed, &[b'a'; 2000]).unwrap();
+        assert!(made.len() < 2000);
+        pool.give(made);
+        assert_eq!(pool.deflate(agreed, b"short"), None);
+        assert_eq!(pool.small.len(), 1);
     }
 
     #[test]

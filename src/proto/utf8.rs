@@ -1,10 +1,10 @@
 //! Text that arrives in pieces, checked as it comes (RFC 6455 section 8.1).
 
-use std::collections::TryReserveError;
-
 use ascii::AsciiStr;
 
 use super::bytes::Short;
+use super::close::Violation;
+use super::memory;
 
 /// simdutf8 checks text of this many bytes with vectors, and leaves shorter text to std.
 const LONG: usize = 64;
@@ -51,8 +51,9 @@ impl Text {
     }
 
     /// Makes room for so many bytes in all.
-    pub(super) fn try_grow(&mut self, bytes: usize) -> Result<(), TryReserveError> {
-        self.whole.try_reserve_exact(bytes.saturating_sub(self.whole.len()))
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Violation> {
+        let more = bytes.saturating_sub(self.whole.len());
+        memory::make_exact_text_room(&mut self.whole, more)
     }
 
     /// Appends a piece. Fails at the first byte that cannot be right, whatever follows it.

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use log::{Level, debug, error, info};
 use mio::{Interest, Registry, Token};
 
+use super::machine::descriptors;
 use crate::config::Config;
+use crate::dispatch::too_many_from_there;
 use crate::http::response::Response;
 use crate::ids::{MAX_SLOTS, RouteId};
 use crate::net::listener::{BACKLOG, ListenAddr, Listener};
@@ -17,8 +19,10 @@ use crate::peers::time::Millis;
 
 /// Most clients accepted from one listener in a turn.
 const ACCEPTS_PER_TURN: usize = 64;
-/// Descriptors left alone: listeners, the poll, files being sent, the program's own.
+/// Descriptors left alone: listeners, the poll, the program's own, files that are read at once.
 const RESERVE: usize = 32;
+/// Of the other descriptors one in so many may be a file's that is under way to a client.
+const FILES: usize = 8;
 /// Clients beyond the limit that are told so; more wait in the kernel's queue until a connection
 /// has gone.
 const REFUSALS: usize = 16;
@@ -57,7 +61,13 @@ enum Pause {
 pub(super) struct Acceptor {
     listening: Vec<Listening>,
     max_connections: usize,
+    /// Most connections and files under way together.
+    places: usize,
+    /// Most files under way.
+    files: usize,
     pause: Pause,
+    /// How many files were under way when that began.
+    files_then: usize,
     /// The log was told that there are no descriptors, and clients have waited since.
     complained: bool,
     /// How many were refused since the log was told that there are too many connections.
@@ -66,15 +76,23 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     pub(super) fn new(config: &Config) -> Acceptor {
-        let max_connections =
-            config.max_connections.unwrap_or_else(|| descriptors().saturating_sub(RESERVE));
+        let room = descriptors().saturating_sub(RESERVE);
+        let max_connections = config.max_connections.unwrap_or(room);
         Acceptor {
             listening: Vec::new(),
             max_connections: max_connections.clamp(1, MAX_SLOTS - REFUSALS),
+            places: room.max(max_connections).max(1),
+            files: (room / FILES).max(1),
             pause: Pause::None,
+            files_then: 0,
             complained: false,
             refused: 0,
         }
+    }
+
+    /// Tells the peers how many files may be under way to them.
+    pub(super) fn limit_files(&self, peers: &mut Peers) {
+        peers.limit_files(self.places, self.files);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -99,6 +117,23 @@ impl Acceptor {
             Some(listening) => listening.listener.local_addr(),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
+    }
+
+    /// Whether clients are listened for by TCP, and on loopback addresses alone.
+    pub(super) fn is_local(&self) -> bool {
+        let mut is_local = false;
+        for listening in &self.listening {
+            let addr = listening.listener.local_addr();
+            if let (Purpose::Clients, Ok(ListenAddr::Tcp(addr) | ListenAddr::Tls(addr))) =
+                (listening.purpose, addr)
+            {
+                if !addr.ip().to_canonical().is_loopback() {
+                    return false;
+                }
+                is_local = true;
+            }
+        }
+        is_local
     }
 
     /// The server stops. Clients that wait in a queue would be reset when the listener closes, so they
@@ -137,7 +172,12 @@ impl Acceptor {
         }
     }
 
-    /// A connection has gone: there is room, and a descriptor.
+    /// Whether clients have waited for a file to end, and one has.
+    pub(super) fn may_resume(&self, peers: &Peers) -> bool {
+        self.pause != Pause::None && peers.files() < self.files_then
+    }
+
+    /// A connection has gone, or a file: there is room, and a descriptor.
     pub(super) fn resume(&mut self, peers: &mut Peers) {
         self.pause = Pause::None;
         // At the limit, each that goes makes room for one, which is no news; an eighth is.
@@ -151,16 +191,32 @@ impl Acceptor {
 
     /// Whether there are as many connections as there may be, so that one more is refused.
     fn is_crowded(&mut self, peers: &mut Peers) -> bool {
-        let limit = self.max_connections;
-        if peers.len() < limit {
+        if !self.is_beyond(peers, 0) {
             return false;
         }
         if self.refused == 0 {
-            let line = format_args!("there are {limit} connections, the most there may be");
-            peers.complain(Level::Warn, line);
+            let (count, files) = (peers.len(), peers.files());
+            if count >= self.max_connections {
+                let line = format_args!("there are {count} connections, the most there may be");
+                peers.complain(Level::Warn, line);
+            } else {
+                let line = format_args!(
+                    "there are {count} connections and {files} files under way, which leaves no \
+                     descriptor: raise the limit of open files (ulimit -n)"
+                );
+                peers.complain(Level::Warn, line);
+            }
         }
         self.refused = self.refused.saturating_add(1);
         true
+    }
+
+    /// Whether there are as many connections, or as many of these and files, as there may be, and so
+    /// many more.
+    fn is_beyond(&self, peers: &Peers, more: usize) -> bool {
+        let places = peers.len().saturating_add(peers.files());
+        peers.len() >= self.max_connections.saturating_add(more)
+            || places >= self.places.saturating_add(more)
     }
 
     /// When to accept without a further event: at once, or later. `None` if nobody waits, or if a
@@ -194,12 +250,14 @@ impl Acceptor {
     /// Accepts one client. False if nobody waits there.
     #[inline(never)]
     fn accept_one(&mut self, place: usize, registry: &Registry, peers: &mut Peers) -> bool {
-        let waits = |listening: &&mut Listening| listening.waiting;
-        let Some(listening) = self.listening.get_mut(place).filter(waits) else { return false };
-        if peers.len() >= self.max_connections.saturating_add(REFUSALS) {
-            self.pause = Pause::Full;
+        if !self.listening.get(place).is_some_and(|listening| listening.waiting) {
+            return false;
+        }
+        if self.is_beyond(peers, REFUSALS) {
+            (self.pause, self.files_then) = (Pause::Full, peers.files());
             return true;
         }
+        let Some(listening) = self.listening.get_mut(place) else { return false };
         match listening.listener.accept() {
             Ok((stream, addr)) => {
                 let purpose = listening.purpose;
@@ -216,7 +274,10 @@ impl Acceptor {
             }
             // The client's trouble, not ours: it was gone before it was accepted.
             Err(error) if is_passing(&error) => debug!("accept: {error}"),
-            Err(error) => self.exhausted(&error, peers.clock.now()),
+            Err(error) => {
+                self.files_then = peers.files();
+                self.exhausted(&error, peers.clock.now());
+            }
         }
         true
     }
@@ -256,12 +317,22 @@ impl Acceptor {
     ) -> io::Result<()> {
         let stream = watch(registry, peers, stream)?;
         let crowded = self.is_crowded(peers);
+        let short = peers.is_short_of_memory();
+        let too_many = peers.has_too_many_from(addr);
         let id = peers.admit(stream, addr);
         if crowded {
-            let line =
-                format_args!("#{} refused: {} connections", id.serial(), self.max_connections);
+            let (serial, count) = (id.serial(), peers.len());
+            let line = format_args!("#{serial} refused: it would be one of {count} connections");
             peers.complain(Level::Debug, line);
             peers.respond(id, Response::text(503, "too many connections\n"), false, false);
+        } else if short {
+            let held = peers.held_in_all();
+            let line = format_args!("#{} refused: {held} bytes are held in all", id.serial());
+            peers.complain(Level::Warn, line);
+            let later = Response::text(503, "the server is short of memory\n");
+            peers.respond(id, later.header("Retry-After", "5"), false, false);
+        } else if too_many {
+            peers.refuse(id, too_many_from_there(), false);
         } else if !read.is_empty() {
             peers.unread(id, read);
         }
@@ -312,10 +383,4 @@ fn is_exhaustion(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
-}
-
-/// How many descriptors this process may open.
-fn descriptors() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    limit.current.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
 }

@@ -13,9 +13,9 @@ use crate::net::listener::{ListenAddr, Listener};
 use crate::net::stream::{Socket, Stream};
 
 impl Server {
-    /// Listens on one more address: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` (the first
-    /// address of that name that is free) or `unix:/path`. Port 0 lets the system choose; the
-    /// result tells which. A Unix socket that a dead server left behind is replaced.
+    /// Listens on one more address: `127.0.0.1:8080`, `8080`, which is the same, `[::1]:8080`,
+    /// `localhost:8080` (the first address of that name that is free) or `unix:/path`. Port 0 lets the
+    /// system choose; the result tells which. A Unix socket that a dead server left behind is replaced.
     ///
     /// TLS is spoken on TCP if the server has a certificate ([`Config::tls`](crate::Config)). An
     /// address may also say so itself: `wss://0.0.0.0:443`, and `ws://0.0.0.0:80` for a plain one
@@ -47,6 +47,10 @@ impl Server {
     /// theirs is handed to the handler of a route, named as it was added
     /// ([`on_line`](crate::Handler::on_line)). Lines end in LF or CR LF and have 64 KiB at most; a
     /// source is told which of its lines was wrong.
+    ///
+    /// Whoever can connect there may write: a source is not asked who it is. One that begins with a
+    /// line of HTTP, TLS or the PROXY protocol is cut, and nothing of it is handed over, since any web
+    /// page can have its reader's browser send a request to an address of this machine.
     ///
     /// # Errors
     /// As [`listen`](Server::listen); [`NotFound`](io::ErrorKind::NotFound) if there is no such
@@ -136,6 +140,7 @@ impl Server {
         }
         let token = Token(LISTENERS.saturating_sub(self.acceptor.len()));
         let addr = self.acceptor.add(listener, purpose, self.poll.registry(), token)?;
+        self.dispatcher.is_local = self.acceptor.is_local();
         self.set_alarm();
         Ok(addr)
     }

@@ -4,6 +4,7 @@
 mod accept;
 mod alarm;
 mod listen;
+mod machine;
 pub(crate) mod remote;
 #[cfg(feature = "cli")]
 mod signals;
@@ -22,6 +23,7 @@ use crate::context::Context;
 use crate::dispatch::Dispatcher;
 use crate::handler::Handler;
 use crate::http::files::Site;
+use crate::http::host::is_pattern;
 use crate::ids::ConnId;
 #[cfg(feature = "capi")]
 use crate::ids::RouteId;
@@ -101,18 +103,27 @@ impl Server {
     ///
     /// # Errors
     /// If the system has no descriptors left for the poll;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for an entry of [`Config::hosts`] that is no host;
     /// [`Unsupported`](io::ErrorKind::Unsupported) for [`Config::fd_only`] where the system has no
     /// such timer.
     pub fn new(config: Config) -> io::Result<Server> {
-        let config = config.within_bounds();
+        let max_memory = config.max_memory.unwrap_or_else(|| machine::memory() / 4);
+        let config = Config { max_memory: Some(max_memory), ..config.within_bounds() };
+        if let Some(name) = config.hosts.iter().find(|name| !is_pattern(name)) {
+            let why = format!("'{name}' is no host like example.com, *.example.com, [::1] or *");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let poll = Poll::new()?;
         let alarm = if config.fd_only { Some(Alarm::new(poll.registry(), ALARM)?) } else { None };
         let (remote, inlet) = remote(Waker::new(poll.registry(), WAKER)?);
+        let (events, acceptor) = (Events::with_capacity(config.max_events), Acceptor::new(&config));
+        let mut dispatcher = Dispatcher::new(config);
+        acceptor.limit_files(&mut dispatcher.peers);
         Ok(Server {
             poll,
-            events: Events::with_capacity(config.max_events),
-            acceptor: Acceptor::new(&config),
-            dispatcher: Dispatcher::new(config),
+            events,
+            acceptor,
+            dispatcher,
             receive: vec![0; RECEIVE].into(),
             alarm,
             remote,
@@ -127,7 +138,8 @@ impl Server {
     /// request is compared without its query and percent-decoded, as that of a file is: `/%63hat` is
     /// `/chat`, but an encoded slash is no slash. A route that is named encoded, `/a%20b`, is found
     /// by requests that spell it so. `*` stands for all that no other route names. A path that was
-    /// added before gets the new handler.
+    /// added before gets the new handler. There may be 65,535 routes; one more is not added, which the
+    /// log says.
     pub fn route(&mut self, path: &str, handler: impl Handler + 'static) {
         self.dispatcher.route(path, Box::new(handler));
     }
@@ -144,6 +156,14 @@ impl Server {
     /// Serves files that are part of the program: paths such as `/index.html`, and their content.
     pub fn serve_embedded(&mut self, files: &'static [(&'static str, &'static [u8])]) {
         self.dispatcher.site = Site::Embedded(files);
+    }
+
+    /// Adds a header field to every answer that [`serve_folder`](Server::serve_folder) or
+    /// [`serve_embedded`](Server::serve_embedded) leads to, in place of one of the same name:
+    /// `Content-Security-Policy`, for instance. `Cross-Origin-Resource-Policy: same-origin` is there
+    /// anyway; `cross-origin` in its place lets pages of other sites show the images.
+    pub fn site_header(&mut self, name: &'static str, value: impl Into<String>) {
+        self.dispatcher.site_headers.push((name, value.into()));
     }
 
     /// Shows another certificate to clients that connect from now on; clients that are connected
@@ -401,5 +421,108 @@ mod tests {
             server.turn(Some(Duration::ZERO)).unwrap();
             assert_eq!((server.stats().closed, server.stats().cut.len()), (1, 0));
         }
+    }
+
+    #[cfg(all(target_os = "linux", not(miri)))]
+    #[test]
+    fn what_a_hixie_client_does_not_acknowledge_ends_it() {
+        let hixie = b"GET / HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\nUpgrade: WebSocket\r\n\
+            Connection: Upgrade\r\n\r\n";
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        for (request, pong, millis) in [
+            (&hixie[..], 25, 120_000),
+            (&hixie[..], 200, 225_000),
+            (&hixie[..], u64::MAX, 0),
+            (REQUEST, 25, 0),
+        ] {
+            let pong_timeout = Duration::from_secs(pong);
+            let mut server = Server::new(Config { pong_timeout, ..Config::default() }).unwrap();
+            server.route("/", |_: &mut Context<'_>, _: Message<'_>| {});
+            let _peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let ours = listener.accept().unwrap().0;
+            server.adopt(ours.try_clone().unwrap().into(), request).unwrap();
+            server.turn(Some(Duration::ZERO)).unwrap();
+            assert_eq!(server.stats().opened, 1);
+            assert_eq!(rustix::net::sockopt::tcp_user_timeout(&ours).unwrap(), millis);
+        }
+    }
+
+    /// Adopts a client that comes from there; what it is told at once.
+    fn comes_from(server: &mut Server, addr: &str) -> (UnixStream, Vec<u8>) {
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        let stream = crate::net::stream::Stream::from_fd(ours.into()).unwrap().0;
+        server.adopt_stream(stream, Some(addr.parse().unwrap()), b"").unwrap();
+        server.turn(Some(Duration::ZERO)).unwrap();
+        let told = sent(&mut peer);
+        (peer, told)
+    }
+
+    #[test]
+    fn who_has_too_many_connections_is_told_so_at_once() {
+        let config = Config { max_per_address: Some(1), ..Config::default() };
+        let mut server = Server::new(config).unwrap();
+        let (one, told) = comes_from(&mut server, "192.0.2.1:1");
+        assert_eq!(told, b"");
+        let (_other, told) = comes_from(&mut server, "192.0.2.1:2");
+        assert!(told.starts_with(b"HTTP/1.1 429 "));
+        assert_eq!(comes_from(&mut server, "192.0.2.2:1").1, b"");
+        drop((one, _other));
+        while server.dispatcher.peers.len() > 0 {
+            server.turn(Some(Duration::ZERO)).unwrap();
+        }
+        assert_eq!(comes_from(&mut server, "192.0.2.1:3").1, b"");
+    }
+
+    #[test]
+    fn who_comes_while_there_is_no_memory_is_told_to_come_later() {
+        let config = Config { max_memory: Some(300), ..Config::default() };
+        let mut server = Server::new(config).unwrap();
+        let (_one, told) = comes_from(&mut server, "192.0.2.1:1");
+        assert_eq!(told, b"");
+        let (_other, told) = comes_from(&mut server, "192.0.2.1:2");
+        assert!(told.starts_with(b"HTTP/1.1 503 ") && told.ends_with(b"short of memory\n"));
+    }
+
+    #[cfg(feature = "capi")]
+    #[test]
+    fn who_is_closed_from_c_between_turns_has_all_its_time_to_answer() {
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        let (mut server, time) = after_a_long_silence(&[ours]);
+        let id = server.dispatcher.peers.members(0)[0];
+        assert!(server.context_of(id, 0).close(1000, ""));
+        server.turn(Some(Duration::ZERO)).unwrap();
+        assert!(sent(&mut peer).ends_with(b"\x88\x02\x03\xe8"));
+        time.set(Duration::from_millis(24_900));
+        server.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(server.stats().closed, 0);
+    }
+
+    #[test]
+    fn once_nothing_is_left_to_do_the_wait_has_no_end() {
+        let mut server = Server::bind("127.0.0.1:0").unwrap();
+        server.remote().wake();
+        assert_eq!(server.poll_timeout(), Some(Duration::ZERO), "somebody may wait");
+        server.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(server.poll_timeout(), None);
+    }
+
+    /// Stops the server when its timer fires.
+    struct Stopping(Remote);
+
+    impl Handler for Stopping {
+        fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
+
+        fn on_timer(&mut self, _: &mut Context<'_>, _: u64) {
+            self.0.stop();
+        }
+    }
+
+    #[test]
+    fn a_timer_that_was_set_before_the_run_ends_its_first_wait() {
+        let mut server = Server::new(Config::default()).unwrap();
+        server.route("/", Stopping(server.remote()));
+        server.context("/").unwrap().set_timer(Duration::from_millis(1), 0);
+        server.run().unwrap();
+        assert!(server.is_stopped());
     }
 }

@@ -38,7 +38,8 @@ impl Server {
         if self.inlet_waits {
             self.run_commands();
         }
-        if self.dispatcher.end_turn(&mut self.receive) {
+        let removed = self.dispatcher.end_turn(&mut self.receive);
+        if removed || self.acceptor.may_resume(&self.dispatcher.peers) {
             self.acceptor.resume(&mut self.dispatcher.peers);
         }
         self.set_alarm();

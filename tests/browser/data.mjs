@@ -1,6 +1,7 @@
 // The checks of the demos with data in them: plotter, stocks and monitor. Called by run.mjs, which
 // hands over its helpers. The plotter's lines are written to $WSLOOP_FEED, HOST:PORT.
 import assert from 'node:assert/strict';
+import { createServer as createHttpServer } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 
@@ -102,6 +103,27 @@ async function plotter({ check, open, state }) {
     await page.locator('#legend .name').getByText('drawn', { exact: true }).waitFor();
     feed.write('four five\n5 1\n');
     await page.locator('#counts').filter({ hasText: '1 malformed line' }).waitFor();
+    feed.destroy();
+  });
+
+  await check('plotter: a page from elsewhere cannot write to the feed', async (context) => {
+    const page = await open(context, 'plotter');
+    const elsewhere = createHttpServer((_, answer) => answer.end('<title>elsewhere</title>'));
+    await new Promise((resolve) => elsewhere.listen(0, '127.0.0.1', resolve));
+    // In a context of its own, where things may fail.
+    const other = await context.browser().newContext();
+    const evil = await other.newPage();
+    await evil.goto(`http://127.0.0.1:${elsewhere.address().port}/`);
+    await evil.evaluate((feed) => fetch(`http://${feed}/`, {
+      method: 'POST', mode: 'no-cors', body: 'evil\n1 666\n',
+    }).catch(() => {}), process.env.WSLOOP_FEED || '127.0.0.1:9876');
+    await other.close();
+    elsewhere.close();
+    const feed = await source('honest');
+    feed.write('1 1\n');
+    await waitForPoints(page, 'honest', 1);
+    const names = await page.evaluate(() => [...series.values()].map((one) => one.name));
+    assert.deepEqual(names.filter((name) => /HTTP|evil/.test(name)), [], 'somebody else has written');
     feed.destroy();
   });
 

@@ -249,8 +249,8 @@ async function checkSync({ check, open }) {
       await letGo(page, 'volume');
     };
     await Promise.all([hands(one, 10), hands(two, 60)]);
-    await waitFor(one, () => outstanding === 0);
-    await waitFor(two, () => outstanding === 0);
+    await waitFor(one, () => made === asked);
+    await waitFor(two, () => made === asked);
     const version = await one.evaluate(() => state.version);
     await waitFor(two, (version) => state.version === version, version);
     await one.waitForTimeout(100);

@@ -92,6 +92,24 @@ for (const name of PAGES) {
   }, { viewport: { width: 390, height: 844 } });
 }
 
+await check('the policy of the pages lets no other script run', async (context) => {
+  // In a context of its own, whose errors are what is wanted.
+  const other = await context.browser().newContext({ ignoreHTTPSErrors: true });
+  const page = await other.newPage();
+  await page.goto(address('echo'));
+  await state(page, 'open');
+  const ran = await page.evaluate(() => {
+    const script = document.createElement('script');
+    script.textContent = 'window.hit = 1';
+    document.body.append(script);
+    document.body.insertAdjacentHTML('beforeend', '<p id="p" onclick="window.hit = 1">');
+    document.getElementById('p').click();
+    return window.hit;
+  });
+  assert.equal(ran, undefined);
+  await other.close();
+});
+
 await check('index: is what / serves, and shows a round-trip time, again on demand', async (context) => {
   const page = await context.newPage();
   await page.goto(base);

@@ -12,7 +12,7 @@ import sys
 
 SOCKETS, EACH = 40, 500
 REQUEST = (
-    b"GET /mirror HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET /mirror HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 KEY = b"\x37\xfa\x21\x3d"

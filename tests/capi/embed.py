@@ -11,7 +11,7 @@ from pathlib import Path
 
 RAW = Path(__file__).parent.parent / "interop" / "raw.py"
 REQUEST = (
-    b"GET /room HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET /room HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 # "Hello" and a close of 1001, masked with the key of RFC 6455 section 5.7.

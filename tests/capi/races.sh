@@ -8,13 +8,15 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 command -v clang >/dev/null || { echo 'races.sh: clang is missing' >&2; exit 1; }
 
+# shellcheck source=tests/nightly.sh
+. tests/nightly.sh
 target=x86_64-unknown-linux-gnu
 folder=${CARGO_TARGET_DIR:-target}/races
 RUSTFLAGS=-Zsanitizer=thread CARGO_PROFILE_DEV_DEBUG=line-tables-only \
-    cargo +nightly rustc --quiet -Zbuild-std --target "$target" --target-dir "$folder" \
+    cargo "+$nightly" rustc --quiet -Zbuild-std --target "$target" --target-dir "$folder" \
     --lib --no-default-features --features capi --crate-type staticlib
 # Rust's own of it: clang's may be too old for what its compiler has put in.
-runtime=$(rustc +nightly --print sysroot)
+runtime=$(rustc "+$nightly" --print sysroot)
 runtime=$(ls "$runtime/lib/rustlib/$target/lib/"librustc-*_rt.tsan.a)
 
 # build OUT [FLAG…]

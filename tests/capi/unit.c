@@ -766,6 +766,16 @@ static void a_hixie_client_has_text_only(void) {
   close(fd);
 }
 
+static void drafts_may_be_turned_off(void) {
+  wsloop_config config = defaults();
+  wsloop_server *s;
+  config.flags = WSLOOP_F_RFC6455_ONLY;
+  s = server(&config);
+  is_told(s, peer(s, HIXIE), "HTTP/1.1 426 ", 13);
+  close(open_peer(s));
+  IS(wsloop_free(s), WSLOOP_OK);
+}
+
 static void a_full_backlog_is_told(void) {
   wsloop_config config;
   wsloop_server *s;
@@ -830,6 +840,8 @@ static int on_request(wsloop_server *s, wsloop_conn c, wsloop_request *request, 
     IS(wsloop_request_add_field(request, "X", NULL), WSLOOP_ERR_ARGUMENT);
     IS(wsloop_request_add_field(request, "X-Price", "12"), WSLOOP_OK);
     IS(wsloop_request_add_field(request, "X Price", "12"), WSLOOP_ERR_ARGUMENT);
+    IS(wsloop_request_add_field(request, "content-length", "12"), WSLOOP_ERR_ARGUMENT);
+    IS(wsloop_request_add_field(request, "Transfer-Encoding", "x"), WSLOOP_ERR_ARGUMENT);
     IS(wsloop_request_add_field(request, "X-Split", "a\r\nb: c"), WSLOOP_ERR_ARGUMENT);
     return 0;
   }
@@ -1088,6 +1100,7 @@ int main(void) {
   listeners_are_told_apart();
   between_callbacks_all_works_too();
   a_hixie_client_has_text_only();
+  drafts_may_be_turned_off();
   a_full_backlog_is_told();
   a_request_is_answered_as_it_is_said();
   descriptors_are_taken_over_or_left();

@@ -32,9 +32,10 @@ pub fn masked_close(code: u16, reason: &str) -> Vec<u8> {
 }
 
 /// A request for a WebSocket as the browsers of that version sent it, with further fields, each
-/// ended by CR LF; the bytes behind a Hixie-76 head included.
+/// ended by CR LF; the bytes behind a Hixie-76 head included. It names this machine, as servers on
+/// loopback addresses demand.
 pub fn request(version: Version, path: &str, fields: &str) -> Vec<u8> {
-    request_from(version, path, "example.com", Some(b"http://example.com"), fields)
+    request_from(version, path, "localhost", Some(b"http://localhost"), fields)
 }
 
 /// The same with any host and origin.
@@ -84,5 +85,5 @@ pub fn text_message(version: Version, text: &[u8]) -> Vec<u8> {
 
 /// A plain request, with further fields, each ended by CR LF.
 pub fn plain_request(method: &str, target: &str, fields: &str) -> String {
-    format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n")
+    format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")
 }

@@ -84,7 +84,7 @@ impl Client {
         let head = self.read_head();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         match self.version {
-            Version::Hixie75 => assert!(head.contains("WebSocket-Location: ws://example.com/")),
+            Version::Hixie75 => assert!(head.contains("WebSocket-Location: ws://localhost/")),
             Version::Hixie76 => assert_eq!(self.read(16), b"8jKS'y:G*Co,Wxa-"),
             _ => assert!(head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n")),
         }

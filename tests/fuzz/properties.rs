@@ -32,6 +32,14 @@ use crate::proto::pool::Pool;
 use crate::proto::{self, Decoder, Event, Framing, Limits, Message, Version};
 use crate::server::Server;
 
+#[path = "properties/compressed.rs"]
+mod compressed;
+#[path = "properties/tls.rs"]
+mod tls;
+
+pub use compressed::compressed;
+pub use tls::tls;
+
 /// The lengths of the pieces that an input is cut into; they are used in turn.
 type Cuts = [u8; 3];
 
@@ -89,7 +97,7 @@ fn take_head(head: &[u8]) {
         Err(refusal) => return check_response(&refusal),
     };
     check_request(&request, head);
-    match handshake::offer(request) {
+    match handshake::offer(request, &Version::ALL) {
         Ok(None) => {}
         Ok(Some(offer)) => check_offer(&request, &offer),
         Err(refusal) => check_response(&refusal),
@@ -279,6 +287,8 @@ fn feed(decoder: &mut Decoder, mut piece: &mut [u8], pool: &mut Pool, all: &mut 
         let ended = matches!(all.last(), Some(Seen::Close(_) | Seen::Failed(_)));
         assert!(!ended, "{event:?} behind the end");
         all.push(match event {
+            // That depends on how the bytes are cut.
+            Event::Begun(_) => continue,
             Event::Message(Message::Text(text)) => Seen::Text(text.to_string()),
             Event::Message(Message::Binary(bytes)) => Seen::Binary(bytes.to_vec()),
             Event::Ping(payload) => Seen::Ping(payload.to_vec()),
@@ -448,18 +458,23 @@ fn mask(frame: &mut Vec<u8>) {
 /// one used here does not.
 pub fn connection(input: &[u8]) {
     let Some(([mode, cuts @ ..], bytes)) = input.split_first_chunk::<4>() else { return };
-    log_to_nowhere();
     let bytes = [OPENINGS[usize::from(mode & 7)], bytes].concat();
-    let whole = converse(*mode, [&bytes[..]]);
+    same_however_cut(*mode, &bytes, *cuts);
+}
+
+/// What comes of a connection, whether its bytes are cut or not.
+fn same_however_cut(mode: u8, bytes: &[u8], cuts: Cuts) -> Outcome {
+    log_to_nowhere();
+    let whole = converse(mode, [bytes]);
     // Boundaries come near the beginning or nowhere, and turns take long.
-    let mut rest = &bytes[..];
+    let mut rest = bytes;
     let mut cut: Vec<&[u8]> = Vec::new();
-    for piece in pieces(&bytes, *cuts).take(100) {
+    for piece in pieces(bytes, cuts).take(100) {
         cut.push(piece);
         rest = &rest[piece.len()..];
     }
     cut.push(rest);
-    let split = converse(*mode, cut.into_iter().filter(|piece| !piece.is_empty()));
+    let split = converse(mode, cut.into_iter().filter(|piece| !piece.is_empty()));
     assert_eq!(split.calls, whole.calls, "calls, in pieces and whole");
     assert!(
         split.bytes == whole.bytes,
@@ -467,6 +482,7 @@ pub fn connection(input: &[u8]) {
         split.bytes.escape_ascii(),
         whole.bytes.escape_ascii()
     );
+    whole
 }
 
 const OPENINGS: [&[u8]; 8] = [

@@ -86,7 +86,7 @@ fn answers_cannot_be_split() {
 /// Nobody's bytes reach the terminal of who reads the log: no escape sequence, no second line.
 #[test]
 fn the_log_is_plain_text() {
-    let program = Program::start(&[]);
+    let program = Program::start(&["--host", "*"]);
     let addr = program.addr();
     let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\r\n[INFO] forged line\u{9b}31m\u{202e}\u{2028}\u{85}";
     for version in VERSIONS {
@@ -183,6 +183,24 @@ fn addresses_that_no_proxy_has_seen() {
         }
     }
     bystander.is_served();
+}
+
+/// A proxy sends the requests of several clients over one connection.
+#[test]
+fn each_request_has_the_address_of_its_own_client() {
+    let program = Program::start(&["--trust-proxy"]);
+    for (value, from) in [
+        (&b"X-Forwarded-For: unknown\r\n"[..], "127.0.0.1:"),
+        (b"", "127.0.0.1:"),
+        (b"X-Forwarded-For: 5.6.7.8\r\n", "5.6.7.8"),
+    ] {
+        let mut client = Client::connect(program.addr());
+        client.http("GET", "/", "X-Forwarded-For: 1.2.3.4\r\n");
+        client.send(&request(Version::Rfc6455, "/echo", str::from_utf8(value).unwrap()));
+        client.read_answer();
+        let line = program.logged(" /echo from ");
+        assert!(line.contains(&format!(" from {from}")), "{line}");
+    }
 }
 
 /// Who set the proxy up is told why all clients seem to have its address, if he asks.
@@ -282,9 +300,10 @@ fn a_refusal_of_a_connection_that_is_gone() {
     });
     let mut bystander = Bystander::on(server.addr);
     for version in VERSIONS {
-        for bytes in
-            [request(version, "/refuser", ""), b"GET /refuser HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()]
-        {
+        for bytes in [
+            request(version, "/refuser", ""),
+            b"GET /refuser HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+        ] {
             let mut client = Client::connect(server.addr);
             client.send(&[&bytes, SMUGGLED.as_bytes()].concat());
             // Dropped or refused, but never let in, nor answered twice.

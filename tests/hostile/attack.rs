@@ -42,8 +42,12 @@ pub fn upgrade(version: Version, path: &str, host: &str, origin: Option<&[u8]>) 
     request_from(version, path, host, origin, "")
 }
 
-/// A server with `/mirror`, and two pages that smuggled requests would reach.
-pub fn site(config: Config) -> Running {
+/// A server with `/mirror`, and two pages that smuggled requests would reach. It answers for every
+/// host, unless the test says for which.
+pub fn site(mut config: Config) -> Running {
+    if config.hosts.is_empty() {
+        config.hosts.push("*".to_string());
+    }
     serve(config, |server| {
         server.route("/mirror", handlers::Mirror);
         server.serve_embedded(&[
@@ -55,9 +59,10 @@ pub fn site(config: Config) -> Running {
     })
 }
 
-/// Default limits, and everybody admitted.
+/// Default limits, everybody admitted, and every host served.
 pub fn open_to_all() -> Config {
     let mut config = Config::default();
+    config.hosts = vec!["*".to_string()];
     config.origins = vec![OriginRule::Any];
     config
 }

@@ -57,8 +57,8 @@ fn offers_that_are_slow_to_take_apart() {
             assert_eq!(answer.status, 101, "{value:.60}");
             assert_eq!(answer.field("Sec-WebSocket-Extensions").is_some(), expected, "{value:.60}");
         }
+        bystander.is_served();
     }
-    bystander.is_served();
 }
 
 /// Whoever ends in the midst of a message, or breaks a rule there, leaves nothing behind for the

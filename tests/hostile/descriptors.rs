@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::common::*;
 use crate::neighbours::*;
 use crate::program::*;
+use rustix::net::sockopt;
 use rustix::process::Signal;
 use wsloop::Version;
 
@@ -54,6 +55,12 @@ fn crowd(addr: SocketAddr, count: usize) -> Vec<Client> {
     (0..count).map(ask).collect()
 }
 
+fn are_answered(clients: &mut [Client]) {
+    for client in clients {
+        client.read_answer();
+    }
+}
+
 fn are_served(clients: &mut [Client]) {
     for client in clients {
         client.text("are you there?");
@@ -98,6 +105,27 @@ fn more_clients_than_descriptors_are_told() {
     assert_eq!(program.wait().code(), Some(0));
     // None of this took the last descriptor.
     assert!(!program.all_logged().iter().any(|line| line.contains("clients")));
+}
+
+/// Those who wait to be accepted are answered when a server stops, but for them the descriptors that are
+/// kept for other things are not taken.
+#[test]
+fn a_stop_accepts_nobody_beyond_the_limit() {
+    let mut program = starved(40, &[]);
+    let mut clients = crowd(program.addr(), 8 + 16 + 1);
+    let mut waiting = clients.pop().unwrap();
+    let mut told = clients.split_off(8);
+    clients.iter_mut().for_each(|client| drop(client.read_answer()));
+    told.iter_mut().for_each(|client| assert_eq!(client.read_reply(false).status, 503));
+    assert!(waiting.has_nothing());
+    program.signal(Signal::TERM);
+    for client in &mut clients {
+        assert_eq!(client.read_close(), (1001, "the server stops".to_string()));
+        client.close(1001, "");
+    }
+    waiting.wait_for_the_end();
+    drop((clients, told));
+    assert_eq!(program.wait().code(), Some(0));
 }
 
 #[test]
@@ -157,6 +185,66 @@ fn no_descriptors_are_left() {
     let again: Vec<String> = program.all_logged();
     let again: Vec<&String> = again.iter().filter(|line| line.contains("clients ")).collect();
     assert!(again.is_empty(), "{again:?}");
+}
+
+/// With 128 descriptors there is room for 96 connections and files, and for 12 files.
+#[test]
+fn slow_readers_of_a_large_file_leave_room_for_others() {
+    const READERS: usize = 75;
+    const FILES: usize = 12;
+    let scratch = Scratch::new();
+    scratch.write("page", "content");
+    std::fs::File::create(scratch.join("large")).unwrap().set_len(1 << 30).unwrap();
+    let program =
+        starved(128, &["--handshake-timeout", "600", "--root", scratch.to_str().unwrap()]);
+    let ask = |_| {
+        let mut client = Client::connect(program.addr());
+        sockopt::set_socket_recv_buffer_size(&client.stream, 4096).unwrap();
+        client.send(plain_request("GET", "/large", "").as_bytes());
+        client
+    };
+    let readers: Vec<Client> = (0..READERS).map(ask).collect();
+    let (mut served, mut told) = (Vec::new(), Vec::new());
+    for mut reader in readers {
+        let head = reader.read_head();
+        if head.starts_with("HTTP/1.1 200 ") {
+            served.push(reader);
+        } else {
+            assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("Retry-After: 5"), "{head}");
+            told.push(reader);
+        }
+    }
+    assert_eq!((served.len(), told.len()), (FILES, READERS - FILES));
+    program.logged("cannot serve /large: 12 files are under way already");
+    assert!(program.descriptors().len() < 128, "{:?}", program.descriptors());
+    // Others are served, with small files too, and may ask what a large one is.
+    Bystander::on(program.addr()).is_served();
+    let mut client = Client::connect(program.addr());
+    assert_eq!(client.http("GET", "/page", "").text(), "content");
+    assert_eq!(client.http("HEAD", "/large", "").length(), Some(1 << 30));
+    assert_eq!(client.http("GET", "/large", "").status, 503);
+    // Both count where room for connections is counted.
+    let room = 96 - FILES - READERS - 1;
+    let mut others = crowd(program.addr(), room);
+    are_answered(&mut others);
+    let mut refused = Client::connect(program.addr());
+    assert_eq!(refused.http("GET", "/page", "").status, 503);
+    // Who goes makes room for files and for clients.
+    drop(served);
+    drop(refused);
+    loop {
+        let reply = client.http("HEAD", "/page", "");
+        assert_eq!(reply.status, 200);
+        client.send(plain_request("GET", "/large", "").as_bytes());
+        let head = client.read_head();
+        if head.starts_with("HTTP/1.1 200 ") {
+            break;
+        }
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        client.read(b"too many open files\n".len());
+    }
+    Bystander::on(program.addr()).is_served();
+    program.signal(Signal::TERM);
 }
 
 /// What was said between two lines that are waited for is not looked at above: here all of it is.

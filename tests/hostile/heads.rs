@@ -198,10 +198,35 @@ fn a_refused_upgrade_ends_the_connection() {
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: {number}\r\n\r\n\
              {SMUGGLED}"
         );
-        let answer = refused(server.addr, head.as_bytes(), 426, "13, 8 and 7");
+        let answer = refused(server.addr, head.as_bytes(), 426, "13, 8, 7");
         assert_eq!(answer.field("Sec-WebSocket-Version"), Some("13, 8, 7"));
     }
     bystander.is_served();
+}
+
+#[test]
+fn versions_that_are_not_spoken() {
+    let spoken = [Version::Rfc6455, Version::Hybi08];
+    let server = site(config(|config| config.versions = spoken.to_vec()));
+    let mut bystander = Bystander::on(server.addr);
+    for version in VERSIONS {
+        if spoken.contains(&version) {
+            let mut client = Client::open(server.addr, version, "/mirror");
+            client.text("spoken");
+            assert_eq!(client.read_text(), "spoken", "{version}");
+            continue;
+        }
+        let answer = refused(server.addr, &request(version, "/mirror", ""), 426, "13, 8");
+        assert_eq!(answer.field("Sec-WebSocket-Version"), Some("13, 8"), "{version}");
+        assert_eq!(answer.field("Upgrade"), Some("websocket"), "{version}");
+    }
+    bystander.is_served();
+    // None that has a number.
+    let server = site(config(|config| config.versions = vec![Version::Hixie76]));
+    let asked = request(Version::Rfc6455, "/mirror", "");
+    let answer = refused(server.addr, &asked, 426, "not spoken here");
+    assert_eq!(answer.field("Sec-WebSocket-Version"), None);
+    Client::open(server.addr, Version::Hixie76, "/mirror");
 }
 
 #[test]
@@ -527,7 +552,7 @@ fn absolute_targets() {
     }
     let bytes = request(Version::Rfc6455, "http://evil.org/mirror", "");
     refused(server.addr, &bytes, 400, "different hosts");
-    let bytes = request(Version::Rfc6455, "ws://example.com/mirror", "");
+    let bytes = request(Version::Rfc6455, "ws://localhost/mirror", "");
     assert_eq!(ask(server.addr, &bytes).status, 101);
     bystander.is_served();
 }

@@ -12,9 +12,14 @@
 //! | `max_backlog`, `on_full` | `a_backlog_filled_to_the_last_byte`, `server::lifecycle::a_full_backlog`, `hostile::frames::a_slow_reader_of_a_broadcast_is_cut_and_the_others_are_not`, `server::wire::messages_over_the_backlog_may_be_dropped_instead` | `a_backlog_filled_to_the_last_byte` |
 //! | `ping_interval` | `server::lifecycle::a_ping_that_is_not_answered` | `who_talks_is_not_asked` |
 //! | `pong_timeout` | the same, `hostile::peers::peers_that_neither_read_nor_answer` | `server::turns::a_peer_that_answers_its_pings_is_kept` |
+//! | `message_timeout` | `simulation::bounds::a_message_that_trickles_in_has_its_time_and_no_more`, `simulation::bounds::a_message_of_an_old_browser_has_its_time_too` | `simulation::bounds::a_large_message_that_comes_at_a_fair_rate_may_take_longer` |
+//! | `max_memory` | `who_holds_too_much_with_the_others_ends`, `simulation::bounds::who_holds_the_most_goes_first_and_is_told` | the same |
+//! | `max_per_address` | `connections_of_one_address`, `src/peers/addr.rs::connections_are_counted_by_where_they_come_from` | the same |
 //! | `idle_timeout` | `silence_and_sounds` | the same |
 //! | `close_timeout` | `server::lifecycle::the_handler_closes_and_the_peer_does_nothing` | `server::lifecycle::the_handler_closes_and_the_peer_answers` |
 //! | `max_connections` | `one_leaves_and_one_comes`, `that_clients_are_refused_is_said_once`, `hostile::descriptors::more_clients_than_descriptors_are_told` | `one_leaves_and_one_comes` |
+//! | files under way | `hostile::descriptors::slow_readers_of_a_large_file_leave_room_for_others` | the same |
+//! | little taken | `simulation::periods::who_takes_too_little_of_a_response_is_cut` | `simulation::periods::a_download_over_a_slow_line_is_finished` |
 //! | nothing taken | `readers_that_take_nothing_or_little`, `server::lifecycle::a_peer_that_takes_nothing` | `readers_that_take_nothing_or_little` |
 //! | memory | `program::no_memory::a_message_that_there_is_no_memory_for_ends_its_connection_alone`, `program::no_memory::an_answer_that_there_is_no_memory_for_ends_its_connection_alone`, `program::no_memory::a_broadcast_that_there_is_no_memory_for_ends_those_who_would_miss_it` | `src/proto/tests/memory.rs::a_message_in_one_frame_takes_no_more_than_twice_what_has_come_and_64_kib` |
 //! | descriptors | `hostile::descriptors::no_descriptors_are_left`, `hostile::descriptors::that_none_are_left_is_said_once` | `hostile::descriptors::more_clients_than_descriptors_are_told` |
@@ -106,7 +111,7 @@ fn a_handshake_that_takes_its_time() {
 #[test]
 fn requests_one_after_the_other() {
     let server = site(config(|config| config.handshake_timeout = LIMIT));
-    let head = "GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
+    let head = "GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let expected = ask(server.addr, head.as_bytes()).head.len() + 10;
     // Others are served while this one comes to its end.
     let mut silent = Client::connect(server.addr);
@@ -309,6 +314,57 @@ fn that_clients_are_refused_is_said_once() {
 /// A large file, and clients that take none of it, or little at a time. The kernel says that it
 /// takes more only when a third of what it holds has gone: a slow reader is not cut before.
 #[test]
+fn who_holds_too_much_with_the_others_ends() {
+    let program = Program::start(&["--max-memory", "3000000", "--max-per-address", "1"]);
+    let addr = program.addr();
+    let mut bystander = Bystander::on(addr);
+    let begin = |bytes: usize| {
+        let mut client = Client::open(addr, Version::Rfc6455, "/mirror");
+        client.send(&masked(0x02, &vec![0; bytes]));
+        client
+    };
+    let mut large = begin(1_000_000);
+    let mut small = Vec::new();
+    while large.has_nothing() {
+        small.push(begin(60_000));
+        bystander.is_served();
+        assert!(small.len() < 50, "over 3 MB are held");
+    }
+    assert_eq!(large.read_close(), (1013, "short of memory".to_string()));
+    assert!(program.logged("ends: it holds").contains("there may be 3000000"));
+    // The others go on.
+    for client in &mut small {
+        client.send(&masked(0x80, b""));
+        assert_eq!(client.read_frame().1.len(), 60_000);
+    }
+    bystander.is_served();
+}
+
+#[test]
+fn connections_of_one_address() {
+    let server = site(config(|config| {
+        config.trust_proxy = true;
+        config.max_per_address = Some(2);
+    }));
+    let open = |from: &str| {
+        let mut client = Client::connect(server.addr);
+        let head = format!("X-Forwarded-For: {from}\r\n");
+        client.send(&request(Version::Rfc6455, "/mirror", &head));
+        let reply = client.read_reply(false);
+        (reply, client)
+    };
+    let first = open("192.0.2.1");
+    let second = open("192.0.2.1");
+    assert_eq!((first.0.status, second.0.status), (101, 101));
+    let (refused, _) = open("192.0.2.1");
+    assert_eq!((refused.status, refused.field("Retry-After")), (429, Some("5")));
+    assert_eq!(open("192.0.2.2").0.status, 101);
+    // One goes, and one may come; when it is noticed is the server's to say.
+    drop(second);
+    assert!((0..1000).any(|_| open("192.0.2.1").0.status == 101));
+}
+
+#[test]
 fn readers_that_take_nothing_or_little() {
     const SIZE: u64 = 256 << 20;
     let scratch = Scratch::new();
@@ -321,7 +377,7 @@ fn readers_that_take_nothing_or_little() {
     server.serve_folder(&*scratch).unwrap();
     server.route("/mirror", handlers::Mirror);
     let addr = tcp_addr(&server);
-    let head = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+    let head = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
     let mut cut = 0;
     let kept = (0..10).any(|_| {
@@ -331,7 +387,7 @@ fn readers_that_take_nothing_or_little() {
         slow.stream.set_nonblocking(true).unwrap();
         let (start, mut last, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
         let mut taken = 0;
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = vec![0; 256 * 1024];
         let ended = loop {
             server.turn(Some(LIMIT / 10)).unwrap();
             match slow.stream.read(&mut buffer) {

@@ -12,7 +12,7 @@ use wsloop::{Config, Version};
 
 /// A request of exactly so many bytes.
 fn padded(bytes: usize) -> Vec<u8> {
-    let head = "GET /page HTTP/1.1\r\nHost: a\r\nX: ";
+    let head = "GET /page HTTP/1.1\r\nHost: localhost\r\nX: ";
     let padding = "x".repeat(bytes - head.len() - 4);
     format!("{head}{padding}\r\n\r\n").into_bytes()
 }
@@ -42,11 +42,11 @@ fn heads_that_never_end() {
         ("", "G"),
         ("GET /", "x"),
         ("GET /?", "a=b&"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nX: ", "x"),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nX: ", "x"),
         ("GET / HTTP/1.1\r\n", "X: y\r\n"),
         ("GET / HTTP/1.1\r\n", "a:\r\n"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nCookie: ", "a=b; "),
-        ("GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Protocol: ", " ,"),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nCookie: ", "a=b; "),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nSec-WebSocket-Protocol: ", " ,"),
     ] {
         let bytes = format!("{start}{}", more.repeat(8193));
         refused(server.addr, bytes.as_bytes(), 431, "over 8192");
@@ -60,7 +60,7 @@ fn fields_up_to_100() {
     let mut bystander = Bystander::on(server.addr);
     for count in [99, 100, 101, 2000] {
         let fields: String = (1..count).map(|n| format!("f{n}:\r\n")).collect();
-        let head = format!("GET /page HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let head = format!("GET /page HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
         match count {
             0..=100 => assert_eq!(ask(server.addr, head.as_bytes()).text(), "0123456789"),
             101 => drop(refused(server.addr, head.as_bytes(), 431, "too many header fields")),
@@ -109,7 +109,7 @@ fn lists_that_are_slow_to_take_apart() {
         ("Accept", "a;q=0.1,".repeat(900)),
         ("If-Modified-Since", "9".repeat(7000)),
     ] {
-        let head = format!("GET /page HTTP/1.1\r\nHost: a\r\n{name}: {value}\r\n\r\n");
+        let head = format!("GET /page HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n\r\n");
         assert_eq!(ask(server.addr, head.as_bytes()).text(), "0123456789", "{name}");
     }
     bystander.is_served();
@@ -120,8 +120,8 @@ fn lists_that_are_slow_to_take_apart() {
 fn heads_byte_by_byte() {
     let server = site(open_to_all());
     let mut bystander = Bystander::on(server.addr);
-    let page = b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
-    let ambiguous = b"GET /page HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
+    let page = b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let ambiguous = b"GET /page HTTP/1.1\r\nHost: localhost\r\nHost: b\r\n\r\n";
     let mut requests: Vec<Vec<u8>> = vec![page.to_vec(), ambiguous.to_vec()];
     requests.extend(VERSIONS.map(|version| request(version, "/mirror", "")));
     for bytes in requests {
@@ -170,7 +170,7 @@ fn bytes_that_trickle_in_do_not_move_the_deadline() {
     let short = Duration::from_millis(300);
     let server = site(config(|config| config.handshake_timeout = short));
     let mut bystander = Bystander::on(server.addr);
-    for head in ["GET /", "GET / HTTP/1.1\r\nHost: a\r\nX: "] {
+    for head in ["GET /", "GET / HTTP/1.1\r\nHost: localhost\r\nX: "] {
         let start = Instant::now();
         let mut client = Client::connect(server.addr);
         client.send(head.as_bytes());
@@ -191,7 +191,7 @@ fn bytes_that_trickle_in_do_not_move_the_deadline() {
     assert_eq!(client.read_to_end(), b"");
     // A second request on a connection that was kept.
     let mut client = Client::connect(server.addr);
-    client.send(b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send(b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(client.read_reply(false).status, 200);
     client.send(b"GET /");
     let answer = trickle(&mut client, std::iter::repeat_n(b'x', 7000));
@@ -213,7 +213,7 @@ fn requests_whose_answers_are_never_read() {
     for line in ["GET /large", "GET /nowhere", "HEAD /large", "OPTIONS *"] {
         let mut client = Client::connect(program.addr());
         rustix::net::sockopt::set_socket_recv_buffer_size(&client.stream, 4096).unwrap();
-        let requests = format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n").repeat(1000);
+        let requests = format!("{line} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(1000);
         client.stream.set_nonblocking(true).unwrap();
         let mut sent = 0;
         // Until the kernel takes no more, on this side and that.

@@ -24,6 +24,7 @@ mod descriptors;
 #[cfg(target_os = "linux")]
 mod frames;
 mod heads;
+mod host;
 mod limits;
 mod load;
 mod origin;

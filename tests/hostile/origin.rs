@@ -100,10 +100,22 @@ fn by_default_pages_of_the_same_host() {
             ("http://example.com http://evil.org", "example.com", REFUSED),
             ("http://example.com, http://evil.org", "example.com", REFUSED),
             ("evil.org/http://example.com", "example.com", REFUSED),
-            // Not the same address, whatever resolvers make of it.
-            ("http://localhost", "127.0.0.1", REFUSED),
+            // This machine, by its usual names; other names may be anybody's.
+            ("http://localhost:5173", "127.0.0.1:8080", ADMITTED),
+            ("http://127.0.0.1:5173", "localhost:8080", ADMITTED),
+            ("http://[::1]", "localhost", ADMITTED),
+            ("https://LOCALHOST", "[::1]", ADMITTED),
+            ("http://localhost", "127.0.0.2", REFUSED),
+            ("http://a.localhost", "localhost", REFUSED),
+            ("http://localhost.", "localhost", REFUSED),
+            // Apps have schemes of their own, and one host for all of them.
+            ("capacitor://localhost", "localhost", REFUSED),
+            ("ionic://localhost", "localhost", REFUSED),
+            ("tauri://localhost", "localhost", REFUSED),
+            ("file://localhost", "localhost", REFUSED),
+            ("ws://localhost", "localhost", REFUSED),
+            // Not the same address.
             ("http://[::1]", "[::2]", REFUSED),
-            ("http://[::1]", "localhost", REFUSED),
             ("http://[::1", "[::1]", REFUSED),
             ("http://::1", "[::1]", REFUSED),
             ("http://[::1]x", "[::1]", REFUSED),
@@ -304,7 +316,7 @@ fn the_field_of_the_version_counts() {
 fn the_log_names_the_origin() {
     for version in VERSIONS {
         // One program for each: in a second no more than ten such lines are written.
-        let program = Program::start(&["--quiet"]);
+        let program = Program::start(&["--quiet", "--host", "*"]);
         for (origin, shown) in [
             (&b"http://evil.org:81"[..], "http://evil.org:81"),
             (b"null", "null"),
@@ -320,7 +332,7 @@ fn the_log_names_the_origin() {
         }
     }
     // As told on the command line.
-    let program = Program::start(&["--origin", "https://a.org", "--origin", "null"]);
+    let program = Program::start(&["--origin", "https://a.org", "--origin", "null", "--host", "*"]);
     for version in VERSIONS {
         for (origin, status) in [("https://a.org", 101), ("null", 101), ("http://a", 403)] {
             let bytes = upgrade(version, "/mirror", "a", Some(origin.as_bytes()));

@@ -16,7 +16,7 @@ import threading
 PATIENCE = 60
 MESSAGES, SIZE = 40, 30_000
 REQUEST = (
-    b"GET /mirror HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET /mirror HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: " + base64.b64encode(b"0123456789abcdef") + b"\r\n"
     b"Sec-WebSocket-Version: 13\r\n\r\n"
 )

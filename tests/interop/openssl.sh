@@ -23,7 +23,7 @@ check() {
     fi
 }
 
-last='GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+last='GET /none HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
 answer='HTTP/1.1 404 Not Found'
 
 certify

@@ -13,24 +13,24 @@ import sys
 
 REQUEST = b"GET /mirror HTTP/1.1\r\n%b\r\n%b"
 
-HIXIE = b"Upgrade: WebSocket\r\nConnection: Upgrade\r\nHost: example.com\r\nOrigin: http://example.com\r\n"
+HIXIE = b"Upgrade: WebSocket\r\nConnection: Upgrade\r\nHost: localhost\r\nOrigin: http://localhost\r\n"
 KEYS = b"Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n"
 ANSWER_75 = (
     b"HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
-    b"WebSocket-Origin: http://example.com\r\nWebSocket-Location: ws://example.com/mirror\r\n\r\n"
+    b"WebSocket-Origin: http://localhost\r\nWebSocket-Location: ws://localhost/mirror\r\n\r\n"
 )
 ANSWER_76 = (
     b"HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Origin: http://example.com\r\nSec-WebSocket-Location: ws://example.com/mirror\r\n\r\n"
+    b"Sec-WebSocket-Origin: http://localhost\r\nSec-WebSocket-Location: ws://localhost/mirror\r\n\r\n"
     b"8jKS'y:G*Co,Wxa-"
 )
 
 HYBI = (
-    b"Host: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
-DRAFT = HYBI + b"Sec-WebSocket-Origin: http://example.com\r\nSec-WebSocket-Version: %d\r\n"
-RFC = HYBI + b"Origin: http://example.com\r\nSec-WebSocket-Version: 13\r\n"
+DRAFT = HYBI + b"Sec-WebSocket-Origin: http://localhost\r\nSec-WebSocket-Version: %d\r\n"
+RFC = HYBI + b"Origin: http://localhost\r\nSec-WebSocket-Version: 13\r\n"
 ANSWER_HYBI = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"

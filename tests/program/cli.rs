@@ -36,6 +36,34 @@ fn help_and_version_are_no_failure() {
     }
 }
 
+/// The versions are those of Cargo.lock; whether a crate is missing, `tests/house/licences.py` knows.
+#[test]
+fn the_licences_are_of_what_is_linked() {
+    let lock = include_str!("../../Cargo.lock");
+    for flag in ["--licences", "--licenses"] {
+        let outcome = Program::run(&[flag]);
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+        let text = outcome.stdout;
+        assert!(text.contains("Permission is hereby granted") && text.contains("Apache License"));
+        assert!(text.contains("The Rust standard library\n    Copyright (c) "));
+        assert_eq!(text.contains("\nrustls "), cfg!(feature = "tls"));
+        let lines: Vec<&str> = text.lines().collect();
+        let mut crates = 0;
+        for pair in lines.windows(2).filter(|pair| pair[1].starts_with("    Copyright (c) ")) {
+            let Some((name, version)) = pair[0].split_once(' ') else { continue };
+            if version.starts_with(|c: char| c.is_ascii_digit()) && !name.is_empty() {
+                let locked = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+                assert!(
+                    lock.contains(&locked),
+                    "{name} {version}: tests/house/licences.py --write"
+                );
+                crates += 1;
+            }
+        }
+        assert!(crates > 20, "{crates} crates");
+    }
+}
+
 #[test]
 fn wrong_usage_is_named() {
     complains(&["--nonsense"], 2, &["--nonsense"]);
@@ -53,6 +81,7 @@ fn what_cannot_be_had_is_named() {
     complains(&["--listen", &addr], 1, &["--listen", &addr, "in use"]);
     complains(&["--listen", "127.0.0.1:0", "--listen", &addr], 1, &[&addr]);
     complains(&["--listen", "nonsense"], 1, &["nonsense"]);
+    complains(&["--host", "http://a"], 1, &["--host", "'http://a'"]);
     complains(&["--listen", "unix:/no/such/folder/socket"], 1, &["/no/such/folder/socket"]);
     let scratch = Scratch::new();
     scratch.write("file", "no folder");

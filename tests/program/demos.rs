@@ -253,33 +253,45 @@ fn websock_has_its_page_on_another_port() {
     }
 }
 
+fn told(client: &mut Client) -> serde_json::Value {
+    serde_json::from_str(&client.read_text()).unwrap()
+}
+
+/// Reads up to the state with this version, and returns it and how many came before it.
+fn state_of(client: &mut Client, version: u64) -> (serde_json::Value, usize) {
+    for before in 0.. {
+        let state = told(client);
+        if state["version"] == version {
+            return (state, before);
+        }
+    }
+    unreachable!()
+}
+
 #[test]
 fn sync_keeps_one_state() {
     let demo = Demo::start("sync", "/sync");
-    let told = |client: &mut Client| -> serde_json::Value {
-        serde_json::from_str(&client.read_text()).unwrap()
-    };
     let (mut one, mut two) = (demo.client("/sync"), demo.client("/sync"));
     for (client, you) in [(&mut one, 1), (&mut two, 2)] {
+        assert_eq!(told(client), serde_json::json!({ "you": you }));
         let state = told(client);
-        assert_eq!((&state["you"], &state["version"]), (&you.into(), &0.into()));
-        assert_eq!(state["playing"], false);
+        assert_eq!((&state["version"], &state["playing"]), (&0.into(), &false.into()));
     }
-    // Both at once: whichever came last, both are told the same, in the same order.
+    // Both at once: whichever came last, both are told the same.
     one.text("volume 10");
     two.text("volume 90");
-    let (first, second) = ((told(&mut one), told(&mut one)), (told(&mut two), told(&mut two)));
-    for (a, b, version) in [(&first.0, &second.0, 1), (&first.1, &second.1, 2)] {
-        assert_eq!((&a["volume"], &a["by"]), (&b["volume"], &b["by"]));
-        assert_eq!((&a["version"], &b["version"]), (&version.into(), &version.into()));
-    }
+    let (first, second) = (state_of(&mut one, 2).0, state_of(&mut two, 2).0);
+    assert_eq!((&first["volume"], &first["by"]), (&second["volume"], &second["by"]));
+    // Who makes changes is told how many were made, before the state that has them.
     one.text("position 12.5");
-    one.text("play");
+    assert_eq!(told(&mut one), serde_json::json!({ "made": 2 }));
+    assert_eq!(told(&mut one)["version"], 3);
     let start = Instant::now();
-    assert_eq!(told(&mut two)["position"], 12.5);
-    assert_eq!(told(&mut two)["playing"], true);
+    one.text("play");
+    assert_eq!(state_of(&mut two, 4).0["playing"], true);
     std::thread::sleep(Duration::from_millis(300));
     let mut late = demo.client("/sync");
+    assert_eq!(told(&mut late)["you"], 3);
     let position = told(&mut late)["position"].as_f64().unwrap();
     let most = 12.5 + start.elapsed().as_secs_f64() + 0.1;
     assert!((12.8..most).contains(&position), "{position}, at most {most}");
@@ -287,7 +299,20 @@ fn sync_keeps_one_state() {
     two.text("volume 101");
     assert_eq!(two.read_close().0, 1008);
     late.text("pause");
-    assert_eq!(told(&mut late)["version"], 5);
+    assert_eq!(state_of(&mut late, 5).0["by"], 3);
+}
+
+#[test]
+fn sync_tells_of_many_changes_at_once() {
+    const CHANGES: u64 = 5_000;
+    let demo = Demo::start("sync", "/sync");
+    let (mut hasty, mut bystander) = (demo.client("/sync"), demo.client("/sync"));
+    let play = hasty.text_bytes("play");
+    hasty.send(&play.repeat(CHANGES as usize));
+    let (_, before) = state_of(&mut bystander, CHANGES);
+    assert!(before < 200, "{before} messages for {CHANGES} changes");
+    let (_, before) = state_of(&mut hasty, CHANGES);
+    assert!(before < 400, "{before} messages for {CHANGES} changes");
 }
 
 #[test]

@@ -34,6 +34,9 @@ fn the_demo_site_without_a_folder() {
     );
     assert!(index.text().contains("</html>") && index.text().contains("echo.html"));
     assert_eq!(index.field("X-Content-Type-Options"), Some("nosniff"));
+    assert_eq!(index.field("Cross-Origin-Resource-Policy"), Some("same-origin"));
+    let policy = index.field("Content-Security-Policy").unwrap();
+    assert!(policy.starts_with("default-src 'self'; script-src 'self' "), "{policy}");
     // The demos it names are there, and what the page needs is.
     for name in index.text().split('"').filter(|word| word.ends_with(".html")) {
         assert_eq!(get(program.addr(), &format!("/{name}"), "").status, 200, "{name}");
@@ -57,6 +60,12 @@ fn the_files_of_a_folder() {
         assert_eq!((reply.status, reply.text()), (status, content), "{target}");
         assert_eq!(reply.field("Content-Type"), Some(content_type), "{target}");
         assert_eq!(reply.field("X-Content-Type-Options"), Some("nosniff"), "{target}");
+        assert_eq!(reply.field("Cross-Origin-Resource-Policy"), Some("same-origin"), "{target}");
+        assert_eq!(
+            reply.field("Content-Security-Policy"),
+            None,
+            "{target}: the pages are the user's"
+        );
         assert_eq!(reply.field("Connection"), None, "{target}: the connection stays");
     }
     let head = client.http("HEAD", "/digits.txt", "");
@@ -119,7 +128,7 @@ fn no_path_leads_out_of_the_folder() {
 fn several_requests_in_one_segment() {
     let (program, _scratch) = on_a_folder(&[]);
     let mut client = Client::connect(program.addr());
-    let ask = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    let ask = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let upgrade = String::from_utf8(request(Version::Rfc6455, "/mirror", "")).unwrap();
     let all = [ask("/digits.txt"), ask("/missing"), ask("/sub/"), upgrade].concat();
     client.send(&[all.as_bytes(), &masked(0x81, b"and a WebSocket")].concat());
@@ -141,7 +150,9 @@ fn a_large_file_at_the_pace_of_its_reader() {
     let before = program.resident();
 
     let mut client = Client::connect(program.addr());
-    client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send(
+        b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    );
     let head = client.read_head();
     assert!(head.contains(&format!("\r\nContent-Length: {SIZE}\r\n")), "{head}");
     assert_eq!(client.read(5), b"begin");
@@ -164,16 +175,20 @@ fn what_is_wrong_has_its_status() {
     let many = (0..101).map(|n| format!("X-{n}: y\r\n")).collect::<String>();
     let long = format!("X: {}\r\n", "y".repeat(8192));
     for (head, status, closes) in [
-        ("POST / HTTP/1.1\r\nHost: a\r\n\r\n".to_string(), 405, false),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc".to_string(), 413, true),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_string(), 405, false),
+        (
+            "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc".to_string(),
+            413,
+            true,
+        ),
         ("GET / HTTP/1.1\r\n\r\n".to_string(), 400, true),
         ("GET / HTTP/1.1\nHost: a\n\n".to_string(), 400, true),
         ("\x16\x03\x01 is TLS\r\n\r\n".to_string(), 400, true),
-        ("GET / HTTP/3.0\r\nHost: a\r\n\r\n".to_string(), 505, true),
-        (format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), 431, true),
-        (format!("GET / HTTP/1.1\r\nHost: a\r\n{long}\r\n"), 431, true),
+        ("GET / HTTP/3.0\r\nHost: localhost\r\n\r\n".to_string(), 505, true),
+        (format!("GET / HTTP/1.1\r\nHost: localhost\r\n{many}\r\n"), 431, true),
+        (format!("GET / HTTP/1.1\r\nHost: localhost\r\n{long}\r\n"), 431, true),
         (format!("GET /{} HTTP/1.1\r\n", "x".repeat(9000)), 431, true),
-        ("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n".to_string(), 426, false),
+        ("GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n".to_string(), 426, false),
     ] {
         let mut client = Client::connect(program.addr());
         client.send(head.as_bytes());
@@ -191,7 +206,7 @@ fn what_is_wrong_has_its_status() {
 #[test]
 fn who_asks_nothing_in_time_is_told() {
     let program = Program::start(&["--handshake-timeout", "0.05"]);
-    for start in ["", "GET / HTT", "GET / HTTP/1.1\r\nHost: a\r\n"] {
+    for start in ["", "GET / HTT", "GET / HTTP/1.1\r\nHost: localhost\r\n"] {
         let mut client = Client::connect(program.addr());
         client.send(start.as_bytes());
         assert_eq!(client.read_reply(false).status, 408, "{start:?}");
@@ -227,7 +242,7 @@ fn websockets_that_are_not_opened() {
     for version in VERSIONS {
         assert_eq!(ask(request(version, "/nowhere", "")).status, 404, "{version}");
         let foreign = String::from_utf8(request(version, "/mirror", "")).unwrap();
-        let foreign = foreign.replace("http://example.com", "http://evil.example");
+        let foreign = foreign.replace("http://localhost", "http://evil.example");
         assert_eq!(ask(foreign.into_bytes()).status, 403, "{version}");
     }
     let later = String::from_utf8(request(Version::Rfc6455, "/mirror", "")).unwrap();

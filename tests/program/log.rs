@@ -55,7 +55,7 @@ fn left_out(line: &str) -> Option<usize> {
 fn a_peer_cannot_fill_the_log() {
     const COUNT: usize = 1000;
     let program = Program::start(&[]);
-    let bytes = request_from(Version::Rfc6455, "/mirror", "a", Some(&[0xff; 7000]), "");
+    let bytes = request_from(Version::Rfc6455, "/mirror", "localhost", Some(&[0xff; 7000]), "");
     for _ in 0..COUNT {
         let mut client = Client::connect(program.addr());
         client.send(&bytes);

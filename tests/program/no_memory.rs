@@ -14,7 +14,11 @@ const PIECE: usize = 1 << 20;
 fn with_little_memory() -> Program {
     let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -v 200000; exec \"$0\" \"$@\"", WSLOOP]);
-    Program::start_by(&mut shell, &["127.0.0.1:0"], &["--max-message", "1073741824"])
+    Program::start_by(
+        &mut shell,
+        &["127.0.0.1:0"],
+        &["--max-message", "1073741824", "--max-memory", "9000000000"],
+    )
 }
 
 fn open(program: &Program, path: &str) -> Client {

@@ -73,6 +73,22 @@ fn points(page: &mut Client, batch_at_hand: Value, name: &str, wanted: usize) ->
 }
 
 #[test]
+fn a_browser_is_no_source_and_that_is_logged() {
+    let (program, feed) = start();
+    let mut browser = Client::connect(feed);
+    browser.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\n1 666\n");
+    assert!(browser.read_to_end().starts_with(b"error: line 1: "));
+    let line = program.logged("speaks HTTP");
+    assert!(line.contains(" source of /plot refused: 127.0.0.1:"), "{line}");
+    let mut source = Source::connect(feed, "honest");
+    source.write("1 2\n");
+    source.settle();
+    let mut page = Client::open(program.addr(), Version::Rfc6455, "/plot");
+    let first = page.read_text();
+    assert!(first.contains("honest") && !first.contains("HTTP"), "{first}");
+}
+
+#[test]
 fn a_page_gets_the_history_and_then_what_it_asks_for() {
     let (program, feed) = start();
     let mut source = Source::connect(feed, "lo\"ad<b>");

@@ -90,6 +90,15 @@ fn wrong_lines_of_a_pipe_are_logged() {
 }
 
 #[test]
+fn a_request_by_a_pipe_is_logged() {
+    let (theirs, mut sensor) = pipe().unwrap();
+    let program = reading(theirs, "/live");
+    sensor.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    program.logged("speaks HTTP");
+    goes_on(program);
+}
+
+#[test]
 fn a_stop_does_not_wait_for_the_end_of_a_pipe() {
     let (mut program, _sensor, mut client) = piped();
     program.signal(Signal::TERM);

@@ -114,13 +114,13 @@ fn the_answers_are_to_the_letter() {
     assert_eq!(
         answer(Version::Hixie75, "/a?b"),
         "HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
-         WebSocket-Origin: http://example.com\r\nWebSocket-Location: ws://example.com/a?b\r\n\r\n"
+         WebSocket-Origin: http://localhost\r\nWebSocket-Location: ws://localhost/a?b\r\n\r\n"
     );
     assert_eq!(
         answer(Version::Hixie76, "/a?b"),
         "HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Origin: http://example.com\r\n\
-         Sec-WebSocket-Location: ws://example.com/a?b\r\n\r\n"
+         Sec-WebSocket-Origin: http://localhost\r\n\
+         Sec-WebSocket-Location: ws://localhost/a?b\r\n\r\n"
     );
 }
 

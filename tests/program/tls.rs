@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::certificate::*;
 use crate::common::*;
@@ -41,6 +42,21 @@ fn a_hangup_has_the_files_read_again() {
     open(&mut new.connect(program.addr()));
     early.write_all(&masked(0x81, b"hi")).unwrap();
     expect(&mut early, b"\x81\x02hi");
+}
+
+#[test]
+fn a_key_that_everybody_may_read_is_warned_of() {
+    let folder = Scratch::new();
+    let [cert, key] = certificate().put(&folder);
+    for (mode, warned) in [(0o644, true), (0o640, false)] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let mut program = Program::start(&["--tls-cert", &cert, "--tls-key", &key]);
+        program.signal(Signal::TERM);
+        program.wait();
+        let logged = program.all_logged();
+        let about_it = |line: &&String| line.contains("everybody may read this private key");
+        assert_eq!(logged.iter().filter(about_it).count(), usize::from(warned), "{logged:?}");
+    }
 }
 
 #[test]

@@ -37,6 +37,21 @@ fn a_handler_ends_connections_as_they_open() {
 }
 
 #[test]
+fn a_path_that_is_added_again_has_a_new_handler_for_the_same_connections() {
+    let (first, before) = record();
+    let (second, after) = record_with(|ws, _| ws.broadcast("from the second"));
+    let mut server = listening(Config::default());
+    server.route("/", first);
+    let (mut client, id) = open_by_turns(&mut server, &before, Version::Rfc6455, "/");
+    server.route("/", second);
+    client.text("to whom");
+    let event = next_event(&mut server, &after);
+    assert_eq!(event, Event { id, what: What::Text("to whom".into()) });
+    assert_eq!(client.read_text(), "from the second");
+    assert_eq!(before.rest(), []);
+}
+
+#[test]
 fn a_handler_pings_and_is_told_of_the_answer() {
     for version in VERSIONS {
         let (recorder, log) = record_with(|ws, what| {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -197,6 +197,18 @@ fn a_socket_of_somebody_else_at_the_path_is_left() {
     let client = UnixStream::connect(&path).unwrap();
     assert!(theirs.accept().is_ok());
     drop(client);
+}
+
+/// Whether somebody listens on a socket of another kind cannot be found out by connecting to it.
+#[test]
+fn a_path_where_a_socket_of_another_kind_lies_is_left() {
+    let scratch = Scratch::new();
+    let path = scratch.join("socket");
+    let theirs = UnixDatagram::bind(&path).unwrap();
+    let error = Server::bind(&format!("unix:{}", path.display())).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    UnixDatagram::unbound().unwrap().send_to(b"still here", &path).unwrap();
+    assert_eq!(theirs.recv(&mut [0; 20]).unwrap(), 10);
 }
 
 /// A copy of the descriptor that the program keeps also keeps the socket in the poll, under the

@@ -15,7 +15,8 @@ use crate::turning::*;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use wsloop::{Config, Server};
+use wsloop::handlers::Mirror;
+use wsloop::{Config, Server, Version};
 
 fn alone() -> Config {
     config(|config| {
@@ -127,6 +128,15 @@ fn poll_2_needs_no_timeout() {
         wait(server);
         server.turn(Some(Duration::ZERO)).unwrap();
     });
+}
+
+#[test]
+fn such_a_server_may_run_by_itself_too() {
+    let server = serve(alone(), |server| server.route("/mirror", Mirror));
+    let mut client = Client::open(server.addr, Version::Rfc6455, "/mirror");
+    client.text("hello");
+    assert_eq!(client.read_text(), "hello");
+    server.stop();
 }
 
 #[test]

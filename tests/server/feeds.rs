@@ -118,6 +118,31 @@ fn a_source_more_than_there_may_be_connections_is_closed() {
     assert_eq!(next(&mut server, &said), line("heard"));
 }
 
+/// A web page can have a browser send this to any port, and what it likes in the body.
+#[test]
+fn a_page_cannot_write_to_a_feed() {
+    let (mut server, addr, said) = server(Config::default(), |_| Ok(()));
+    for begin in
+        ["POST / HTTP/1.1\r\nHost: localhost\r\n\r\n", "\u{16}\u{3}\u{1}\0", "PROXY UNKNOWN\r\n"]
+    {
+        let mut page = Client::connect(addr);
+        page.send(format!("{begin}1 666\n").as_bytes());
+        turn_until(&mut server, "an answer", |_| (!page.has_nothing()).then_some(()));
+        let answer = String::from_utf8(page.read_to_end()).unwrap();
+        assert!(answer.starts_with("error: line 1: lines of text are read here"), "{answer}");
+        page.send(b"2 666\n");
+        page.end();
+        assert_eq!(next(&mut server, &said), Said::End, "{begin:?}");
+        turn_while_busy(&mut server);
+    }
+    // Nothing was said but the ends, and a source of lines is heard.
+    let mut source = Client::connect(addr);
+    source.send(b"1 2\n");
+    assert_eq!(next(&mut server, &said), line("1 2"));
+    let cut = server.stats().cut;
+    assert_eq!(cut, [("speaks another protocol to a feed", 3)]);
+}
+
 /// Answers wait up to 64 KiB, and behind that none is queued; more than any kernel takes is due.
 #[test]
 fn a_source_that_does_not_read_what_it_is_answered_takes_bounded_memory() {

@@ -118,6 +118,27 @@ fn who_waits_on_a_socket_that_was_handed_over_is_left_to_the_others() {
     assert_eq!(client.read_to_end(), b"welcome");
 }
 
+/// A copy of the descriptor that the others keep also keeps the socket in the poll.
+#[test]
+fn who_comes_to_such_a_socket_after_the_stop_is_left_to_the_others_too() {
+    let theirs = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut server = server(no_deadlines());
+    server.listen_fd(theirs.try_clone().unwrap().into()).unwrap();
+    let mut open = accepted(&mut server, &request(Version::Rfc6455, "/mirror", ""));
+    open.read_answer();
+    server.stop();
+    turn_while_busy(&mut server);
+    let mut late = Client::connect(theirs.local_addr().unwrap());
+    turn_while_busy(&mut server);
+    assert_eq!(server.stats().accepted, 1);
+    assert_eq!(open.read_close(), ended(1001, "the server stops"));
+    open.close(1001, "");
+    ends(&mut server);
+    theirs.set_nonblocking(false).unwrap();
+    theirs.accept().unwrap().0.write_all(b"welcome").unwrap();
+    assert_eq!(late.read_to_end(), b"welcome");
+}
+
 #[test]
 fn who_has_said_nothing_is_answered_and_not_waited_for() {
     let mut server = server(no_deadlines());
@@ -158,7 +179,7 @@ fn what_was_read_of_an_adopted_client_is_a_beginning_too() {
     server.stop();
     turn_while_busy(&mut server);
     let mut ours = patient(ours);
-    ours.write_all(b"P/1.1\r\nHost: a\r\n\r\n").unwrap();
+    ours.write_all(b"P/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     turn_while_busy(&mut server);
     let mut answer = String::new();
     ours.read_to_string(&mut answer).unwrap();

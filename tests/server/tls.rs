@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ fn all_five_protocols_are_spoken_and_the_old_ones_told_wss() {
         stream.write_all(&request(version, "/mirror", "")).unwrap();
         let head = read_head(&mut stream);
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        assert_eq!(head.contains("Location: wss://example.com/mirror\r\n"), version.is_hixie());
+        assert_eq!(head.contains("Location: wss://localhost/mirror\r\n"), version.is_hixie());
         if version == Version::Hixie76 {
             expect(&mut stream, b"8jKS'y:G*Co,Wxa-");
         }
@@ -86,7 +87,7 @@ fn both_ends_say_that_they_close() {
     assert_eq!(stream.read(&mut [0; 10]).unwrap(), 0);
 
     let mut stream = certificate.connect(server.addr);
-    stream.write_all(b"GET /none HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.write_all(b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     stream.conn.send_close_notify();
     stream.flush().unwrap();
     let mut answer = String::new();
@@ -99,7 +100,7 @@ fn who_speaks_plain_http_is_told_and_who_speaks_neither_is_dropped() {
     let certificate = certificate();
     let server = mirror(&certificate, |_| {});
     let mut client = Client::connect(server.addr);
-    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut answer = String::new();
     client.stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("TLS is spoken"), "{answer}");
@@ -321,6 +322,24 @@ fn addresses_say_whether_tls_is_spoken() {
     assert_eq!(plain.listen("wss://127.0.0.1:0").unwrap_err().kind(), ErrorKind::InvalidInput);
     assert!(said("127.0.0.1:0", &mut plain).starts_with("ws://"));
     assert_eq!(plain.reload_tls().unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+/// Its clients are on this machine.
+#[test]
+fn a_unix_socket_is_plain_beside_a_certificate() {
+    let certificate = certificate();
+    let scratch = Scratch::new();
+    let path = scratch.join("socket");
+    let mut server = Server::new(config(|c| c.tls = Some(certificate.tls()))).unwrap();
+    server.route("/mirror", Mirror);
+    let addr = format!("unix:{}", path.display());
+    assert_eq!(server.listen(&addr).unwrap().to_string(), addr);
+    let mut client = UnixStream::connect(&path).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(&request(Version::Rfc6455, "/mirror", "")).unwrap();
+    turn_until(&mut server, "a client", |server| (server.stats().opened == 1).then_some(()));
+    turn_while_busy(&mut server);
+    assert!(read_head(&mut client).starts_with("HTTP/1.1 101 "));
 }
 
 #[test]

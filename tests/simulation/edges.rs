@@ -1,7 +1,13 @@
 //! What is announced once: an end, a reset, room to write, with bytes or without.
 
 use super::world::{World, masked};
-use crate::config::Config;
+use crate::config::{Config, OnFull};
+use crate::context::Context;
+use crate::handler::Handler;
+use crate::ids::ConnId;
+use crate::peers::sending::SendStatus;
+use crate::peers::time::Timer;
+use crate::proto::Message;
 
 #[test]
 fn an_end_that_comes_with_bytes_is_seen_though_it_is_announced_once() {
@@ -28,6 +34,92 @@ fn a_reset_ends_at_once_wherever_it_comes() {
         assert!(world.closed(&peer).is_some_and(|why| why.starts_with("1006 ")));
         assert!(!world.has(&peer));
     }
+}
+
+#[test]
+fn what_is_over_the_budget_of_a_turn_is_written_in_the_next_though_nothing_is_announced() {
+    let mut world = World::new(Config::default());
+    let peer = world.open();
+    peer.socket.borrow_mut().set_room(4 << 20);
+    // More pieces than one call takes, in one turn.
+    for _ in 0..20 {
+        world.dispatcher.peers.broadcast(0, (&[b'x'; 70_000][..]).into(), ConnId::NONE);
+    }
+    world.turn();
+    assert_eq!(peer.socket.borrow().under_way(), 16 * 70_010);
+    assert!(!peer.socket.borrow().is_announced() && world.is_busy());
+    world.turn();
+    assert_eq!(peer.socket.borrow().under_way(), 20 * 70_010);
+    assert!(!world.is_busy());
+}
+
+#[test]
+fn who_was_told_of_backpressure_is_told_of_its_end() {
+    let mut world = World::new(Config::default());
+    let peer = world.open();
+    let said = world.dispatcher.peers.send(peer.id, (&[0; 200_000][..]).into());
+    assert_eq!(said, SendStatus::Backpressure);
+    world.turn_until_quiet();
+    assert_eq!(world.calls.borrow()[..], ["open 1"]);
+    while !peer.takes_all().is_empty() {
+        world.turn_until_quiet();
+    }
+    assert_eq!(world.calls.borrow()[..], ["open 1", "drain 1"]);
+}
+
+#[test]
+fn whose_message_was_dropped_is_told_when_there_is_room_again() {
+    let config = Config { max_backlog: 1000, on_full: OnFull::Drop, ..Config::default() };
+    let mut world = World::new(config);
+    let peer = world.open();
+    let said = [(); 2].map(|()| world.dispatcher.peers.send(peer.id, (&[0; 600][..]).into()));
+    assert_eq!(said, [SendStatus::Queued, SendStatus::Dropped]);
+    world.turn();
+    assert_eq!(world.calls.borrow()[..], ["open 1", "drain 1"]);
+}
+
+#[test]
+fn the_timers_of_who_is_gone_are_gone() {
+    let mut world = World::new(Config::default());
+    let peer = world.open();
+    let timer = Timer { conn: peer.id, route: 0, tag: 0 };
+    world.dispatcher.peers.timers.set(1_000_000, timer);
+    peer.socket.borrow_mut().peer_resets();
+    world.turn_until_quiet();
+    assert!(!world.has(&peer));
+    assert_eq!(world.dispatcher.peers.timers.next(), None);
+}
+
+/// Sends everyone 40 parts, which is more than one call writes, and ends itself; as it ends, the others
+/// end too.
+struct Farewell;
+
+const PART: usize = 64 * 1024;
+
+impl Handler for Farewell {
+    fn on_message(&mut self, ws: &mut Context<'_>, _: Message<'_>) {
+        (0..40).for_each(|_| ws.broadcast_to_others(&[b'x'; PART][..]));
+        ws.terminate();
+    }
+
+    fn on_close(&mut self, ws: &mut Context<'_>, _: u16, _: &str) {
+        let others: Vec<ConnId> = ws.members().to_vec();
+        others.into_iter().for_each(|id| ws.to(id).terminate());
+    }
+}
+
+#[test]
+fn who_ends_in_the_turn_in_which_its_budget_was_spent_is_not_written_to_again() {
+    let mut world = World::with_handler(Config::default(), Box::new(Farewell));
+    let (speaker, listener) = (world.open(), world.open());
+    listener.socket.borrow_mut().set_room(40 * 2 * PART);
+    speaker.sends(&masked(0x81, b"farewell"));
+    world.turn();
+    assert!(!world.has(&speaker) && !world.has(&listener));
+    let written = listener.takes_all().len();
+    assert!((PART..40 * PART).contains(&written), "{written}");
+    world.turn_until_quiet();
+    assert_eq!(listener.takes_all(), b"");
 }
 
 #[cfg(feature = "tls")]
@@ -136,6 +228,22 @@ mod tls {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_comes_behind_the_end_of_a_session_is_not_looked_at() {
+        let (tls, config) = certificate();
+        for behind in [1, 10_000] {
+            let mut world = World::new(Config::default());
+            let peer = world.connect_by(|stream| stream.with_tls(Some(&tls)).unwrap());
+            let mut client = Client::new(&config);
+            client.open(&mut world, &peer);
+            client.session.send_close_notify();
+            peer.sends(&[client.output(), vec![0; behind]].concat());
+            world.turn_until_quiet();
+            assert_eq!(world.closed(&peer).as_deref(), Some("1006 "), "{behind}");
+            assert!(!world.has(&peer), "{behind}");
         }
     }
 

@@ -54,6 +54,8 @@ pub struct Books {
     pub wrong: Option<String>,
     /// How many messages were made; each has its number in it.
     made: u64,
+    /// Something was broadcast since this was last looked at.
+    pub broadcast: bool,
     /// Whether messages are dropped when much waits.
     drops: bool,
 }
@@ -116,6 +118,7 @@ impl Books {
             book.queued.push_back(Queued { message, sure });
             book.refused = book.refused.max(text.len());
         }
+        self.broadcast = true;
         ws.broadcast(text);
     }
 

@@ -114,6 +114,11 @@ impl Kernel {
         self.refused
     }
 
+    /// The last write was not taken whole, so that the server has something that waits.
+    pub fn owes_room(&self) -> bool {
+        self.cut_short
+    }
+
     /// The kernel takes so many bytes for a peer that does not read.
     pub fn set_room(&mut self, room: usize) {
         self.room = Some(room);

@@ -1,9 +1,10 @@
 //! What must hold, whatever happens: judged by what a peer has said and taken and when, and never by
 //! what the server believes of it.
 
-use super::client::{Client, Meaning};
+use super::client::{Client, Meaning, Spoken};
 use super::handler::{Book, Books};
 use super::kernel::Seen;
+use super::memory::no_memory;
 use super::schedule::Kind;
 use super::world::World;
 use crate::config::{Config, OnFull};
@@ -20,6 +21,7 @@ struct Periods {
     ping: Option<Millis>,
     pong: Millis,
     idle: Option<Millis>,
+    message: Option<Millis>,
     close: Millis,
     stall: Millis,
 }
@@ -36,6 +38,7 @@ impl Periods {
             ping,
             pong,
             idle,
+            message: config.message_timeout.map(millis),
             close: millis(config.close_timeout),
             stall: idle.unwrap_or(silence).min(silence),
         }
@@ -55,14 +58,18 @@ pub struct Watch {
     read: Millis,
     written: Millis,
     progress: Millis,
+    /// Where a message begins of which a part has come, and when the first of it did.
+    unfinished: Option<(u64, Millis)>,
     /// Since when the peer's kernel has no room.
     blocked: Option<Millis>,
+    /// Since when the kernel has not taken all that was written for the peer.
+    waits: Option<Millis>,
     /// When the end of the peer's stream was read.
     end: Option<Millis>,
     /// When it began to close, so much was queued that more may not have fitted.
     full: bool,
     /// When the server's end was written.
-    shut: Option<Millis>,
+    pub shut: Option<Millis>,
     /// How many bytes were written by when.
     writes: Vec<(u64, Millis)>,
     seen: Seen,
@@ -78,6 +85,9 @@ pub struct Watch {
     missed: bool,
     /// How it ended was looked at.
     judged: bool,
+    /// It is known that it ends, and that it does for want of memory.
+    pub ending: bool,
+    pub starved: bool,
 }
 
 impl Watch {
@@ -120,8 +130,13 @@ impl Watch {
             self.shut = Some(now);
         }
         self.blocked = kernel.is_blocked().then(|| self.blocked.unwrap_or(now));
+        self.waits = kernel.owes_room().then(|| self.waits.unwrap_or(now));
         self.missed = kernel.seen.missed > self.seen.missed;
         self.seen = kernel.seen;
+        let part = |spoken: &&Spoken| spoken.begin < client.sent && client.sent < spoken.end;
+        let begin = client.spoken.iter().find(part).map(|spoken| spoken.begin);
+        let same = self.unfinished.filter(|(known, _)| Some(*known) == begin);
+        self.unfinished = same.or(begin.map(|begin| (begin, now)));
     }
 
     fn enter(&mut self, stage: Option<ReadyState>, now: Millis) {
@@ -151,7 +166,7 @@ impl Case<'_> {
         format!("#{}", self.client.peer.id.serial())
     }
 
-    fn book(&mut self) -> &mut Book {
+    pub fn book(&mut self) -> &mut Book {
         self.books.of.entry(self.client.peer.id.serial()).or_default()
     }
 
@@ -212,6 +227,9 @@ impl Case<'_> {
     fn judge_removal(&mut self) -> Outcome {
         let (now, periods) = (self.now(), self.periods());
         let excused = self.watch.seen.error || self.watch.missed || self.client.reset;
+        // There was no memory for the rest of a message, behind which nothing can be written.
+        let cut_within = self.book().closed == Some((1006, no_memory().to_string()));
+        let excused = excused || cut_within;
         if excused || self.book().terminated || self.client.manners.kind == Kind::Source {
             return Ok(());
         }
@@ -219,6 +237,7 @@ impl Case<'_> {
         // What is cut may be a part of TLS's handshake.
         let secret = self.client.is_secret() && !self.book().opened;
         let late = self.takes_nothing()
+            || self.takes_too_little()
             || self.closing_is_late()
             || idle
             || (secret && (self.stopped || self.handshake_is_late()));
@@ -341,6 +360,26 @@ impl Case<'_> {
         self.periods().idle.is_some_and(|idle| self.now() >= alive + idle)
     }
 
+    /// Whether it took less of a response in a minute than it has to.
+    fn takes_too_little(&self) -> bool {
+        let Some(begin) = self.now().checked_sub(60_000) else { return false };
+        let before = self.watch.writes.iter().rev().find(|(_, at)| *at <= begin);
+        let before = before.map_or(0, |(count, _)| *count);
+        let waits = self.watch.waits.is_some_and(|since| since <= begin);
+        waits && self.watch.seen.written < before + 16 * 1024
+    }
+
+    /// Whether a message has come in part for so long. Where it begins in what is encrypted, nobody can
+    /// tell.
+    fn message_is_late(&self) -> bool {
+        let Some(most) = self.periods().message else { return false };
+        let begun = match self.watch.unfinished {
+            _ if self.client.is_secret() => Some(self.watch.connected),
+            unfinished => unfinished.map(|(_, at)| at),
+        };
+        begun.is_some_and(|begun| self.now() >= begun + most)
+    }
+
     fn takes_nothing(&self) -> bool {
         self.now() >= self.watch.taken + self.periods().stall && self.watch.blocked.is_some()
     }
@@ -360,7 +399,8 @@ impl Case<'_> {
 
     /// A connection that never opened is refused, or gone.
     fn judge_refusal(&mut self, gone: bool) -> Outcome {
-        if self.is_to_blame() || self.stopped || self.takes_nothing() || self.closing_is_late() {
+        let slow = self.takes_nothing() || self.takes_too_little();
+        if self.is_to_blame() || self.stopped || slow || self.closing_is_late() {
             return Ok(());
         }
         if !self.handshake_is_late() {
@@ -407,6 +447,9 @@ impl Case<'_> {
             ) => self.closing_is_late(),
             (1006, "") => self.client.ended && self.heard_all_before_the_end(),
             (1008, "backlog full") => self.watch.full,
+            (1008, "message not finished in time") => self.message_is_late(),
+            (1011, reason) if reason == no_memory() => self.is_told()?,
+            (1006, reason) if reason == no_memory() => self.client.peer.socket.borrow().owes_room(),
             // Ours went first, and a client of Hixie answers by its end.
             (1005, "") if self.client.is_hixie() && !self.has_closed(code) => {
                 self.client.ended && (self.book().dismissed || self.stopped)
@@ -447,13 +490,20 @@ impl Case<'_> {
     fn backlog_was_full(&mut self) -> bool {
         const HEAD: usize = 14;
         const CONTROL: usize = 127;
+        const HTTP_HEAD: usize = 1000;
         let max_backlog = self.world.dispatcher.peers.config.max_backlog;
         let pings = self.client.spoken.iter();
         let pings = pings.filter(|spoken| matches!(spoken.meaning, Meaning::Ping(_))).count();
+        // A page that was asked for before the WebSocket may still wait.
+        let pages = self.client.spoken.iter().map(|spoken| match spoken.meaning {
+            Meaning::Page(len) => len.unwrap_or(0) + HTTP_HEAD,
+            _ => 0,
+        });
+        let pages: usize = pages.sum();
         let book = self.book();
         let queued = book.queued.iter().map(|queued| queued.message.1.len() + HEAD);
         let control = (pings + book.pings + 3) * CONTROL;
-        queued.sum::<usize>() + book.refused + HEAD + control > max_backlog
+        pages + queued.sum::<usize>() + book.refused + HEAD + control > max_backlog
     }
 
     /// Checks what must hold once nothing is left to do until something comes or falls due.
@@ -491,6 +541,9 @@ impl Case<'_> {
             return self.wrong("the reset is not seen");
         }
         drop(kernel);
+        if let Some(is) = self.world.dispatcher.peers.miscounted(self.client.peer.id) {
+            return self.wrong(format!("bytes held and KiB counted: {is:?}"));
+        }
         self.check_held()?;
         let sent = self.client.sent;
         let mut spoken = self.client.spoken.iter();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::world::{Peer, World, masked};
-use crate::config::Config;
+use crate::config::{Config, OnFull};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -69,6 +69,25 @@ fn a_ping_that_is_under_way_gives_the_time_that_the_bytes_before_it_take() {
 }
 
 #[test]
+fn a_ping_for_which_there_is_no_room_is_not_missed() {
+    let (max_backlog, on_full) = (1000, OnFull::Drop);
+    let mut world = World::new(Config { max_backlog, on_full, ..Config::default() });
+    let peer = world.open();
+    world.turns_for(seconds(24), SECOND);
+    world.pass(2 * SECOND);
+    // In the turn in which the ping is due, the backlog is nearly full.
+    world.dispatcher.peers.send(peer.id, (&[b'x'; 900][..]).into());
+    world.turn_until_quiet();
+    assert_eq!(peer.takes_all().len(), 4 + 900);
+    // So the next is due when this period is over again.
+    world.turns_for(seconds(24), SECOND);
+    assert_eq!(peer.takes_all(), b"");
+    world.turns_for(seconds(2), SECOND);
+    assert_eq!(peer.takes_all(), b"\x89\x00");
+    assert_eq!(world.closed(&peer), None);
+}
+
+#[test]
 fn who_takes_nothing_is_cut_as_before() {
     let mut world = World::new(Config::default());
     let peer = reader(&mut world, 1 << 20);
@@ -76,6 +95,32 @@ fn who_takes_nothing_is_cut_as_before() {
     assert_eq!(world.closed(&peer), None);
     world.turns_for(seconds(3), SECOND);
     assert_eq!(world.closed(&peer).as_deref(), Some("1006 takes nothing"));
+}
+
+#[test]
+fn who_made_just_enough_room_before_being_cut_is_asked_later_on() {
+    let mut world = World::new(Config::default());
+    let peer = reader(&mut world, 75_000);
+    // Too little to be announced, and enough for what is left.
+    assert_eq!(peer.takes(15_000).len(), 15_000);
+    world.turns_for(seconds(51), SECOND);
+    assert_eq!(peer.socket.borrow().under_way(), 75_010 - 15_000);
+    assert_eq!(world.closed(&peer), None);
+    world.turns_for(seconds(300), SECOND);
+    assert_eq!(world.closed(&peer).as_deref(), Some("1006 no answer to a ping"));
+}
+
+#[test]
+fn who_takes_something_is_not_idle() {
+    let config =
+        Config { idle_timeout: Some(seconds(30)), ping_interval: None, ..Config::default() };
+    let mut world = World::new(config);
+    let size = 1 << 20;
+    let peer = reader(&mut world, size);
+    assert_eq!(reads(&mut world, &peer, 16 << 10, size + 10, seconds(100)), size + 10);
+    assert_eq!(world.closed(&peer), None);
+    world.turns_for(seconds(31), SECOND);
+    assert_eq!(world.closed(&peer).as_deref(), Some("1006 idle"));
 }
 
 #[test]
@@ -210,6 +255,21 @@ fn who_was_paused_for_long_is_asked_and_cut_after_the_resume() {
 }
 
 #[test]
+fn who_was_paused_while_asked_is_asked_anew_after_the_resume() {
+    let mut world = World::new(Config::default());
+    let peer = world.open();
+    world.turns_for(seconds(26), SECOND);
+    assert_eq!(peer.takes_all(), b"\x89\x00");
+    world.dispatcher.peers.pause(peer.id);
+    world.turns_for(seconds(100), SECOND);
+    world.dispatcher.peers.resume(peer.id);
+    world.turns_for(seconds(24), SECOND);
+    assert_eq!(world.closed(&peer), None);
+    world.turns_for(seconds(2), SECOND);
+    assert_eq!(peer.takes_all(), b"\x89\x00");
+}
+
+#[test]
 fn whose_end_was_read_has_the_close_timeout_from_then_on() {
     let mut world = World::new(Config::default());
     let peer = reader(&mut world, 1 << 20);
@@ -285,19 +345,98 @@ fn who_asks_for_more_and_takes_too_little_is_cut_as_well() {
 #[test]
 fn a_ping_that_does_not_fit_is_not_asked_for_each_turn() {
     use crate::config::OnFull;
-    let config = Config {
-        max_backlog: 1 << 20,
-        on_full: OnFull::Drop,
-        pong_timeout: seconds(1000),
-        ..Config::default()
-    };
+    let config = Config { max_backlog: 1 << 20, on_full: OnFull::Drop, ..Config::default() };
     let mut world = World::new(config);
-    let peer = reader(&mut world, (1 << 20) - 20);
-    // The kernel takes a little, so that it is not blocked, and then nothing.
-    world.turns_for(seconds(30), SECOND);
-    let calls = peer.socket.borrow().seen.calls;
-    for _ in 0..100 {
-        world.turn();
+    let peer = world.open();
+    world.pass(seconds(26));
+    // It falls due in the turn in which much was queued, and none of that has met a full kernel yet.
+    let text = "x".repeat((1 << 20) - 100);
+    for text in ["", &text] {
+        world.dispatcher.peers.send(peer.id, text.into());
     }
-    assert!(peer.socket.borrow().seen.calls <= calls + 2, "the loop spins");
+    world.turn();
+    let mut came = Vec::new();
+    while world.has(&peer) && came.len() < 2 + 10 + text.len() {
+        came.extend(peer.takes_all());
+        world.turn_until_quiet();
+    }
+    assert_eq!(peer.takes_all(), b"", "a ping");
+    world.turns_for(seconds(24), SECOND);
+    assert_eq!(peer.takes_all(), b"");
+    world.turns_for(seconds(2), SECOND);
+    assert_eq!(peer.takes_all(), b"\x89\x00");
+}
+
+#[test]
+fn connections_that_come_and_go_leave_no_deadlines_behind() {
+    for (handshake, most) in [(Duration::MAX, 0), (seconds(3600), 200)] {
+        let config = Config { handshake_timeout: handshake, ..Config::default() };
+        let mut world = World::new(config);
+        let mut stays = Vec::new();
+        for round in 0..2_000 {
+            let peer = world.connect();
+            if round < 20 {
+                stays.push(peer);
+            } else {
+                world.dispatcher.peers.drop_now(peer.id, 1000, "");
+            }
+            world.turn();
+        }
+        let entries = world.dispatcher.peers.deadlines();
+        assert!(entries <= most, "{entries} entries for {} connections", stays.len());
+        // Those who stay are still judged, and told.
+        world.pass(seconds(3601));
+        world.turns_for(seconds(10), SECOND);
+        assert_eq!(stays.iter().all(|peer| !world.has(peer)), handshake != Duration::MAX);
+    }
+}
+
+/// A client that is sent a page of so many bytes, of which its kernel has taken some.
+fn downloader(world: &mut World) -> Peer {
+    const PAGE: &[u8] = &[b'x'; 300_000];
+    world.dispatcher.site = crate::http::files::Site::Embedded(&[("/index.html", PAGE)]);
+    let peer = world.connect();
+    peer.sends(b"GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n");
+    world.turn_until_quiet();
+    peer
+}
+
+#[test]
+fn a_download_over_a_slow_line_is_finished() {
+    for each in [300, 1_000, 5_000] {
+        let mut world = World::new(Config::default());
+        let peer = downloader(&mut world);
+        let mut came = 0;
+        while came < 300_000 {
+            let piece = peer.takes(each).len();
+            assert!(piece > 0, "cut after {came} bytes at {each} a second");
+            came += piece;
+            world.turns_for(SECOND, SECOND);
+        }
+    }
+}
+
+#[test]
+fn who_takes_too_little_of_a_response_is_cut() {
+    let mut world = World::new(Config::default());
+    let peer = downloader(&mut world);
+    // Some in each second, so that it does not stall; too little in the minute.
+    for _ in 0..59 {
+        assert_eq!(peer.takes(250).len(), 250);
+        world.turns_for(SECOND, SECOND);
+    }
+    assert!(world.has(&peer));
+    peer.takes(250);
+    world.turns_for(2 * SECOND, SECOND);
+    assert!(!world.has(&peer));
+    assert_eq!(world.dispatcher.peers.stats().cut, [("takes too little", 1)]);
+    // Each minute counts for itself: much in one does not make up for the next.
+    let peer = downloader(&mut world);
+    peer.takes(64 * 1024);
+    for second in 0..122 {
+        assert!(world.has(&peer) || second > 119, "cut after {second} s");
+        peer.takes(200);
+        world.turns_for(SECOND, SECOND);
+    }
+    assert!(!world.has(&peer));
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use super::client::{Client, PAGES};
 use super::handler::{Books, Clerk, SharedBooks};
+use super::memory::Shortage;
 use super::oracle::{Case, Outcome, Watch};
 use super::schedule::{Chance, Deed, Kind, Schedule, Step};
 use super::world::World;
 use crate::http::files::Site;
 use crate::ids::ConnId;
+use crate::proto::memory::scarcity::{self, Scarcity};
 
 struct Play<'a> {
     schedule: &'a Schedule,
@@ -24,6 +26,8 @@ struct Play<'a> {
 /// Plays a schedule to its end. The seed is for what it leaves open.
 pub fn play(schedule: &Schedule, seed: u64) -> Outcome {
     let count = schedule.peers.len();
+    scarcity::set(Scarcity::None);
+    scarcity::take_refused();
     let books = Books::new(schedule.config.on_full, count);
     let mut world = World::with_handler(schedule.config.clone(), Box::new(Clerk(books.clone())));
     world.dispatcher.site = Site::Embedded(PAGES);
@@ -54,7 +58,12 @@ impl Play<'_> {
     }
 
     fn check(&mut self) -> Outcome {
-        self.each(|case| case.check())
+        let mut shortage = Shortage::of_this_step(&mut self.books.borrow_mut());
+        self.each(|case| {
+            shortage.look_at(case);
+            case.check()
+        })?;
+        shortage.check(&self.schedule.config)
     }
 
     fn step(&mut self, step: &Step) -> Outcome {
@@ -63,6 +72,7 @@ impl Play<'_> {
             Step::Turn(first) => self.world.turn_from(*first),
             Step::Turns => return self.turns(),
             Step::Pass(time) => self.pass(*time),
+            Step::Memory(scarcity) => scarcity::set(*scarcity),
             Step::Stop => {
                 self.stopped = true;
                 self.world.stop();
@@ -160,6 +170,7 @@ impl Play<'_> {
     }
 
     fn stop_faults(&mut self) {
+        scarcity::set(Scarcity::None);
         for (client, _) in self.clients.iter_mut().flatten() {
             let mut kernel = client.peer.socket.borrow_mut();
             kernel.late = 0;

@@ -10,6 +10,7 @@ use super::kernel::{Fault, ROOM};
 use crate::config::{Config, OnFull};
 use crate::proto::Version;
 use crate::proto::deflate::Deflate;
+use crate::proto::memory::scarcity::Scarcity;
 
 /// Numbers that look random, and are the same for the same seed (splitmix64).
 pub struct Chance(u64);
@@ -143,6 +144,8 @@ pub enum Step {
     Turns,
     /// Time passes, in milliseconds, without a turn.
     Pass(u64),
+    /// From now on the system has so little memory for messages.
+    Memory(Scarcity),
     Stop,
 }
 
@@ -163,6 +166,7 @@ impl fmt::Display for Step {
             Step::Turn(first) => write!(f, "a turn, in which socket {first} is told of first"),
             Step::Turns => write!(f, "turns until all is quiet"),
             Step::Pass(time) => write!(f, "{time} ms pass"),
+            Step::Memory(scarcity) => write!(f, "memory that is refused: {scarcity:?}"),
             Step::Stop => write!(f, "the server stops"),
         }
     }
@@ -200,6 +204,11 @@ impl Schedule {
         for _ in 0..100 + maker.chance.below(200) {
             let who = maker.chance.below(count);
             maker.step(who);
+        }
+        // Of other numbers, so that the steps of a seed are the same with and without these.
+        maker.chance = Chance::new(seed.rotate_left(32));
+        if maker.chance.one_in(4) {
+            maker.run_out_of_memory();
         }
         maker.made
     }
@@ -322,6 +331,20 @@ impl Maker {
             _ => return,
         };
         self.made.steps.push(step);
+    }
+
+    /// Now and then the system has no memory for a message.
+    fn run_out_of_memory(&mut self) {
+        let mut place = self.made.peers.len();
+        while place < self.made.steps.len() {
+            let scarcity = match self.chance.below(4) {
+                0 => Scarcity::None,
+                1 => Scarcity::Over(self.chance.size(if self.large { 300_000 } else { 3000 })),
+                _ => Scarcity::After(self.chance.size(20)),
+            };
+            self.made.steps.insert(place, Step::Memory(scarcity));
+            place += 1 + self.chance.below(40);
+        }
     }
 
     /// Any time, or one of the periods to the millisecond.

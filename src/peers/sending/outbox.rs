@@ -8,6 +8,8 @@ use std::rc::Rc;
 
 use crate::net::stream::Stream;
 use crate::net::transfer::Written;
+use crate::peers::time::Millis;
+use crate::proto::memory;
 use crate::proto::pool::{Pool, SMALL};
 
 /// Most slices in one system call.
@@ -28,6 +30,8 @@ enum Chunk {
         file: File,
         offset: u64,
         left: u64,
+        /// One of those that [`Spares`] counts.
+        _counted: Rc<()>,
     },
 }
 
@@ -64,10 +68,16 @@ struct Queue {
     chunks: VecDeque<Chunk>,
     /// Behind all chunks: what small messages are appended to.
     tail: Vec<u8>,
+    /// Bytes of memory that the chunks have which are no one else's.
+    own: usize,
     /// Bytes of the first chunk that are written already, or of the tail if there is none.
     written: usize,
     /// Bytes queued and not written; those of files do not count, since they take no memory.
     len: usize,
+    /// When the peer was last looked at for what it takes in a while,
+    watched: Millis,
+    /// and how many bytes the kernel has taken for it since.
+    taken: u64,
 }
 
 impl Outbox {
@@ -76,9 +86,26 @@ impl Outbox {
         self.queue.as_ref().map_or(0, |queue| queue.len)
     }
 
+    /// Bytes of memory that it has for itself, not for what others are sent too.
+    pub(in crate::peers) fn memory(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.memory().saturating_add(queue.own))
+    }
+
     /// Whether nothing waits, neither in memory nor in a file.
     pub(in crate::peers) fn is_empty(&self) -> bool {
         self.queue.is_none()
+    }
+
+    /// Looks from now on how much the peer takes. Returns how many bytes it was before.
+    pub(in crate::peers) fn watch(&mut self, now: Millis) -> u64 {
+        let Some(queue) = &mut self.queue else { return 0 };
+        queue.watched = now;
+        std::mem::take(&mut queue.taken)
+    }
+
+    /// Since when it is looked at; 0 if it is not yet.
+    pub(in crate::peers) fn watched(&self) -> Millis {
+        self.queue.as_ref().map_or(0, |queue| queue.watched)
     }
 
     /// Whether so much waits that answers to further requests should not be put behind it.
@@ -131,7 +158,8 @@ impl Outbox {
         if left > 0 {
             let queue = self.queue.get_or_insert_with(|| spares.take_queue());
             queue.end_tail();
-            queue.chunks.push_back(Chunk::File { file, offset, left });
+            let _counted = Rc::clone(&spares.files);
+            queue.chunks.push_back(Chunk::File { file, offset, left, _counted });
         }
     }
 
@@ -191,14 +219,20 @@ impl Queue {
             let larger = pool.take(len);
             pool.give(std::mem::replace(&mut self.tail, larger));
         }
-        self.tail.try_reserve(len).is_ok()
+        memory::make_room(&mut self.tail, len).is_ok()
     }
 
-    /// What is in the tail becomes a chunk, since something else comes behind it.
+    /// What is in the tail becomes a chunk, since something else comes behind it. A large buffer with
+    /// little in it stays the tail: what waits may wait for long.
     fn end_tail(&mut self) {
-        if !self.tail.is_empty() {
-            self.chunks.push_back(Chunk::Own(std::mem::take(&mut self.tail)));
+        if self.tail.is_empty() {
+            return;
         }
+        let little = self.tail.len() < self.tail.capacity() / 2;
+        let chunk = if little { self.tail.clone() } else { std::mem::take(&mut self.tail) };
+        self.tail.clear();
+        self.own = self.own.saturating_add(chunk.capacity());
+        self.chunks.push_back(Chunk::Own(chunk));
     }
 
     fn flush(&mut self, stream: &mut Stream, spares: &mut Spares) -> io::Result<Left> {
@@ -215,10 +249,11 @@ impl Queue {
             };
             self.advance(written.bytes, &mut spares.pool);
             spares.count_written(written.bytes);
+            self.taken = self.taken.saturating_add(written.taken as u64);
             total = total.saturating_add(written.bytes);
             // A short write is as good as WouldBlock: the kernel announces when there is room.
             if written.blocked {
-                return Ok(Left::Blocked { progress: written.progress || total > 0 });
+                return Ok(Left::Blocked { progress: written.taken > 0 || total > 0 });
             }
         }
         Ok(Left::Nothing)
@@ -237,7 +272,7 @@ impl Queue {
     /// slices.
     #[inline(never)]
     fn write_chunks(&self, stream: &mut Stream, spares: &mut Spares) -> io::Result<Written> {
-        if let Some(Chunk::File { file, offset, left }) = self.chunks.front() {
+        if let Some(Chunk::File { file, offset, left, .. }) = self.chunks.front() {
             let scratch = spares.scratch();
             let want = scratch.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
             let piece = scratch.get_mut(..want).unwrap_or_default();
@@ -303,6 +338,7 @@ impl Queue {
             if gone == left {
                 self.written = 0;
                 if let Some(Chunk::Own(buffer)) = self.chunks.pop_front() {
+                    self.own = self.own.saturating_sub(buffer.capacity());
                     pool.give(buffer);
                 }
             }
@@ -322,6 +358,8 @@ pub(in crate::peers) struct Spares {
     in_queues: usize,
     /// Where pieces of files are read to on their way; allocated for the first.
     scratch: Vec<u8>,
+    /// Shared by all files that are under way.
+    files: Rc<()>,
     /// Bytes that the kernel has taken of all that was queued or offered.
     pub(in crate::peers) written: u64,
 }
@@ -336,6 +374,11 @@ impl Spares {
         Spares { pool, ..Spares::default() }
     }
 
+    /// How many files are under way. Each holds a descriptor.
+    pub(in crate::peers) fn files(&self) -> usize {
+        Rc::strong_count(&self.files).saturating_sub(1)
+    }
+
     pub(super) fn count_written(&mut self, bytes: usize) {
         self.written = self.written.wrapping_add(bytes as u64);
     }
@@ -347,8 +390,9 @@ impl Spares {
 
     /// An empty queue, kept or new.
     fn take_queue(&mut self) -> Box<Queue> {
-        let queue = self.queues.pop().unwrap_or_default();
+        let mut queue = self.queues.pop().unwrap_or_default();
         self.in_queues = self.in_queues.saturating_sub(queue.memory());
+        (queue.watched, queue.taken) = (0, 0);
         queue
     }
 
@@ -394,6 +438,21 @@ mod tests {
         let mut got = [0; 4];
         peer.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"abcd");
+    }
+
+    #[test]
+    fn what_is_written_is_counted_no_more_whoever_has_the_queue_next() {
+        let (mut stream, _peer) = pair();
+        let mut spares = Spares::default();
+        for _ in 0..2 {
+            let mut outbox = Outbox::default();
+            assert!(outbox.append(&mut spares, 0, |out| out.extend_from_slice(b"abcd")));
+            assert_eq!(outbox.len(), 4);
+            outbox.append_shared(&mut spares, &Rc::new(b"efgh".to_vec()), 1);
+            assert_eq!(outbox.len(), 7);
+            assert_eq!(outbox.flush(&mut stream, &mut spares).unwrap(), Left::Nothing);
+            assert_eq!((outbox.len(), spares.queues.len()), (0, 1));
+        }
     }
 
     #[test]

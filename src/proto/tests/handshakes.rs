@@ -115,7 +115,8 @@ impl Opening {
         let rest = self.kept.split_off(end);
         let head = std::mem::replace(&mut self.kept, rest);
         let mut slots = [httparse::EMPTY_HEADER; 100];
-        let offer = request::parse(&head, &mut slots).and_then(handshake::offer);
+        let offer = request::parse(&head, &mut slots)
+            .and_then(|request| handshake::offer(request, &Version::ALL));
         match offer {
             Ok(Some(offer)) => self.accept(&offer),
             Ok(None) => panic!("taken for plain HTTP: {}", head.escape_ascii()),
@@ -320,7 +321,7 @@ fn requests_that_want_no_websocket_are_plain_http() {
     ] {
         let mut slots = [httparse::EMPTY_HEADER; 8];
         let request = request::parse(head.as_bytes(), &mut slots).unwrap();
-        assert!(handshake::offer(request).unwrap().is_none(), "{head:?}");
+        assert!(handshake::offer(request, &Version::ALL).unwrap().is_none(), "{head:?}");
     }
 }
 
@@ -328,7 +329,9 @@ fn requests_that_want_no_websocket_are_plain_http() {
 fn refusal(fields: &str) -> Option<u16> {
     let head = format!("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n{fields}\r\n");
     let mut slots = [httparse::EMPTY_HEADER; 16];
-    match request::parse(head.as_bytes(), &mut slots).and_then(handshake::offer) {
+    match request::parse(head.as_bytes(), &mut slots)
+        .and_then(|request| handshake::offer(request, &Version::ALL))
+    {
         Ok(offer) => offer.is_none().then(|| panic!("plain HTTP: {head:?}")),
         Err(response) => Some(response.status),
     }
@@ -378,7 +381,7 @@ fn the_drafts_name_the_origin_in_a_field_of_their_own() {
         );
         let mut slots = [httparse::EMPTY_HEADER; 8];
         let request = request::parse(head.as_bytes(), &mut slots).unwrap();
-        let offer = handshake::offer(request).unwrap().unwrap();
+        let offer = handshake::offer(request, &Version::ALL).unwrap().unwrap();
         assert_eq!(offer.origin(), Some(expected.as_bytes()), "{version}");
     }
 }

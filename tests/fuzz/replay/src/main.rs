@@ -18,12 +18,14 @@ mod seeds;
 
 type Property = fn(&[u8]);
 
-const TARGETS: [(&str, Property); 6] = [
+const TARGETS: [(&str, Property); 8] = [
     ("head", wsloop::fuzzing::head),
     ("hybi", wsloop::fuzzing::hybi),
     ("hixie", wsloop::fuzzing::hixie),
     ("inflate", wsloop::fuzzing::inflate),
     ("connection", wsloop::fuzzing::connection),
+    ("compressed", wsloop::fuzzing::compressed),
+    ("tls", wsloop::fuzzing::tls),
     ("path", wsloop::fuzzing::path),
 ];
 

@@ -15,6 +15,8 @@ pub fn all() -> Seeds {
     let mut seeds = Seeds::new();
     frames(&mut seeds);
     deflated(&mut seeds);
+    compressed(&mut seeds);
+    tls(&mut seeds);
     handshakes(&mut seeds);
     heads(&mut seeds);
     paths(&mut seeds);
@@ -154,6 +156,76 @@ fn deflated(seeds: &mut Seeds) {
         in_pieces(seeds, "inflate", &[1], &frames);
         in_pieces(seeds, "connection", &[6], &frames);
         in_pieces(seeds, "connection", &[6 + 8], &frames);
+    }
+}
+
+/// Messages for `compressed`, which makes frames of them: right ones, and each kind of wrong one.
+fn compressed(seeds: &mut Seeds) {
+    let message =
+        |kind: u8, how: u8, payload: &[u8]| [&[kind, how, payload.len() as u8], payload].concat();
+    let text = "so much of this, so much of that, \u{20ac}".as_bytes();
+    let right = [
+        message(1, 6, text),
+        message(0, 1, b"\xff\x00\xff"),
+        message(3, 0, b"plain"),
+        message(1 | 3 << 3, 6 | 0x10, text),
+        message(1 | 1 << 6, 6 | 8, text),
+        message(0x80, 6, &[0; 64]),
+        message(1, 6, b"Pause"),
+        message(1, 0, b""),
+    ]
+    .concat();
+    for mode in [0, 1, 7, 7 + 8, 4 + 16] {
+        in_pieces(seeds, "compressed", &[mode], &right);
+    }
+    for last in [
+        message(1, 6, b"Close"),
+        message(1, 6, b"a\xff"),
+        message(0xc0, 6, &[b'x'; 9]),
+        message(0xc0, 6, &[b'x'; 200]),
+        message(4, 0, b"\xf2\x48\xcd\xc9\xc9\x07\x00"),
+        message(4, 0, b"not compressed"),
+        message(5 | 7 << 3, 0, b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00"),
+        message(1, 6 | 0x20, text),
+        message(1, 6 | 0xa0, text),
+        message(0, 6 | 0xe0, text),
+    ] {
+        in_pieces(seeds, "compressed", &[7], &[&right[..], &last, &right].concat());
+    }
+}
+
+/// Steps for `tls`, and how much of each: what they mean stands there.
+fn tls(seeds: &mut Seeds) {
+    const SAYS: [u8; 2] = [0x40, 200];
+    const ANSWERS: [u8; 2] = [0x42, 220];
+    const ALL: [u8; 2] = [8, 0];
+    let plain = [ALL, SAYS, ANSWERS, ALL, SAYS, [0xf2, 255], ALL].concat();
+    let up = |count: u8| [3, count];
+    let down = |count: u8| [6, count];
+    for mode in [0, 1, 2, 3] {
+        for buffer in [0, 9, 70, 255] {
+            let mut add = |steps: &[u8]| {
+                seeds.push(("tls", [&[mode, buffer], steps].concat()));
+            };
+            add(&plain);
+            // In small pieces: the handshake, and what is said at once.
+            add(&[SAYS, up(5), up(90), up(255), down(5), down(255), up(1), ALL].concat());
+            add(&[&SAYS, &ANSWERS, &[up(60), down(100)].concat().repeat(20)[..]].concat());
+            // Ends: of what is said, of the stream, of the server's words; and new keys.
+            add(&[&plain[..], &[14, 0], &ANSWERS, &ALL].concat());
+            add(&[&plain[..], &SAYS, &[15, 0], &ALL].concat());
+            add(&[&plain[..], &SAYS, &[15, 7]].concat());
+            add(&[SAYS, up(100), [15, 0]].concat());
+            add(&[&plain[..], &[13, 0], &SAYS, &ALL].concat());
+            add(&[&plain[..], &[12, 0], &SAYS, &[12, 0], &SAYS, &ALL].concat());
+            // Spoilt: in the handshake, and behind it, at the head of a record and within it.
+            for place in [0, 3, 4, 50] {
+                add(&[[9, place], ALL, SAYS, ALL].concat());
+                add(&[ALL, SAYS, [9, place], ALL].concat());
+                add(&[ALL, ANSWERS, [10, place], ALL].concat());
+                add(&[ALL, SAYS, SAYS, [11, place], ALL].concat());
+            }
+        }
     }
 }
 

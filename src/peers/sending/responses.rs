@@ -1,0 +1,49 @@
+//! Plain HTTP: queues responses.
+
+use log::Level;
+
+use super::Peers;
+use crate::http::response::{Body, Response};
+use crate::ids::ConnId;
+use crate::peers::connection::Role;
+use crate::proto::close::code;
+
+impl Peers {
+    /// Queues a response, and its body unless the request was a HEAD or the status has none.
+    pub(crate) fn respond(
+        &mut self,
+        id: ConnId,
+        response: Response,
+        head_only: bool,
+        keep_alive: bool,
+    ) {
+        let Some(mut out) = self.outgoing(id) else { return };
+        let refused = u64::from(response.status >= 400);
+        out.stats.refused = out.stats.refused.wrapping_add(refused);
+        out.append_other(|out| response.write_head(keep_alive, out));
+        let head_only = head_only || response.is_bodiless();
+        match response.body {
+            _ if head_only => {}
+            Body::Bytes(bytes) => out.append_other(|out| out.extend_from_slice(&bytes)),
+            Body::File { file, offset, len } => {
+                out.conn.writing.outbox.append_file(out.spares, file, offset, len);
+            }
+        }
+        if let Role::Http { served } = &mut out.conn.role {
+            *served = true;
+        }
+        out.conn.list_to_write(out.to_write);
+        if !keep_alive {
+            self.end(id, code::NORMAL, "", true);
+        }
+    }
+
+    /// Answers a request that cannot be served, and ends the connection after the answer.
+    pub(crate) fn refuse(&mut self, id: ConnId, response: Response, head_only: bool) {
+        if response.status >= 400 {
+            let line = format_args!("#{} refused: {}", id.serial(), response.status);
+            self.complain(Level::Info, line);
+        }
+        self.respond(id, response, head_only, false);
+    }
+}
