@@ -73,7 +73,7 @@ static void read_all(int fd, void *to, size_t len) {
 
 static int connected(void) {
   static const char REQUEST[] =
-      "GET / HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+      "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
   struct sockaddr_in addr;
   char head[1024];
