@@ -254,16 +254,14 @@ impl wsloop_config {
     /// # Safety
     /// As [`read`](wsloop_config::read).
     unsafe fn read_origins(&self, config: &mut Config) -> Outcome<()> {
-        if self.origin_count == 0 {
+        const NULL: &str = "the origins are NULL, but their count is not 0";
+        // SAFETY: what the caller promises.
+        let origins = unsafe { names(self.origins, self.origin_count, NULL) }?;
+        if origins.is_empty() {
             return Ok(());
         }
-        if self.origins.is_null() {
-            return Err(Error::Argument("the origins are NULL, but their count is not 0"));
-        }
         config.origins.clear();
-        for place in 0..self.origin_count {
-            // SAFETY: there are so many, each of them a name.
-            let origin = unsafe { name(self.origins.add(place).read()) }?;
+        for origin in origins {
             let rule = origin.parse().map_err(|_| Error::Argument("malformed origin"))?;
             config.origins.push(rule);
         }
@@ -273,12 +271,9 @@ impl wsloop_config {
     /// # Safety
     /// As [`read`](wsloop_config::read).
     unsafe fn read_hosts(&self, config: &mut Config) -> Outcome<()> {
-        if self.host_count > 0 && self.hosts.is_null() {
-            return Err(Error::Argument("the hosts are NULL, but their count is not 0"));
-        }
-        for place in 0..self.host_count {
-            // SAFETY: there are so many, each of them a name.
-            let host = unsafe { name(self.hosts.add(place).read()) }?;
+        const NULL: &str = "the hosts are NULL, but their count is not 0";
+        // SAFETY: what the caller promises.
+        for host in unsafe { names(self.hosts, self.host_count, NULL) }? {
             if !is_pattern(host) {
                 return Err(Error::Argument("malformed host"));
             }
@@ -286,6 +281,22 @@ impl wsloop_config {
         }
         Ok(())
     }
+}
+
+/// The names of a list; `null` is the error if there is none.
+///
+/// # Safety
+/// The list is null, or has so many, each of them a name.
+unsafe fn names<'a>(
+    list: *const *const c_char,
+    count: usize,
+    null: &'static str,
+) -> Outcome<Vec<&'a str>> {
+    if count > 0 && list.is_null() {
+        return Err(Error::Argument(null));
+    }
+    // SAFETY: what the caller promises.
+    (0..count).map(|place| unsafe { name(list.add(place).read()) }).collect()
 }
 
 fn set(field: &mut usize, value: usize) {

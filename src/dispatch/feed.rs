@@ -14,11 +14,18 @@ use crate::proto::lines::{BadLine, Lines, MAX_LINE};
 /// A source that does not read its answers gets no more of them while this many bytes wait.
 const MAX_ANSWERS: usize = 64 * 1024;
 
+/// What is refused.
+enum Refused {
+    /// One line, for this reason.
+    Line(String),
+    /// The source: it speaks this protocol.
+    Source(&'static str),
+}
+
 impl Dispatcher {
     /// Hands a source's lines to the handler of its route. Their buffer is out of the connection
-    /// meanwhile, as the decoder is for frames.
-    /// Gives back what has to wait, because the lines before it caused so much work that it is the
-    /// others' turn.
+    /// meanwhile, as the decoder is for frames. Gives back what has to wait, because the lines before it
+    /// caused so much work that it is the others' turn.
     pub(super) fn process_lines<'i>(
         &mut self,
         id: ConnId,
@@ -27,12 +34,10 @@ impl Dispatcher {
         let Some(mut lines) = self.lend_lines(id) else { return &mut [] };
         let enough = self.peers.work().wrapping_add(WORK_BUDGET);
         while let Some(line) = lines.next(&mut input) {
-            if let Err(BadLine::OfProtocol(protocol)) = line {
-                self.turn_away(id, protocol);
+            let outcome = self.hand_line_over(id, line);
+            if !self.answer(id, lines.count, outcome) {
                 return &mut [];
             }
-            let outcome = self.hand_line_over(id, line);
-            self.answer(id, lines.count, outcome);
             if self.peers.work() >= enough {
                 self.peers.sate(id);
                 break;
@@ -47,9 +52,6 @@ impl Dispatcher {
     pub(super) fn process_last_line(&mut self, id: ConnId) {
         let Some(mut lines) = self.lend_lines(id) else { return };
         if let Some(line) = lines.last() {
-            if let Err(BadLine::OfProtocol(protocol)) = line {
-                return self.turn_away(id, protocol);
-            }
             let outcome = self.hand_line_over(id, line);
             self.answer(id, lines.count, outcome);
         }
@@ -64,25 +66,40 @@ impl Dispatcher {
         }
     }
 
-    fn hand_line_over(&mut self, id: ConnId, line: Result<&str, BadLine>) -> Result<(), String> {
+    fn hand_line_over(&mut self, id: ConnId, line: Result<&str, BadLine>) -> Result<(), Refused> {
         let line = line.map_err(|bad| match bad {
-            BadLine::TooLong => format!("over {MAX_LINE} bytes"),
-            BadLine::NotUtf8 => "not UTF-8".to_string(),
-            BadLine::OfProtocol(protocol) => not_lines(protocol),
+            BadLine::TooLong => Refused::Line(format!("over {MAX_LINE} bytes")),
+            BadLine::NotUtf8 => Refused::Line("not UTF-8".to_string()),
+            BadLine::OfProtocol(protocol) => Refused::Source(protocol),
         })?;
         let Some(route) = self.peers.get(id).map(|conn| conn.route) else { return Ok(()) };
         let Some(handler) = self.routes.handler(route) else { return Ok(()) };
         let mut ws = Context::new(&mut self.peers, ConnId::NONE, route);
-        handler.on_line(&mut ws, SourceId(id), line)
+        handler.on_line(&mut ws, SourceId(id), line).map_err(Refused::Line)
     }
 
-    /// Tells a source which of its lines was wrong, and why; the source stays connected.
-    fn answer(&mut self, id: ConnId, number: u64, outcome: Result<(), String>) {
-        let Err(why) = outcome else { return };
-        debug!("#{} line {number}: {}", id.serial(), quoted(&why));
+    /// Tells a source which of its lines was wrong, and why. False if it is turned away for that, and
+    /// no more of its lines are to be looked at.
+    fn answer(&mut self, id: ConnId, number: u64, outcome: Result<(), Refused>) -> bool {
+        match outcome {
+            Ok(()) => true,
+            Err(Refused::Line(why)) => {
+                self.refuse_line(id, number, &why);
+                true
+            }
+            Err(Refused::Source(protocol)) => {
+                self.turn_away(id, protocol);
+                false
+            }
+        }
+    }
+
+    /// The source stays connected.
+    fn refuse_line(&mut self, id: ConnId, number: u64, why: &str) {
+        debug!("#{} line {number}: {}", id.serial(), quoted(why));
         let Some(conn) = self.peers.get(id) else { return };
         if !conn.stream.takes_answers() {
-            let (path, why) = (self.routes.path(conn.route), quoted(&why));
+            let (path, why) = (self.routes.path(conn.route), quoted(why));
             self.peers.complain(Level::Warn, format_args!("feed {path}: line {number}: {why}"));
         } else if conn.queued() < MAX_ANSWERS {
             let answer = format!("error: line {number}: {why}\n");
@@ -97,7 +114,9 @@ impl Dispatcher {
         let (number, path, from) = (id.serial(), self.routes.path(conn.route), conn.addr);
         let line = format_args!("#{number} source of {path} refused: {from} speaks {protocol}");
         self.peers.complain(Level::Warn, line);
-        self.peers.refuse_source(id, &format!("error: line 1: {}\n", not_lines(protocol)));
+        let answer =
+            format!("error: line 1: lines of text are read here, and this is {protocol}\n");
+        self.peers.refuse_source(id, &answer);
     }
 
     /// Tells the handler and the log that a source has ended.
@@ -109,8 +128,4 @@ impl Dispatcher {
             handler.on_source_end(&mut ws, SourceId(id));
         }
     }
-}
-
-fn not_lines(protocol: &str) -> String {
-    format!("lines of text are read here, and this is {protocol}")
 }

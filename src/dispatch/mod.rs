@@ -78,7 +78,7 @@ impl Dispatcher {
 
     /// Begins a turn: time goes on. Returns the connections whose reading the last turn cut short, to
     /// be handed to [`read_on`](Dispatcher::read_on): this turn's events may list more, for the next.
-    pub(crate) fn begin_turn(&mut self) -> Option<Vec<ConnId>> {
+    pub(crate) fn begin_turn(&mut self) -> Vec<ConnId> {
         self.peers.clock.tick();
         self.peers.take_to_read()
     }
@@ -91,8 +91,8 @@ impl Dispatcher {
     }
 
     /// Reads on where the last turn stopped.
-    pub(crate) fn read_on(&mut self, left_over: Option<Vec<ConnId>>, receive: &mut [u8]) {
-        for id in left_over.into_iter().flatten() {
+    pub(crate) fn read_on(&mut self, left_over: Vec<ConnId>, receive: &mut [u8]) {
+        for id in left_over {
             self.peers.delist(id);
             self.read(id, receive);
         }
@@ -145,7 +145,10 @@ impl Dispatcher {
             while let Some(id) = self.peers.next_to_write() {
                 self.peers.flush(id);
             }
-            let Some(ended) = self.peers.take_ended() else { break };
+            let ended = self.peers.take_ended();
+            if ended.is_empty() {
+                break;
+            }
             for id in ended {
                 removed |= self.report(id);
             }

@@ -83,15 +83,14 @@ impl Dispatcher {
             return true;
         }
         let list = request.header_values("X-Forwarded-For").last();
-        let Some(list) = list else { return self.peers.comes_from_proxy(id) };
-        let last = list.rsplit(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
-        let Some(ip) = forwarded_ip(last) else {
-            let (serial, last) = (id.serial(), shown(last));
-            let line = format_args!("#{serial} X-Forwarded-For is not understood: {last}");
+        let last = list.and_then(|list| list.rsplit(|&byte| byte == b',').next());
+        let ip = last.and_then(|last| forwarded_ip(last.trim_ascii()));
+        if let (Some(last), None) = (last, ip) {
+            let (id, last) = (id.serial(), shown(last.trim_ascii()));
+            let line = format_args!("#{id} X-Forwarded-For is not understood: {last}");
             self.peers.complain(Level::Debug, line);
-            return self.peers.comes_from_proxy(id);
-        };
-        self.peers.comes_from(id, SocketAddr::new(ip, 0))
+        }
+        self.peers.comes_from(id, ip)
     }
 
     /// Refuses requests for hosts that this server does not answer for. A request without `Host`, of
@@ -303,17 +302,15 @@ fn is_forwarded_from_tls(request: &Request<'_>) -> bool {
     first.eq_ignore_ascii_case(b"https") || first.eq_ignore_ascii_case(b"wss")
 }
 
-/// For a plain request to a path that serves only WebSockets (RFC 9110 section 15.5.22).
+/// For a plain request to a path that serves only WebSockets.
 fn upgrade_required() -> Response {
-    Response::text(426, "this is the address of a WebSocket\n")
-        .header("Upgrade", "websocket")
-        .header("Connection", "Upgrade")
+    Response::upgrade_required("this is the address of a WebSocket\n")
 }
 
 /// For a WebSocket request that is none since a proxy speaks HTTP/1.0 to us.
 fn http_1_1_required() -> Response {
     let text = "a WebSocket needs HTTP/1.1: set it in the proxy (nginx: proxy_http_version 1.1)\n";
-    Response::text(426, text).header("Upgrade", "websocket").header("Connection", "Upgrade")
+    Response::upgrade_required(text)
 }
 
 #[cfg(test)]

@@ -96,6 +96,12 @@ impl Response {
         self
     }
 
+    /// 426, which has to say what to upgrade to (RFC 9110 section 15.5.22).
+    pub(crate) fn upgrade_required(text: impl Into<String>) -> Response {
+        let response = Response::text(426, text);
+        response.header("Upgrade", "websocket").header("Connection", "Upgrade")
+    }
+
     /// Says in the log, and not to the client, what the trouble is.
     #[must_use]
     pub(super) fn because(mut self, trouble: impl ToString) -> Response {

@@ -107,23 +107,19 @@ impl Peers {
         self.visitors.are_too_many(addr.into())
     }
 
-    /// A proxy says where a request comes from. False if there are too many from there.
-    pub(crate) fn comes_from(&mut self, id: ConnId, addr: SocketAddr) -> bool {
+    /// A proxy says where a request comes from; if it does not, the request is its own. False if there
+    /// are too many from there.
+    pub(crate) fn comes_from(&mut self, id: ConnId, named: Option<IpAddr>) -> bool {
         let Some(conn) = find(&mut self.conns, id) else { return false };
         self.visitors.goes(conn.addr);
-        conn.addr = Some(addr).into();
+        conn.addr = match named {
+            Some(ip) => Some(SocketAddr::new(ip, 0)).into(),
+            None if conn.was_answered() => conn.stream.peer_addr().into(),
+            None => conn.addr,
+        };
         let too_many = self.visitors.are_too_many(conn.addr);
         self.visitors.comes(conn.addr);
         !too_many
-    }
-
-    /// A request is the proxy's own, which is never too many.
-    pub(crate) fn comes_from_proxy(&mut self, id: ConnId) -> bool {
-        if let Some(conn) = find(&mut self.conns, id).filter(|conn| conn.was_answered()) {
-            self.visitors.goes(conn.addr);
-            conn.addr = conn.stream.peer_addr().into();
-        }
-        true
     }
 }
 

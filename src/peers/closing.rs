@@ -46,6 +46,12 @@ impl Connection {
         matches!((&self.inbox, self.role), (Inbox::Head(_), Role::Http { served: false }))
     }
 
+    /// Nothing that has come or comes is looked at any more, and nothing of it is kept.
+    fn discard_incoming(&mut self) {
+        self.inbox = Inbox::Discard;
+        self.extras_mut().unread = Vec::new();
+    }
+
     /// Keeps how it ended: the first reason counts.
     fn note_ending(&mut self, code: u16, reason: &str) {
         let ending = &mut self.extras_mut().ending;
@@ -229,8 +235,7 @@ impl Peers {
         let Some(conn) = find(&mut self.conns, id).filter(|conn| !conn.is_gone()) else { return };
         self.changed = true;
         conn.note_ending(code, reason);
-        conn.inbox = Inbox::Discard;
-        conn.extras_mut().unread = Vec::new();
+        conn.discard_incoming();
         self.memory.count(conn);
         conn.reading.resume();
         if conn.exit != Exit::Lingering || !linger {
@@ -253,8 +258,7 @@ impl Peers {
         self.changed = true;
         let Some(conn) = find(&mut self.conns, id) else { return };
         conn.note_ending(code, reason);
-        conn.inbox = Inbox::Discard;
-        conn.extras_mut().unread = Vec::new();
+        conn.discard_incoming();
         conn.writing.outbox.clear();
         conn.ready_state = ReadyState::Closed;
         conn.exit = Exit::Gone;
@@ -272,7 +276,7 @@ impl Peers {
             return self.finish(id);
         }
         if conn.ready_state == ReadyState::Connecting {
-            if waited && conn.role == (Role::Http { served: true }) {
+            if waited && conn.was_answered() {
                 conn.since = now;
                 self.read_next_turn(id);
             }

@@ -30,7 +30,7 @@ const WHY: &str = "short of memory";
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     max: usize,
-    /// By the connections, each for itself: the sum of their weights, in bytes.
+    /// By the connections, each for itself: the sum of their weights, in KiB.
     own: usize,
     /// How many of them have TLS.
     sessions: usize,
@@ -46,20 +46,23 @@ impl Memory {
 
     fn held(&self) -> usize {
         let sessions = self.sessions.saturating_mul(TLS);
-        self.own.saturating_add(self.shared).saturating_add(sessions)
+        self.own.saturating_mul(KIB).saturating_add(self.shared).saturating_add(sessions)
     }
 
     /// Counts anew what a connection holds.
     pub(super) fn count(&mut self, conn: &mut Connection) {
         let weight = u32::try_from(conn.memory().div_ceil(KIB)).unwrap_or(u32::MAX);
-        self.forget(conn);
-        self.own = self.own.saturating_add(bytes(weight));
-        conn.writing.weight = weight;
+        self.set_weight(conn, weight);
     }
 
-    /// The connection goes, or is counted anew.
+    /// The connection goes.
     pub(super) fn forget(&mut self, conn: &mut Connection) {
-        self.own = self.own.saturating_sub(bytes(std::mem::take(&mut conn.writing.weight)));
+        self.set_weight(conn, 0);
+    }
+
+    fn set_weight(&mut self, conn: &mut Connection, weight: u32) {
+        let before = std::mem::replace(&mut conn.writing.weight, weight);
+        self.own = self.own.saturating_sub(before as usize).saturating_add(weight as usize);
     }
 
     pub(super) fn session_begins(&mut self) {
@@ -88,11 +91,6 @@ impl Memory {
     }
 }
 
-/// A weight in bytes.
-fn bytes(weight: u32) -> usize {
-    (weight as usize).saturating_mul(KIB)
-}
-
 impl Connection {
     /// Bytes of memory that it holds for itself, beside [`IDLE`] and [`TLS`].
     fn memory(&self) -> usize {
@@ -116,11 +114,8 @@ impl Peers {
     /// A connection is left holding something, so it is weighed each time from now on, until it holds
     /// nothing any more.
     pub(super) fn mark(&mut self, id: ConnId) {
-        if let Some(conn) = find(&mut self.conns, id)
-            && conn.writing.weight == 0
-        {
-            conn.writing.weight = 1;
-            self.memory.own = self.memory.own.saturating_add(KIB);
+        if let Some(conn) = find(&mut self.conns, id) {
+            self.memory.set_weight(conn, conn.writing.weight.max(1));
         }
     }
 
@@ -210,7 +205,7 @@ impl Peers {
     /// How what a connection holds and what is counted of it differ, if they do.
     pub(crate) fn miscounted(&self, id: ConnId) -> Option<(usize, u32)> {
         let conn = self.get(id)?;
-        let (held, weight) = (conn.memory(), bytes(conn.writing.weight));
+        let (held, weight) = (conn.memory(), conn.writing.weight as usize * KIB);
         // A control frame that is not whole is not counted: 125 bytes, in twice as much at most.
         let missing = held.saturating_sub(weight + 250);
         let too_much = weight.saturating_sub(held + KIB - 1);
@@ -219,7 +214,7 @@ impl Peers {
 
     /// What all connections hold that is not shared, as it is counted.
     pub(crate) fn counted(&self) -> usize {
-        self.memory.own
+        self.memory.own * KIB
     }
 
     /// What is shared.

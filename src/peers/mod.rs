@@ -273,8 +273,8 @@ impl Peers {
     }
 
     /// Those that ended since the last call, some perhaps twice.
-    pub(crate) fn take_ended(&mut self) -> Option<Vec<ConnId>> {
-        (!self.ended.is_empty()).then(|| std::mem::take(&mut self.ended))
+    pub(crate) fn take_ended(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Removes a connection; its socket closes, which also takes it out of the poll.
@@ -332,8 +332,8 @@ impl Peers {
     }
 
     /// Those to read from again in this turn.
-    pub(crate) fn take_to_read(&mut self) -> Option<Vec<ConnId>> {
-        (!self.to_read.is_empty()).then(|| std::mem::take(&mut self.to_read))
+    pub(crate) fn take_to_read(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.to_read)
     }
 
     /// A connection that was on that list is read now.

@@ -417,14 +417,14 @@ impl Peers {
                 self.unfinished.push(id);
             }
             Ok(Left::Blocked { progress }) => {
-                if !std::mem::replace(&mut conn.writing.blocked, true) {
+                let begins = !std::mem::replace(&mut conn.writing.blocked, true);
+                if begins {
                     conn.written = now;
-                    conn.writing.outbox.watch(now);
                 } else if progress {
                     conn.took(now, false);
                 }
-                // What TLS had to send has waited before that.
-                if conn.writing.outbox.watched() == 0 {
+                // Something may be queued though what TLS itself has to send waits since before.
+                if begins || conn.writing.outbox.watched() == 0 {
                     conn.writing.outbox.watch(now);
                 }
                 self.weigh(id);

@@ -195,18 +195,16 @@ fn number_of(version: Version) -> Option<&'static str> {
     }
 }
 
-/// Section 4.4; RFC 9110 section 15.5.22 wants Upgrade beside a 426.
+/// Section 4.4.
 fn not_spoken(spoken: &[Version]) -> Response {
     let latest_first = Version::ALL.iter().rev().filter(|version| spoken.contains(version));
     let numbers: Vec<&str> = latest_first.filter_map(|version| number_of(*version)).collect();
-    let refusal = |text: String| {
-        Response::text(426, text).header("Upgrade", "websocket").header("Connection", "Upgrade")
-    };
     if numbers.is_empty() {
-        return refusal("this version of the WebSocket protocol is not spoken here\n".to_string());
+        let text = "this version of the WebSocket protocol is not spoken here\n";
+        return Response::upgrade_required(text);
     }
     let numbers = numbers.join(", ");
-    refusal(format!("the WebSocket versions spoken here are {numbers}\n"))
+    Response::upgrade_required(format!("the WebSocket versions spoken here are {numbers}\n"))
         .header("Sec-WebSocket-Version", numbers)
 }
 

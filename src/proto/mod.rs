@@ -343,4 +343,4 @@ pub(crate) fn encode_close(version: Version, close: Option<(u16, &str)>, out: &m
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -169,7 +169,7 @@ pub(super) fn at_every_split(version: Version, limits: &Limits, bytes: &[u8]) ->
 }
 
 /// A client's frame: `first` is FIN, the reserved bits and the opcode; the shortest length form.
-pub(super) fn masked(first: u8, key: [u8; 4], payload: &[u8]) -> Vec<u8> {
+pub(crate) fn masked(first: u8, key: [u8; 4], payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
         len @ 0..=125 => frame.push(0x80 | len as u8),

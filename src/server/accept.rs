@@ -7,7 +7,6 @@ use log::{Level, debug, error, info};
 use mio::{Interest, Registry, Token};
 
 use super::machine::descriptors;
-use crate::config::Config;
 use crate::dispatch::too_many_from_there;
 use crate::http::response::Response;
 use crate::ids::{MAX_SLOTS, RouteId};
@@ -63,8 +62,6 @@ pub(super) struct Acceptor {
     max_connections: usize,
     /// Most connections and files under way together.
     places: usize,
-    /// Most files under way.
-    files: usize,
     pause: Pause,
     /// How many files were under way when that began.
     files_then: usize,
@@ -75,24 +72,21 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(config: &Config) -> Acceptor {
+    /// Tells the peers how many files may be under way to them, too.
+    pub(super) fn new(peers: &mut Peers) -> Acceptor {
         let room = descriptors().saturating_sub(RESERVE);
-        let max_connections = config.max_connections.unwrap_or(room);
+        let max_connections = peers.config.max_connections.unwrap_or(room);
+        let places = room.max(max_connections).max(1);
+        peers.limit_files(places, (room / FILES).max(1));
         Acceptor {
             listening: Vec::new(),
             max_connections: max_connections.clamp(1, MAX_SLOTS - REFUSALS),
-            places: room.max(max_connections).max(1),
-            files: (room / FILES).max(1),
+            places,
             pause: Pause::None,
             files_then: 0,
             complained: false,
             refused: 0,
         }
-    }
-
-    /// Tells the peers how many files may be under way to them.
-    pub(super) fn limit_files(&self, peers: &mut Peers) {
-        peers.limit_files(self.places, self.files);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -250,14 +244,13 @@ impl Acceptor {
     /// Accepts one client. False if nobody waits there.
     #[inline(never)]
     fn accept_one(&mut self, place: usize, registry: &Registry, peers: &mut Peers) -> bool {
-        if !self.listening.get(place).is_some_and(|listening| listening.waiting) {
-            return false;
-        }
-        if self.is_beyond(peers, REFUSALS) {
+        let is_full = self.is_beyond(peers, REFUSALS);
+        let waits = |listening: &&mut Listening| listening.waiting;
+        let Some(listening) = self.listening.get_mut(place).filter(waits) else { return false };
+        if is_full {
             (self.pause, self.files_then) = (Pause::Full, peers.files());
             return true;
         }
-        let Some(listening) = self.listening.get_mut(place) else { return false };
         match listening.listener.accept() {
             Ok((stream, addr)) => {
                 let purpose = listening.purpose;

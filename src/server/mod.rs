@@ -116,13 +116,12 @@ impl Server {
         let poll = Poll::new()?;
         let alarm = if config.fd_only { Some(Alarm::new(poll.registry(), ALARM)?) } else { None };
         let (remote, inlet) = remote(Waker::new(poll.registry(), WAKER)?);
-        let (events, acceptor) = (Events::with_capacity(config.max_events), Acceptor::new(&config));
+        let events = Events::with_capacity(config.max_events);
         let mut dispatcher = Dispatcher::new(config);
-        acceptor.limit_files(&mut dispatcher.peers);
         Ok(Server {
             poll,
             events,
-            acceptor,
+            acceptor: Acceptor::new(&mut dispatcher.peers),
             dispatcher,
             receive: vec![0; RECEIVE].into(),
             alarm,

@@ -26,13 +26,7 @@ pub const ANSWER: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websock
 
 /// A client's frame, masked with zeros.
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let len = payload.len();
-    let head = match len {
-        0..=125 => vec![first, 0x80 | len as u8],
-        126..=0xffff => [&[first, 0xfe][..], &(len as u16).to_be_bytes()].concat(),
-        _ => [&[first, 0xff][..], &(len as u64).to_be_bytes()].concat(),
-    };
-    [&head[..], &[0; 4], payload].concat()
+    crate::proto::tests::masked(first, [0; 4], payload)
 }
 
 pub type Socketed = Rc<RefCell<Kernel>>;
