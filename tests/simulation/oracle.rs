@@ -68,6 +68,8 @@ pub struct Watch {
     end: Option<Millis>,
     /// When it began to close, so much was queued that more may not have fitted.
     full: bool,
+    /// Its message was late by then.
+    late: bool,
     /// When the server's end was written.
     pub shut: Option<Millis>,
     /// How many bytes were written by when.
@@ -196,6 +198,7 @@ impl Case<'_> {
         let begins = stage == Some(ReadyState::Connecting) && !conn.is_some_and(|c| c.is_ending());
         if self.watch.stage != stage && !self.is_closing() {
             self.watch.full = self.backlog_was_full();
+            self.watch.late = self.message_is_late();
         }
         if !self.watch.judged {
             let book = self.book();
@@ -447,7 +450,7 @@ impl Case<'_> {
             ) => self.closing_is_late(),
             (1006, "") => self.client.ended && self.heard_all_before_the_end(),
             (1008, "backlog full") => self.watch.full,
-            (1008, "message not finished in time") => self.message_is_late(),
+            (1008, "message not finished in time") => self.watch.late,
             (1011, reason) if reason == no_memory() => self.is_told()?,
             (1006, reason) if reason == no_memory() => self.client.peer.socket.borrow().owes_room(),
             // Ours went first, and a client of Hixie answers by its end.
