@@ -145,11 +145,10 @@ impl Dispatcher {
             while let Some(id) = self.peers.next_to_write() {
                 self.peers.flush(id);
             }
-            let ended = self.peers.take_ended();
-            if ended.is_empty() {
+            if !self.peers.has_ended() {
                 break;
             }
-            for id in ended {
+            for id in self.peers.take_ended() {
                 removed |= self.report(id);
             }
         }

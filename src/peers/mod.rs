@@ -272,6 +272,11 @@ impl Peers {
         }
     }
 
+    /// Whether any ended since they were last taken.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
     /// Those that ended since the last call, some perhaps twice.
     pub(crate) fn take_ended(&mut self) -> Vec<ConnId> {
         std::mem::take(&mut self.ended)

@@ -55,16 +55,14 @@ impl Server {
         for event in &self.events {
             count = count.wrapping_add(1);
             match event.token() {
+                Token(token) if token < LAST_LISTENER => {
+                    self.dispatcher.announced(token, Readiness::of(event), &mut self.receive);
+                }
                 WAKER => self.inlet_waits = true,
                 ALARM => self.alarm.iter_mut().for_each(Alarm::went_off),
                 #[cfg(feature = "cli")]
                 SIGNALS => signals = true,
-                Token(token) if token >= LAST_LISTENER => {
-                    self.acceptor.announce(LISTENERS.saturating_sub(token));
-                }
-                Token(token) => {
-                    self.dispatcher.announced(token, Readiness::of(event), &mut self.receive);
-                }
+                Token(token) => self.acceptor.announce(LISTENERS.saturating_sub(token)),
             }
         }
         #[cfg(feature = "cli")]

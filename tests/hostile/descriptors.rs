@@ -247,6 +247,32 @@ fn slow_readers_of_a_large_file_leave_room_for_others() {
     program.signal(Signal::TERM);
 }
 
+/// A file that ends makes room for who waits, though its connection stays.
+#[test]
+fn a_download_that_ends_lets_the_next_in() {
+    const SIZE: usize = 32 << 20;
+    let scratch = Scratch::new();
+    std::fs::File::create(scratch.join("large")).unwrap().set_len(SIZE as u64).unwrap();
+    let root = scratch.to_str().unwrap();
+    let program = starved(64, &["--handshake-timeout", "600", "--root", root]);
+    let mut reader = Client::connect(program.addr());
+    reader.send(plain_request("GET", "/large", "").as_bytes());
+    assert!(reader.read_head().starts_with("HTTP/1.1 200 "));
+    // The reader and its file take 2 of 32 places; 16 more clients may be there to be told.
+    let mut clients = crowd(program.addr(), 30 + 16 + 1);
+    let mut waiting = clients.pop().unwrap();
+    let mut told = clients.split_off(30);
+    are_answered(&mut clients);
+    told.iter_mut().for_each(|client| assert_eq!(client.read_reply(false).status, 503));
+    does_not_spin(&program);
+    assert!(waiting.has_nothing());
+    assert_eq!(reader.read(SIZE).len(), SIZE);
+    assert_eq!(waiting.read_reply(false).status, 503);
+    are_served(&mut clients);
+    assert_eq!(reader.http("HEAD", "/large", "").status, 200);
+    program.signal(Signal::TERM);
+}
+
 /// What was said between two lines that are waited for is not looked at above: here all of it is.
 #[test]
 fn that_none_are_left_is_said_once() {
