@@ -88,7 +88,8 @@ pub(crate) struct Ending {
 #[derive(Debug, Default)]
 pub(super) struct Writing {
     pub(super) outbox: Outbox,
-    /// The kernel took less than was offered; it announces when it takes more.
+    /// Something waits though it was tried to write it: the kernel announces when it takes more, or
+    /// would take more at once, and this turn's budget is spent.
     pub(super) blocked: bool,
     /// The handler was told of backpressure and is owed `on_drain`.
     pub(super) pressed: bool,

@@ -319,7 +319,7 @@ impl Peers {
         }
     }
 
-    /// Those that are late and were not heard to the end are judged next turn.
+    /// Those that are late and could not be judged yet are judged next turn.
     pub(crate) fn judge_next_turn(&mut self) {
         while let Some(id) = self.unheard.pop() {
             self.arm(id);
@@ -334,9 +334,11 @@ impl Peers {
             if asked {
                 conn.role = Role::WebSocket { awaiting_pong: true };
                 conn.since = now;
+            } else if conn.queued() > 0 {
+                // No ping fits before that is written, and if it cannot be, no ping is due.
+                return self.unheard.push(id);
             } else {
-                // So much waits that no ping fits. Whether the peer takes that is the stall's to
-                // watch.
+                // None ever fits.
                 conn.heard = now;
             }
         }

@@ -78,7 +78,7 @@ pub(crate) struct Peers {
     unfinished: Vec<ConnId>,
     /// Connections that are owed `on_drain`, since nothing waits any more.
     drained: Vec<ConnId>,
-    /// Connections that are late, and have not been heard to the end.
+    /// Connections that are late, and are to be looked at again next turn.
     unheard: Vec<ConnId>,
     /// Connections that became Closed or gone, to be reported and removed.
     ended: Vec<ConnId>,

@@ -397,7 +397,8 @@ impl Peers {
         let waited = !conn.writing.outbox.is_empty();
         match flush(conn, &mut self.spares) {
             Ok(Left::Nothing) => {
-                if std::mem::take(&mut conn.writing.blocked) {
+                let was_blocked = std::mem::take(&mut conn.writing.blocked);
+                if was_blocked {
                     conn.took(now, true);
                     self.memory.count(conn);
                 }
@@ -406,17 +407,13 @@ impl Peers {
                 } else if std::mem::take(&mut conn.writing.pressed) {
                     self.drained.push(id);
                 }
-                return;
-            }
-            Ok(Left::Budget) => {
-                if std::mem::take(&mut conn.writing.blocked) {
-                    conn.took(now, false);
+                if !was_blocked {
+                    return;
                 }
-                // The kernel takes it as fast as it is offered, so it is not held for long.
-                self.memory.count(conn);
-                self.unfinished.push(id);
+                // The next deadline may come sooner than the stall's.
             }
-            Ok(Left::Blocked { progress }) => {
+            Ok(left) => {
+                let progress = left != Left::Blocked { progress: false };
                 let begins = !std::mem::replace(&mut conn.writing.blocked, true);
                 if begins {
                     conn.written = now;
@@ -426,6 +423,9 @@ impl Peers {
                 // Something may be queued though what TLS itself has to send waits since before.
                 if begins || conn.writing.outbox.watched() == 0 {
                     conn.writing.outbox.watch(now);
+                }
+                if left == Left::Budget {
+                    self.unfinished.push(id);
                 }
                 self.weigh(id);
             }

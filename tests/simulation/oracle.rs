@@ -60,8 +60,9 @@ pub struct Watch {
     progress: Millis,
     /// Where a message begins of which a part has come, and when the first of it did.
     unfinished: Option<(u64, Millis)>,
-    /// Since when the peer's kernel has no room.
+    /// Since when the peer's kernel has no room, as a turn has found.
     blocked: Option<Millis>,
+    turns: u64,
     /// Since when the kernel has not taken all that was written for the peer.
     waits: Option<Millis>,
     /// When the end of the peer's stream was read.
@@ -131,7 +132,9 @@ impl Watch {
         if kernel.server_has_ended() && self.shut.is_none() {
             self.shut = Some(now);
         }
-        self.blocked = kernel.is_blocked().then(|| self.blocked.unwrap_or(now));
+        let turned = std::mem::replace(&mut self.turns, world.turns) != world.turns;
+        let blocked = kernel.is_blocked() && (turned || self.blocked.is_some());
+        self.blocked = blocked.then(|| self.blocked.unwrap_or(now));
         self.waits = kernel.owes_room().then(|| self.waits.unwrap_or(now));
         self.missed = kernel.seen.missed > self.seen.missed;
         self.seen = kernel.seen;
@@ -198,7 +201,8 @@ impl Case<'_> {
         let begins = stage == Some(ReadyState::Connecting) && !conn.is_some_and(|c| c.is_ending());
         if self.watch.stage != stage && !self.is_closing() {
             self.watch.full = self.backlog_was_full();
-            self.watch.late = self.message_is_late();
+            // What a read missed has come just behind it, and may be too late.
+            self.watch.late = self.message_is_late() || self.watch.missed;
         }
         if !self.watch.judged {
             let book = self.book();

@@ -51,7 +51,7 @@ fn who_reads_slowly_and_steadily_is_not_cut() {
     assert_eq!(world.closed(&peer).as_deref(), Some("1006 no answer to a ping"));
     assert!(peer.takes_all().starts_with(b"\x89\x00"));
     let late = world.dispatcher.peers.clock.now() - silent;
-    assert!((48_000..=70_000).contains(&late), "{late} ms");
+    assert!((40_000..=70_000).contains(&late), "{late} ms");
 }
 
 #[test]
@@ -78,12 +78,8 @@ fn a_ping_for_which_there_is_no_room_is_not_missed() {
     // In the turn in which the ping is due, the backlog is nearly full.
     world.dispatcher.peers.send(peer.id, (&[b'x'; 900][..]).into());
     world.turn_until_quiet();
-    assert_eq!(peer.takes_all().len(), 4 + 900);
-    // So the next is due when this period is over again.
-    world.turns_for(seconds(24), SECOND);
-    assert_eq!(peer.takes_all(), b"");
-    world.turns_for(seconds(2), SECOND);
-    assert_eq!(peer.takes_all(), b"\x89\x00");
+    let came = peer.takes_all();
+    assert_eq!((came.len(), &came[4 + 900..]), (4 + 900 + 2, &b"\x89\x00"[..]));
     assert_eq!(world.closed(&peer), None);
 }
 
@@ -343,7 +339,7 @@ fn who_asks_for_more_and_takes_too_little_is_cut_as_well() {
 }
 
 #[test]
-fn a_ping_that_does_not_fit_is_not_asked_for_each_turn() {
+fn who_takes_what_was_in_the_way_of_a_ping_is_asked_a_period_later() {
     use crate::config::OnFull;
     let config = Config { max_backlog: 1 << 20, on_full: OnFull::Drop, ..Config::default() };
     let mut world = World::new(config);
@@ -360,7 +356,7 @@ fn a_ping_that_does_not_fit_is_not_asked_for_each_turn() {
         came.extend(peer.takes_all());
         world.turn_until_quiet();
     }
-    assert_eq!(peer.takes_all(), b"", "a ping");
+    // It took all that, so that it is asked a period later.
     world.turns_for(seconds(24), SECOND);
     assert_eq!(peer.takes_all(), b"");
     world.turns_for(seconds(2), SECOND);

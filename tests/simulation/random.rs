@@ -76,6 +76,14 @@ const REGRESSIONS: &[u64] = &[
     1_795_903_016_023_037_826,
     // The rest of a late message came while the connection closed for it.
     1_795_903_506_236_859_541,
+    // Who was to be pinged and had no room for it was idle only once as much time had passed again.
+    1_795_903_776_644_906_055,
+    // A message was late, and its rest came just behind the last read.
+    1_795_903_961_255_342_918,
+    // Who was sent much between two turns is blocked from the next turn on.
+    1_795_905_880_667_758_749,
+    // A ping lay behind more than a turn writes, and its answer was missed in the next, long after.
+    1_795_906_586_678_898_819,
 ];
 
 #[test]

@@ -46,6 +46,8 @@ pub struct World {
     sockets: Vec<(ConnId, Socketed)>,
     /// The most events in a turn, as the poll has it.
     pub max_events: usize,
+    /// How many turns there were.
+    pub turns: u64,
 }
 
 /// Sends everything back, and writes down its calls.
@@ -104,7 +106,7 @@ impl World {
         dispatcher.route("/", handler);
         let receive = vec![0; 64 * 1024].into();
         let calls = Rc::default();
-        World { dispatcher, time, receive, calls, sockets: Vec::new(), max_events }
+        World { dispatcher, time, receive, calls, sockets: Vec::new(), max_events, turns: 0 }
     }
 
     /// A client connects, and says nothing yet.
@@ -165,6 +167,7 @@ impl World {
 
     /// The same, and the poll tells first of this socket, and then of those behind it.
     pub fn turn_from(&mut self, first: usize) {
+        self.turns += 1;
         let left_over = self.dispatcher.begin_turn();
         let mut room = self.max_events;
         let count = self.sockets.len();
