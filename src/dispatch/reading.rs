@@ -71,6 +71,8 @@ impl Dispatcher {
     /// Returns the same as [`read_once`](Dispatcher::read_once).
     #[inline(never)]
     fn read_failed(&mut self, id: ConnId, error: &io::Error) -> Option<usize> {
+        // Room may have been made for more of a message, of which nothing came.
+        self.peers.weigh_again(id);
         match error.kind() {
             io::ErrorKind::Interrupted => return Some(0),
             io::ErrorKind::WouldBlock => {}

@@ -378,9 +378,6 @@ impl Peers {
                 // The next deadline may come sooner than the pong's.
                 self.arm(id);
             }
-        } else {
-            // Room may have been made for more of a message, of which nothing came.
-            self.weigh_again(id);
         }
         Some(read)
     }
