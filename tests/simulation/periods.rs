@@ -84,6 +84,15 @@ fn a_ping_for_which_there_is_no_room_is_not_missed() {
 }
 
 #[test]
+fn a_ping_that_never_fits_is_not_asked_for_and_ends_nobody() {
+    let (max_backlog, on_full) = (100, OnFull::Drop);
+    let mut world = World::new(Config { max_backlog, on_full, ..Config::default() });
+    let peer = world.open();
+    world.turns_for(seconds(200), SECOND);
+    assert_eq!((peer.takes_all(), world.closed(&peer)), (Vec::new(), None));
+}
+
+#[test]
 fn who_takes_nothing_is_cut_as_before() {
     let mut world = World::new(Config::default());
     let peer = reader(&mut world, 1 << 20);
