@@ -32,7 +32,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use wsloop::{Config, ConnId, Context, Handler, Message, OriginRule, Request, Server, SourceId};
+use wsloop::{
+    Config, ConnId, Context, Handler, Message, OriginRule, Request, Server, SourceEnd, SourceId,
+};
 
 /// Series of points from sources of lines, for pages that plot them as they come.
 #[derive(Default)]
@@ -96,7 +98,7 @@ impl Handler for Plot {
         }
     }
 
-    fn on_source_end(&mut self, _: &mut Context<'_>, source: SourceId) {
+    fn on_source_end(&mut self, _: &mut Context<'_>, source: SourceId, _: SourceEnd<'_>) {
         let Some(Some(id)) = self.sources.remove(&source) else { return };
         if let Some(series) = self.series.get_mut(&id) {
             series.ended = true;

@@ -1,15 +1,17 @@
 //! What a callback may do.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::ids::{ConnId, RouteId};
+use crate::ids::{ConnId, RouteId, SourceId};
 use crate::peers::Peers;
 use crate::peers::connection::ReadyState;
 use crate::peers::sending::SendStatus;
 use crate::peers::time::{Timer, TimerId};
 use crate::proto::close::code;
 use crate::proto::{Message, Version};
+use crate::source::Source;
 use crate::stats::Stats;
 
 /// Passed to every callback: the connection it is about, and through it the others.
@@ -153,6 +155,56 @@ impl<'a> Context<'a> {
     /// Clears a timer. If it has fired or was cleared before, nothing happens.
     pub fn clear_timer(&mut self, timer: TimerId) {
         self.peers.timers.clear(timer);
+    }
+
+    /// Opens a source, for this route: what comes of it is handed to the route's handler, by
+    /// [`on_line`](crate::Handler::on_line) or [`on_bytes`](crate::Handler::on_bytes), and so is
+    /// [how it ends](crate::Handler::on_source_end), even if it is never reached. It may be told
+    /// something at once; that waits until it is reached.
+    ///
+    /// It counts as a connection where these are limited.
+    ///
+    /// # Errors
+    /// If the system has no socket, or no path to the source, and if the server stops. Nothing is
+    /// called then.
+    pub fn open(&mut self, source: &Source) -> io::Result<SourceId> {
+        self.peers.open_source(source, self.route)
+    }
+
+    /// Queues something for a source, on this route or any other: bytes for one that was opened for
+    /// bytes, a line for any other, to which a line end is added.
+    ///
+    /// [`SendStatus::Dropped`] if the source has ended or [is to](Context::end_source), its backlog
+    /// would grow over [`Config::max_backlog`](crate::Config::max_backlog), there is no memory for it,
+    /// or it is standard input. The source stays, and after what did not fit
+    /// [`on_source_drain`](crate::Handler::on_source_drain) is called once there is room.
+    pub fn tell<'m>(&mut self, source: SourceId, message: impl Into<Message<'m>>) -> SendStatus {
+        self.peers.tell(source, message.into())
+    }
+
+    /// Ends what a source is told, behind what is queued for it. What still comes of it is handed over
+    /// until it ends as well; one that is silent for [`Config::close_timeout`] is cut, and every one
+    /// after twelve times as long.
+    ///
+    /// [`Config::close_timeout`]: crate::Config::close_timeout
+    pub fn end_source(&mut self, source: SourceId) {
+        self.peers.end_source(source);
+    }
+
+    /// Stops reading from a source until [`resume_source`](Context::resume_source): it is slowed
+    /// down, and its end is not noticed.
+    pub fn pause_source(&mut self, source: SourceId) {
+        self.peers.pause(source.0);
+    }
+
+    /// Reads on after [`pause_source`](Context::pause_source).
+    pub fn resume_source(&mut self, source: SourceId) {
+        self.peers.resume(source.0);
+    }
+
+    /// Bytes queued for a source that the kernel has not taken yet.
+    pub fn source_buffered_amount(&self, source: SourceId) -> usize {
+        self.peers.untold(source)
     }
 
     /// Bytes queued for this connection that the kernel has not taken yet.

@@ -5,6 +5,7 @@ use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::ids::SourceId;
 use crate::proto::Message;
+use crate::source::SourceEnd;
 
 /// The callbacks of one route. One handler serves all its connections, and only one thread calls
 /// it: its state can be plain fields.
@@ -77,11 +78,13 @@ pub trait Handler {
         let _ = (ws, tag);
     }
 
-    /// A line has come from a source that feeds this route ([`Server::feed`](crate::Server::feed)).
+    /// A line has come from a source of this route: one that feeds it
+    /// ([`Server::feed`](crate::Server::feed)), or that was [opened](Context::open) for lines.
     /// `ws` belongs to no connection. By default the line is sent to everyone on the route.
     ///
     /// # Errors
-    /// What is wrong with the line. The source is told, with the line's number, and may go on.
+    /// What is wrong with the line. A source that came by a feed is told, with the line's number, and
+    /// may go on; for one that was opened, the log is.
     fn on_line(
         &mut self,
         ws: &mut Context<'_>,
@@ -93,9 +96,22 @@ pub trait Handler {
         Ok(())
     }
 
-    /// A source has ended; its last line was handed over before.
-    fn on_source_end(&mut self, ws: &mut Context<'_>, source: SourceId) {
+    /// Bytes have come from a source that was [opened](Context::open) for bytes; they are cut anywhere.
+    /// `ws` belongs to no connection. By default they are sent to everyone on the route.
+    fn on_bytes(&mut self, ws: &mut Context<'_>, source: SourceId, bytes: &[u8]) {
+        let _ = source;
+        ws.broadcast(bytes);
+    }
+
+    /// As [`on_drain`](Handler::on_drain), for what a source was [told](Context::tell).
+    fn on_source_drain(&mut self, ws: &mut Context<'_>, source: SourceId) {
         let _ = (ws, source);
+    }
+
+    /// A source has ended, for this reason; all that came of it was handed over before. Called once for
+    /// each that came by a feed, and for each that was [opened](Context::open), reached or not.
+    fn on_source_end(&mut self, ws: &mut Context<'_>, source: SourceId, end: SourceEnd<'_>) {
+        let _ = (ws, source, end);
     }
 
     /// [`Remote::wake`](crate::Remote::wake) was called, once or more. `ws` belongs to no

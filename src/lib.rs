@@ -48,6 +48,7 @@ mod net;
 mod peers;
 mod proto;
 mod server;
+mod source;
 mod stats;
 
 /// The README, whose examples are compiled with the tests.
@@ -74,6 +75,7 @@ pub use proto::deflate::Deflate;
 pub use proto::{Message, Version};
 pub use server::Server;
 pub use server::remote::{MessageBuf, Remote};
+pub use source::{Source, SourceEnd};
 pub use stats::Stats;
 
 #[cfg(test)]

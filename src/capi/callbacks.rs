@@ -15,6 +15,7 @@ use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::ids::SourceId;
 use crate::proto::Message;
+use crate::source::SourceEnd;
 
 /// A route's functions in C.
 pub(super) struct Callbacks {
@@ -142,7 +143,7 @@ impl Handler for Callbacks {
         }
     }
 
-    fn on_source_end(&mut self, ws: &mut Context<'_>, source: SourceId) {
+    fn on_source_end(&mut self, ws: &mut Context<'_>, source: SourceId, _: SourceEnd<'_>) {
         self.call(ws, self.functions.on_source_end, |function, server, user| {
             // SAFETY: a function of this type, which is C's promise.
             unsafe { function(server, source_number(source.0), user) }

@@ -1,10 +1,10 @@
 //! Calls handlers: turns bytes into requests, messages and lines, and tells handlers whatever else
 //! they are to know. Nothing in this folder knows the poll.
 
-mod feed;
 mod reading;
 mod requests;
 pub(crate) mod routes;
+mod sources;
 
 use log::info;
 
@@ -156,11 +156,20 @@ impl Dispatcher {
         // What these queue is written next turn: otherwise a handler that refills the backlog of a
         // fast reader would keep this turn from ending.
         while let Some(id) = self.peers.next_drained() {
-            if self.peers.is_open(id) {
-                self.with_handler(id, |handler, ws| handler.on_drain(ws));
-            }
+            self.drained(id);
         }
         removed
+    }
+
+    /// Tells a handler that nothing waits any more for a connection or a source.
+    #[inline(never)]
+    fn drained(&mut self, id: ConnId) {
+        let Some(conn) = self.peers.get(id).filter(|conn| conn.is_open()) else { return };
+        if conn.is_websocket() {
+            self.with_handler(id, |handler, ws| handler.on_drain(ws));
+        } else {
+            self.with_source(id, |handler, ws, source| handler.on_source_drain(ws, source));
+        }
     }
 
     /// Ends all connections at once; their handlers are told.
@@ -186,7 +195,7 @@ impl Dispatcher {
                 self.peers.stats.closed = self.peers.stats.closed.wrapping_add(1);
                 self.with_handler(id, |handler, ws| handler.on_close(ws, code, reason));
             }
-            (Role::Lines, _) => self.source_ended(id),
+            (Role::Source { reach, .. }, ending) => self.source_ended(id, reach, ending),
             _ => {}
         }
         if gone {

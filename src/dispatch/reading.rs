@@ -102,6 +102,7 @@ impl Dispatcher {
                 Inbox::Challenge(_) => self.process_challenge(id, rest),
                 Inbox::Frames(_) => self.process_frames(id, rest),
                 Inbox::Lines(_) => self.process_lines(id, rest),
+                Inbox::Bytes => self.process_bytes(id, rest),
                 Inbox::Lent | Inbox::Discard => return,
             };
             if rest.is_empty() {

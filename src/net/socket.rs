@@ -16,6 +16,7 @@ use rustix::stdio::stdin;
 
 #[cfg(test)]
 use super::played::Played;
+use crate::source::Target;
 
 /// What the kernel announces of a stream.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +51,29 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
+    /// Begins to connect.
+    pub(super) fn open(target: &Target) -> io::Result<Socket> {
+        match target {
+            Target::Tcp(addr) => {
+                let stream = TcpStream::connect(*addr)?;
+                set_up_tcp(&stream)?;
+                Ok(Socket::Tcp(stream))
+            }
+            Target::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
+        }
+    }
+
+    /// Whether it is connected, after it was opened.
+    pub(super) fn is_connected(&self) -> bool {
+        match self {
+            Socket::Tcp(stream) => stream.peer_addr().is_ok(),
+            Socket::Unix(stream) => stream.peer_addr().is_ok(),
+            Socket::Stdin => true,
+            #[cfg(test)]
+            Socket::Played(_) => true,
+        }
+    }
+
     /// A socket that is connected already, and the peer's address where it has one.
     pub(super) fn from_fd(fd: OwnedFd) -> io::Result<(Socket, Option<SocketAddr>)> {
         match inspect(&fd, false)? {

@@ -1,4 +1,4 @@
-//! A client's stream: its socket, and the TLS on it if there is any.
+//! A peer's stream: its socket, and the TLS on it if there is any.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use mio::{Registry, Token};
 pub(crate) use super::socket::{KEEP_ALIVE, Readiness, Socket};
 use super::tls::{Session, Tls};
 use super::transfer::{Received, Written};
+use crate::source::Target;
 
 /// What is read and written goes through the session, if there is one; the socket then carries it
 /// encrypted.
@@ -22,6 +23,17 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn plain(socket: Socket) -> Stream {
         Stream { socket, session: None }
+    }
+
+    /// Begins to connect. What is written or read before the kernel announces that it is connected
+    /// fails with `WouldBlock`, or with why it cannot be.
+    pub(crate) fn open(target: &Target) -> io::Result<Stream> {
+        Socket::open(target).map(Stream::plain)
+    }
+
+    /// Whether the socket is connected, after it was [opened](Stream::open).
+    pub(crate) fn is_connected(&self) -> bool {
+        self.socket.is_connected()
     }
 
     /// A socket that is connected already, and the peer's address where it has one.

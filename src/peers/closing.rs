@@ -10,6 +10,7 @@
 //! | no memory for a message | `violated` | ours | written | waits for the peer's end |
 //! | the same, and a part of it is written | `cut` | none | dropped | goes at once |
 //! | the peer: the end of its stream | `read_ended` | none | written | goes |
+//! | a handler: `Context::end_source` | `end_source` | none | written | goes with the source's end |
 //! | a source that speaks no lines | `refuse_source` | none | written | waits for the peer's end |
 //! | the last HTTP response | `end` | none | written | waits for the peer's end |
 //! | a deadline | `cut` | none | dropped | goes at once |
@@ -18,13 +19,13 @@
 
 use log::{Level, debug};
 
-use super::connection::{Connection, Ending, Exit, ReadyState, Role};
+use super::connection::{Connection, Ending, Exit, Reach, ReadyState, Role};
 use super::inbox::Inbox;
 use super::sending::SendStatus;
 use super::{Peers, find};
 use crate::config::OnFull;
 use crate::http::response::Response;
-use crate::ids::ConnId;
+use crate::ids::{ConnId, SourceId};
 use crate::proto::close::{self, code, truncate_reason};
 use crate::proto::{self, Violation};
 
@@ -323,7 +324,13 @@ impl Peers {
         let now = self.clock.now();
         let Some(conn) = self.get_mut(id) else { return };
         match conn.ready_state {
-            ReadyState::Open if conn.role == Role::Lines => {
+            // What it is told is still written, as far as anybody reads it.
+            ReadyState::Open if matches!(conn.role, Role::Source { reach: Reach::Opened, .. }) => {
+                self.end_source(SourceId(id));
+            }
+            ReadyState::Open | ReadyState::Connecting
+                if matches!(conn.role, Role::Source { .. }) =>
+            {
                 self.drop_now(id, code::GOING_AWAY, WHY);
             }
             ReadyState::Open => {

@@ -6,7 +6,9 @@
 //! | Connecting | Http | None | a request or its response is under way, or the next is awaited |
 //! | Connecting | Http | LastWords | the last response is being written |
 //! | Open | WebSocket | None | messages go both ways |
-//! | Open | Lines | None | a source: lines come in, what is wrong with them goes out |
+//! | Connecting | Source | None | a source that was opened, and is not reached yet |
+//! | Open | Source | None | lines or bytes come in, and what it is told goes out |
+//! | Closing | Source | Lingering | it is told no more; what still comes is awaited, and its end |
 //! | Closing | WebSocket | None | our close frame is queued or sent; the peer's is awaited |
 //! | Closing | any | LastWords | the last bytes are being written |
 //! | Closing | WebSocket | Lingering | Hixie: our end was sent; the peer's is awaited |
@@ -29,6 +31,7 @@ use crate::net::stream::Stream;
 use crate::net::transfer::Received;
 use crate::proto::deflate::Agreed;
 use crate::proto::{Framing, MAX_HEAD, Version};
+use crate::source::Cut;
 
 /// Where a connection stands, in the words of the browser's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +59,21 @@ pub(crate) enum Role {
         /// It was pinged, and has sent nothing since.
         awaiting_pong: bool,
     },
-    /// A source of lines; `on_source_end` is owed.
-    Lines,
+    /// A source; `on_source_end` is owed.
+    Source { reach: Reach, cut: Cut },
     /// Its handler was told of its end.
     Reported,
+}
+
+/// How a source came to be here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// By a feed.
+    Came,
+    /// A handler opens it: the kernel is connecting.
+    Opening,
+    /// A handler has opened it.
+    Opened,
 }
 
 /// How far it is on its way out.

@@ -22,9 +22,10 @@
 
 use std::time::Duration;
 
-use super::connection::{Connection, ReadyState, Role};
+use super::connection::{Connection, Reach, ReadyState, Role};
 use super::inbox::Inbox;
 use super::sending::SendStatus;
+use super::sources::TAKES_NOTHING;
 use super::time::{Millis, NEVER, millis};
 use super::{Peers, find};
 use crate::config::Config;
@@ -99,6 +100,7 @@ fn finite(time: Duration) -> Millis {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Overdue {
     Handshake,
+    Connect,
     Ping,
     Pong,
     Idle,
@@ -115,6 +117,9 @@ impl Connection {
         let stall = if self.writing.blocked { after(self.written, times.stall) } else { NEVER };
         let stall = (stall, Overdue::Stall);
         match (self.ready_state, self.role) {
+            (ReadyState::Connecting, Role::Source { .. }) => {
+                (after(self.since, times.handshake), Overdue::Connect)
+            }
             // Nothing else can be on its way yet.
             (ReadyState::Connecting, _) if self.stream.is_handshaking() => {
                 (after(self.since, times.handshake), Overdue::Handshake)
@@ -129,7 +134,8 @@ impl Connection {
             }
             (ReadyState::Connecting, _) => (after(self.since, times.handshake), Overdue::Handshake),
             // A sensor may be silent for days, and need not read what it is answered.
-            (ReadyState::Open, Role::Lines) => (NEVER, Overdue::Stall),
+            (ReadyState::Open, Role::Source { reach: Reach::Came, .. }) => (NEVER, Overdue::Stall),
+            (ReadyState::Open, Role::Source { .. }) => stall,
             // A paused peer cannot be heard: that is not its fault.
             (ReadyState::Open, _) if self.is_paused() => stall,
             (ReadyState::Open, role) => {
@@ -147,7 +153,9 @@ impl Connection {
                 [ping, idle, message].into_iter().fold(stall, |a, b| if b.0 < a.0 { b } else { a })
             }
             (ReadyState::Closing | ReadyState::Closed, _) => {
-                let step = after(self.since.max(self.written), times.close);
+                // A source is told no more, and may still have much to say.
+                let said = if let Role::Source { .. } = self.role { self.heard } else { 0 };
+                let step = after(self.since.max(self.written).max(said), times.close);
                 (step.min(self.latest_close(times)), Overdue::Close)
             }
         }
@@ -169,6 +177,7 @@ impl Connection {
     /// The kernel, which had no room, has taken more: so the peer has taken something, which is a sign
     /// of life as good as any. With `all`, nothing waits here any more.
     pub(super) fn took(&mut self, now: Millis, all: bool) {
+        self.reached(now);
         let pace = now.saturating_sub(self.written);
         let left = if all { pace.saturating_mul(LEFT_IN_KERNEL) } else { 0 };
         self.written = now.saturating_add(left);
@@ -277,7 +286,7 @@ impl Peers {
         let Some(conn) = find(&mut self.conns, id) else { return false };
         let hears = match conn.deadline(&self.times).1 {
             // It is only asked, or asked to take something.
-            Overdue::Ping | Overdue::Stall | Overdue::Rate => false,
+            Overdue::Connect | Overdue::Ping | Overdue::Stall | Overdue::Rate => false,
             Overdue::Handshake
             | Overdue::Pong
             | Overdue::Idle
@@ -316,6 +325,7 @@ impl Peers {
                 self.refuse(id, Response::text(408, "no request came in time\n"), false);
             }
             Overdue::Handshake => self.drop_now(id, code::NORMAL, "no further request"),
+            Overdue::Connect => self.cut(id, "no answer in time"),
         }
     }
 
@@ -356,7 +366,7 @@ impl Peers {
                 0..LEAST_TAKEN => self.cut(id, "takes too little"),
                 _ => self.arm(id),
             },
-            (at, Overdue::Stall) if at <= now => self.cut(id, "takes nothing"),
+            (at, Overdue::Stall) if at <= now => self.cut(id, TAKES_NOTHING),
             (at, Overdue::Close) if at <= now => {
                 let why = conn.why_not_closed(now, &self.times);
                 self.cut(id, why);

@@ -13,8 +13,10 @@ pub(crate) enum Inbox {
     Challenge(Box<Challenge>),
     /// Frames.
     Frames(Decoder),
-    /// Lines: the peer is no client, but a source that feeds a route.
+    /// Lines: the peer is no client, but a source.
     Lines(Box<Lines>),
+    /// Bytes of a source, handed over as they come.
+    Bytes,
     /// In use further up the stack, while a handler runs.
     Lent,
     /// Ignored: the connection is at its end.

@@ -101,7 +101,7 @@ impl Connection {
             Inbox::Frames(decoder) if decoder.under_way().is_some() => decoder.held().max(1),
             Inbox::Frames(decoder) => decoder.held(),
             Inbox::Lines(lines) => lines.held(),
-            Inbox::Lent | Inbox::Discard => 0,
+            Inbox::Bytes | Inbox::Lent | Inbox::Discard => 0,
         };
         let unread = self.extras().map_or(0, |extras| extras.unread.capacity());
         // What is queued is mostly written when the turn ends.

@@ -15,6 +15,7 @@ pub(crate) mod inbox;
 mod memory;
 pub(crate) mod room;
 pub(crate) mod sending;
+pub(crate) mod sources;
 pub(crate) mod time;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,7 +30,6 @@ use crate::ids::{self, ConnId, RouteId};
 use crate::net::stream::{Readiness, Stream};
 use crate::net::transfer::Received;
 use crate::proto::Version;
-use crate::proto::lines::Lines;
 use crate::proto::pool::Pool;
 use crate::stats::Stats;
 use addr::Visitors;
@@ -82,6 +82,8 @@ pub(crate) struct Peers {
     unheard: Vec<ConnId>,
     /// Connections that became Closed or gone, to be reported and removed.
     ended: Vec<ConnId>,
+    /// Sources that were opened and are not in the poll yet.
+    opened: Vec<ConnId>,
 }
 
 /// The connection of this name, if it still exists. For use while other fields are borrowed.
@@ -115,6 +117,7 @@ impl Peers {
             drained: Vec::new(),
             unheard: Vec::new(),
             ended: Vec::new(),
+            opened: Vec::new(),
         }
     }
 
@@ -144,10 +147,6 @@ impl Peers {
 
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
         find(&mut self.conns, id)
-    }
-
-    pub(crate) fn is_open(&self, id: ConnId) -> bool {
-        self.get(id).is_some_and(Connection::is_open)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -202,36 +201,20 @@ impl Peers {
     /// Admits a client, under the name of [`next_id`](Peers::next_id), by which its stream is in
     /// the poll.
     pub(crate) fn admit(&mut self, stream: Stream, addr: Option<SocketAddr>) -> ConnId {
+        self.stats.accepted = self.stats.accepted.wrapping_add(1);
+        let id = self.insert(stream, addr);
+        self.arm(id);
+        id
+    }
+
+    fn insert(&mut self, stream: Stream, addr: Option<SocketAddr>) -> ConnId {
         let id = self.next_id();
         self.serial = id.serial();
         if stream.is_tls() {
             self.memory.session_begins();
         }
-        self.stats.accepted = self.stats.accepted.wrapping_add(1);
         self.visitors.comes(addr.into());
         self.conns.insert(Connection::new(id, stream, addr, self.clock.now()));
-        self.arm(id);
-        id
-    }
-
-    /// Admits a source of lines for a route in the same way.
-    pub(crate) fn admit_source(
-        &mut self,
-        stream: Stream,
-        addr: Option<SocketAddr>,
-        route: RouteId,
-    ) -> ConnId {
-        let id = self.admit(stream, addr);
-        if let Some(conn) = self.get_mut(id) {
-            conn.role = Role::Lines;
-            conn.route = route;
-            conn.ready_state = ReadyState::Open;
-            conn.inbox = Inbox::Lines(Box::<Lines>::default());
-            // A file is never announced, nor is its end. A socket or a pipe is read until it is empty,
-            // which costs one try more than it must.
-            conn.reading.announced(true);
-        }
-        self.read_next_turn(id);
         id
     }
 
@@ -326,6 +309,9 @@ impl Peers {
             return None;
         }
         if what.writable && conn.writing.blocked {
+            if conn.is_opening() && conn.stream.is_connected() {
+                conn.reached(self.clock.now());
+            }
             conn.list_to_write(&mut self.to_write);
         }
         if !what.readable {

@@ -101,11 +101,15 @@ impl Outgoing<'_> {
     #[inline(never)]
     fn offer_message(&mut self, envelope: Envelope, payload: &[u8]) -> Result<(), Unsent> {
         let head = envelope.head();
-        let parts = [head.as_slice(), payload, envelope.tail()];
+        self.offer_whole(&[head.as_slice(), payload, envelope.tail()])
+    }
+
+    /// The same for these parts.
+    fn offer_whole(&mut self, parts: &[&[u8]; 3]) -> Result<(), Unsent> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        let written = self.offer(&parts.map(IoSlice::new));
+        let written = self.offer(&parts.map(|part| IoSlice::new(part)));
         let left = len.saturating_sub(written);
-        match self.append(left, |out| proto::put_rest(&parts, written, out)) {
+        match self.append(left, |out| proto::put_rest(parts, written, out)) {
             true => Ok(()),
             false => Err(Unsent::no_memory(written)),
         }
@@ -364,6 +368,28 @@ impl Peers {
         self.append_control(id, |out| proto::encode_pong(payload, out));
     }
 
+    /// Queues bytes and an end for a source. What does not fit, or has no room in memory, is dropped.
+    #[expect(clippy::arithmetic_side_effects, reason = "lengths of what lies in memory")]
+    pub(super) fn queue_for_source(&mut self, id: ConnId, bytes: &[u8], end: &[u8]) -> SendStatus {
+        let Some(mut out) = self.outgoing(id) else { return SendStatus::Dropped };
+        let len = bytes.len() + end.len();
+        let goes_at_once = len >= OFFER_FROM && !out.is_listed() && !out.conn.is_opening();
+        let queued = out.has_room(len)
+            && if goes_at_once {
+                out.offer_whole(&[&[], bytes, end]).is_ok()
+            } else {
+                out.append(len, |out| {
+                    out.extend_from_slice(bytes);
+                    out.extend_from_slice(end);
+                })
+            };
+        if queued {
+            return out.queued();
+        }
+        out.conn.writing.pressed = true;
+        SendStatus::Dropped
+    }
+
     /// Control frames count too: a peer that never reads its pongs has a backlog like any other.
     fn append_control(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) -> SendStatus {
         // Catching up may have filled the backlog, and ended the connection.
@@ -399,6 +425,11 @@ impl Peers {
             Ok(Left::Nothing) => {
                 let was_blocked = std::mem::take(&mut conn.writing.blocked);
                 if was_blocked {
+                    // Nothing was written, which tells nothing of whether it is reached.
+                    if conn.is_opening() {
+                        conn.writing.blocked = true;
+                        return;
+                    }
                     conn.took(now, true);
                     self.memory.count(conn);
                 }

@@ -35,9 +35,16 @@ pub(crate) struct Lines {
     skipping: bool,
     /// Lines so far: an answer names a line by this.
     pub(crate) count: u64,
+    /// This program has connected to it, so that no web page is behind it.
+    known: bool,
 }
 
 impl Lines {
+    /// Of somebody whom this program has connected to: what it begins with is a line like any other.
+    pub(crate) fn of_a_known_source() -> Lines {
+        Lines { known: true, ..Lines::default() }
+    }
+
     /// Takes the next line from the front of `input`; `None` once all of that is used up. Nothing is
     /// to be taken behind [`BadLine::OfProtocol`].
     pub(crate) fn next<'l, 'i: 'l>(
@@ -47,7 +54,7 @@ impl Lines {
         if self.kept.last() == Some(&b'\n') {
             self.kept = Vec::new();
         }
-        let is_first = self.count == 0 && !self.skipping;
+        let is_first = self.count == 0 && !self.skipping && !self.known;
         // There may be no line end in it.
         if is_first && self.kept.is_empty() && input.first() == Some(&TLS_HANDSHAKE) {
             return Some(Err(BadLine::OfProtocol("TLS")));
@@ -91,7 +98,7 @@ impl Lines {
         if self.kept.last() == Some(&b'\n') || (self.kept.is_empty() && !self.skipping) {
             return None;
         }
-        let is_first = self.count == 0;
+        let is_first = self.count == 0 && !self.known;
         self.count = self.count.saturating_add(1);
         Some(if self.skipping { Err(BadLine::TooLong) } else { check(&self.kept, is_first) })
     }

@@ -27,6 +27,9 @@ const COMMANDS_PER_TURN: usize = 256;
 impl Server {
     /// Waits for events, and does what they and the deadlines ask for.
     pub(super) fn turn_within(&mut self, wait: Option<Duration>) -> io::Result<usize> {
+        while let Some(id) = self.dispatcher.peers.next_opened() {
+            self.watch_opened(id);
+        }
         match self.poll.poll(&mut self.events, wait) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             result => result?,
@@ -44,6 +47,15 @@ impl Server {
         }
         self.set_alarm();
         Ok(count)
+    }
+
+    /// Puts a source that was opened into the poll.
+    #[inline(never)]
+    fn watch_opened(&mut self, id: ConnId) {
+        let Some(conn) = self.dispatcher.peers.get_mut(id) else { return };
+        if let Err(error) = conn.stream.register(self.poll.registry(), Token(id.token())) {
+            self.dispatcher.peers.cannot_be_watched(id, &error);
+        }
     }
 
     /// Reads from the connections that the poll announces, and notes what else it announces for the

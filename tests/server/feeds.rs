@@ -9,7 +9,7 @@ use crate::common::*;
 use crate::serving::*;
 use crate::turning::*;
 use wsloop::handlers::Mirror;
-use wsloop::{Config, Context, Handler, ListenAddr, Message, Server, SourceId, Version};
+use wsloop::{Config, Context, Handler, ListenAddr, Message, Server, SourceEnd, SourceId, Version};
 
 /// What a handler of lines is called for.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl<J: FnMut(&str) -> Result<(), String>> Handler for Lines<J> {
         (self.judge)(line)
     }
 
-    fn on_source_end(&mut self, _: &mut Context<'_>, _: SourceId) {
+    fn on_source_end(&mut self, _: &mut Context<'_>, _: SourceId, _: SourceEnd<'_>) {
         let _ = self.log.send(Said::End);
     }
 }

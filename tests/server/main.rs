@@ -11,6 +11,8 @@ mod certificate;
 mod common;
 #[path = "../common/recorder.rs"]
 mod recorder;
+#[path = "../common/scratch.rs"]
+mod scratch;
 #[path = "../common/serving.rs"]
 mod serving;
 #[path = "../common/turning.rs"]
@@ -29,6 +31,7 @@ mod feeds;
 mod http;
 mod lifecycle;
 mod remote;
+mod sources;
 mod stopping;
 #[cfg(feature = "tls")]
 mod tls;

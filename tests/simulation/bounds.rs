@@ -107,7 +107,7 @@ fn a_message_that_trickles_in_has_its_time_and_no_more() {
         peer.sends(&piece(0));
         world.turn_until_quiet();
         let begun = world.now();
-        while world.dispatcher.peers.is_open(peer.id) {
+        while world.dispatcher.peers.get(peer.id).is_some_and(|conn| conn.is_open()) {
             peer.sends(&piece(1));
             world.turns_for(SECOND, SECOND);
         }

@@ -14,6 +14,7 @@ use crate::ids::{ConnId, SourceId};
 use crate::peers::connection::ReadyState;
 use crate::peers::sending::SendStatus;
 use crate::proto::Message;
+use crate::source::SourceEnd;
 
 /// A message: whether it is text, and its bytes.
 pub type Said = (bool, Vec<u8>);
@@ -272,7 +273,7 @@ impl Handler for Clerk {
         if line.starts_with("bad") { Err("it says so itself".to_string()) } else { Ok(()) }
     }
 
-    fn on_source_end(&mut self, _: &mut Context<'_>, source: SourceId) {
+    fn on_source_end(&mut self, _: &mut Context<'_>, source: SourceId, _: SourceEnd<'_>) {
         let mut books = self.0.borrow_mut();
         if books.book(source.0).closed.replace((0, String::new())).is_some() {
             books.wrong = Some("on_source_end twice".to_string());

@@ -575,7 +575,7 @@ impl Case<'_> {
         let held = match &conn.inbox {
             Inbox::Frames(decoder) => decoder.held(),
             Inbox::Head(kept) => kept.capacity(),
-            Inbox::Challenge(_) | Inbox::Lines(_) | Inbox::Discard => return Ok(()),
+            Inbox::Challenge(_) | Inbox::Lines(_) | Inbox::Bytes | Inbox::Discard => return Ok(()),
             Inbox::Lent => return self.wrong("its decoder is lent"),
         };
         let mut begun = self.client.spoken.iter().filter(|spoken| spoken.end > sent);

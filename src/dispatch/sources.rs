@@ -1,14 +1,18 @@
-//! Lines from outside: a sensor, a log or a script writes them to a TCP port or to standard input,
-//! and each is handed to the handler of a route.
+//! What comes of sources: a sensor, a log or a script writes lines to a TCP port or to standard input,
+//! and what a handler has opened sends lines or bytes. All is handed to the handler of the route.
 
 use log::{Level, debug, info};
 
 use super::Dispatcher;
 use super::reading::WORK_BUDGET;
 use crate::context::Context;
+use crate::handler::Handler;
 use crate::ids::{ConnId, SourceId};
 use crate::peers::complaints::quoted;
+use crate::peers::connection::{Connection, Ending, Reach};
 use crate::peers::inbox::Inbox;
+use crate::peers::sources::source_end;
+use crate::proto::close::code;
 use crate::proto::lines::{BadLine, Lines, MAX_LINE};
 
 /// A source that does not read its answers gets no more of them while this many bytes wait.
@@ -40,12 +44,23 @@ impl Dispatcher {
             }
             if self.peers.work() >= enough {
                 self.peers.sate(id);
+            }
+            // The handler may have paused it as well.
+            if self.peers.get(id).is_some_and(Connection::has_to_wait) {
                 break;
             }
         }
         self.peers.return_inbox(id, Inbox::Lines(lines));
         self.peers.weigh(id);
         input
+    }
+
+    /// Hands a source's bytes to the handler of its route.
+    pub(super) fn process_bytes<'i>(&mut self, id: ConnId, input: &mut [u8]) -> &'i mut [u8] {
+        if !input.is_empty() {
+            self.with_source(id, |handler, ws, source| handler.on_bytes(ws, source, input));
+        }
+        &mut []
     }
 
     /// The source has ended: hands over its last line, if that had no line end.
@@ -72,10 +87,21 @@ impl Dispatcher {
             BadLine::NotUtf8 => Refused::Line("not UTF-8".to_string()),
             BadLine::OfProtocol(protocol) => Refused::Source(protocol),
         })?;
-        let Some(route) = self.peers.get(id).map(|conn| conn.route) else { return Ok(()) };
-        let Some(handler) = self.routes.handler(route) else { return Ok(()) };
-        let mut ws = Context::new(&mut self.peers, ConnId::NONE, route);
-        handler.on_line(&mut ws, SourceId(id), line).map_err(Refused::Line)
+        let call = |handler: &mut dyn Handler, ws: &mut Context<'_>, source: SourceId| {
+            handler.on_line(ws, source, line)
+        };
+        self.with_source(id, call).unwrap_or(Ok(())).map_err(Refused::Line)
+    }
+
+    /// Calls the handler of a source's route.
+    pub(super) fn with_source<R>(
+        &mut self,
+        id: ConnId,
+        call: impl FnOnce(&mut dyn Handler, &mut Context<'_>, SourceId) -> R,
+    ) -> Option<R> {
+        let route = self.peers.get(id)?.route;
+        let handler = self.routes.handler(route)?;
+        Some(call(handler, &mut Context::new(&mut self.peers, ConnId::NONE, route), SourceId(id)))
     }
 
     /// Tells a source which of its lines was wrong, and why. False if it is turned away for that, and
@@ -98,7 +124,7 @@ impl Dispatcher {
     fn refuse_line(&mut self, id: ConnId, number: u64, why: &str) {
         debug!("#{} line {number}: {}", id.serial(), quoted(why));
         let Some(conn) = self.peers.get(id) else { return };
-        if !conn.stream.takes_answers() {
+        if !conn.is_told_of_lines() {
             let (path, why) = (self.routes.path(conn.route), quoted(why));
             self.peers.complain(Level::Warn, format_args!("feed {path}: line {number}: {why}"));
         } else if conn.queued() < MAX_ANSWERS {
@@ -119,13 +145,13 @@ impl Dispatcher {
         self.peers.refuse_source(id, &answer);
     }
 
-    /// Tells the handler and the log that a source has ended.
-    pub(super) fn source_ended(&mut self, id: ConnId) {
+    /// Tells the handler and the log how a source has ended.
+    pub(super) fn source_ended(&mut self, id: ConnId, reach: Reach, ending: Option<Ending>) {
         let Some(route) = self.peers.get(id).map(|conn| conn.route) else { return };
-        info!("#{} source of {} ended", id.serial(), self.routes.path(route));
-        if let Some(handler) = self.routes.handler(route) {
-            let mut ws = Context::new(&mut self.peers, ConnId::NONE, route);
-            handler.on_source_end(&mut ws, SourceId(id));
-        }
+        let ending = ending.as_ref().map_or((code::ABNORMAL, ""), |e| (e.code, e.reason.as_str()));
+        let end = source_end(reach, ending.0, ending.1);
+        let (serial, path) = (id.serial(), self.routes.path(route));
+        info!("#{serial} source of {path}: {}", quoted(&end.to_string()));
+        self.with_source(id, |handler, ws, source| handler.on_source_end(ws, source, end));
     }
 }

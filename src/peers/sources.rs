@@ -1,0 +1,276 @@
+//! Sources: streams that came by a feed, or that a handler opened. What comes of them is lines or
+//! bytes, and what they are told goes to them; they are in no room, and speak no protocol.
+//!
+//! One that is opened is blocked until the kernel announces that it is connected: so what it is told
+//! meanwhile waits, like what a slow reader is sent.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+use super::connection::{Connection, Exit, Reach, ReadyState, Role};
+use super::inbox::Inbox;
+use super::sending::SendStatus;
+use super::time::Millis;
+use super::{Peers, find};
+use crate::ids::{ConnId, MAX_SLOTS, RouteId, SourceId};
+use crate::net::stream::Stream;
+use crate::proto::Message;
+use crate::proto::close::code;
+use crate::proto::lines::Lines;
+use crate::source::{Cut, Source, SourceEnd};
+
+/// Why a source ends that takes nothing.
+pub(super) const TAKES_NOTHING: &str = "takes nothing";
+
+impl Connection {
+    /// Whether it is a source that the kernel has not connected yet.
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.role, Role::Source { reach: Reach::Opening, .. })
+    }
+
+    /// Whether what is wrong with its lines is told to itself, and not to the log.
+    pub(crate) fn is_told_of_lines(&self) -> bool {
+        let came = matches!(self.role, Role::Source { reach: Reach::Came, .. });
+        came && self.stream.takes_answers()
+    }
+
+    /// The kernel has connected it, if it was still to be.
+    pub(super) fn reached(&mut self, now: Millis) {
+        if let Role::Source { reach: reach @ Reach::Opening, .. } = &mut self.role {
+            *reach = Reach::Opened;
+            (self.since, self.written) = (now, now);
+            let ends = self.has_last_words();
+            self.ready_state = if ends { ReadyState::Closing } else { ReadyState::Open };
+        }
+    }
+}
+
+impl Peers {
+    /// Admits a source of lines for a route, which came by a feed, in the same way as a client.
+    pub(crate) fn admit_source(
+        &mut self,
+        stream: Stream,
+        addr: Option<SocketAddr>,
+        route: RouteId,
+    ) -> ConnId {
+        let id = self.admit(stream, addr);
+        if let Some(conn) = self.get_mut(id) {
+            conn.role = Role::Source { reach: Reach::Came, cut: Cut::Lines };
+            conn.route = route;
+            conn.ready_state = ReadyState::Open;
+            conn.inbox = Inbox::Lines(Box::<Lines>::default());
+            // A file is never announced, nor is its end. A socket or a pipe is read until it is empty,
+            // which costs one try more than it must.
+            conn.reading.announced(true);
+        }
+        self.read_next_turn(id);
+        id
+    }
+
+    /// Begins to connect to a source. It is put into the poll when the next turn begins.
+    pub(crate) fn open_source(&mut self, source: &Source, route: RouteId) -> io::Result<SourceId> {
+        if self.stopping {
+            return Err(io::Error::new(ErrorKind::NotConnected, "the server stops"));
+        }
+        if self.len() >= MAX_SLOTS {
+            return Err(io::Error::other("there are as many connections as there can be"));
+        }
+        let stream = Stream::open(&source.target)?;
+        let id = self.insert(stream, None);
+        if let Some(conn) = self.get_mut(id) {
+            conn.role = Role::Source { reach: Reach::Opening, cut: source.cut };
+            conn.route = route;
+            conn.inbox = match source.cut {
+                Cut::Lines => Inbox::Lines(Box::new(Lines::of_a_known_source())),
+                Cut::Bytes => Inbox::Bytes,
+            };
+            conn.writing.blocked = true;
+        }
+        self.arm(id);
+        self.opened.push(id);
+        // A loop around this one has to begin a turn.
+        self.write_this_turn(id);
+        self.unfinished.push(id);
+        Ok(SourceId(id))
+    }
+
+    /// The next source that was opened and is to be put into the poll.
+    pub(crate) fn next_opened(&mut self) -> Option<ConnId> {
+        self.opened.pop()
+    }
+
+    /// It cannot be put into the poll.
+    pub(crate) fn cannot_be_watched(&mut self, id: ConnId, error: &io::Error) {
+        self.drop_now(id, code::ABNORMAL, &error.to_string());
+    }
+
+    /// Queues something for a source. What does not fit is dropped, and the source stays.
+    pub(crate) fn tell(&mut self, source: SourceId, message: Message<'_>) -> SendStatus {
+        let Some(conn) = self.get(source.0).filter(|conn| !conn.has_last_words()) else {
+            return SendStatus::Dropped;
+        };
+        match conn.role {
+            Role::Source { cut, .. } if conn.stream.takes_answers() => {
+                let end: &[u8] = if cut == Cut::Lines { b"\n" } else { b"" };
+                self.queue_for_source(source.0, message.as_bytes(), end)
+            }
+            _ => SendStatus::Dropped,
+        }
+    }
+
+    /// Bytes that wait for a source to take them.
+    pub(crate) fn untold(&self, source: SourceId) -> usize {
+        self.get(source.0).map_or(0, Connection::queued)
+    }
+
+    /// Ends what a source is told, behind what is queued; what still comes of it is handed over until
+    /// it ends too, or is silent for the close timeout.
+    pub(crate) fn end_source(&mut self, source: SourceId) {
+        let (id, now) = (source.0, self.clock.now());
+        let Some(conn) = find(&mut self.conns, id) else { return };
+        if !matches!(conn.role, Role::Source { .. }) || conn.has_last_words() {
+            return;
+        }
+        self.changed = true;
+        conn.exit = Exit::LastWords { linger: true };
+        if !conn.is_opening() {
+            conn.ready_state = ReadyState::Closing;
+            conn.since = now;
+            conn.reading.resume();
+            conn.list_to_write(&mut self.to_write);
+            self.read_next_turn(id);
+        }
+        self.arm(id);
+    }
+}
+
+/// Why a source has ended, by what was noted of it.
+pub(crate) fn source_end<'a>(reach: Reach, code: u16, reason: &'a str) -> SourceEnd<'a> {
+    match (code, reason) {
+        (code::GOING_AWAY, _) => SourceEnd::Stopped,
+        _ if reach == Reach::Opening => SourceEnd::Unreachable(reason),
+        (_, "") => SourceEnd::Ended,
+        (_, TAKES_NOTHING) => SourceEnd::Stalled,
+        (_, reason) => SourceEnd::Failed(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::os::unix::net::UnixListener;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::peers::time::Clock;
+
+    struct Scene {
+        peers: Peers,
+        time: Rc<Cell<Duration>>,
+        listener: UnixListener,
+        source: SourceId,
+    }
+
+    /// One source, to which the kernel is connecting.
+    fn scene() -> Scene {
+        let time = Rc::new(Cell::new(Duration::ZERO));
+        let mut peers = Peers::new(Config::default());
+        peers.clock = Clock::given(Rc::clone(&time));
+        let path = std::env::temp_dir().join(format!(
+            "wsloop-source-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        let listener = UnixListener::bind(&path).unwrap();
+        let source = peers.open_source(&Source::unix(&path), 0).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(peers.next_opened(), Some(source.0));
+        Scene { peers, time, listener, source }
+    }
+
+    impl Scene {
+        /// The kernel announces that it is connected.
+        fn is_reached(&mut self) {
+            let readiness = crate::net::stream::Readiness {
+                readable: false,
+                read_closed: false,
+                writable: true,
+            };
+            assert_eq!(self.peers.announced(self.source.0.token(), readiness), None);
+            self.writes();
+        }
+
+        fn writes(&mut self) {
+            self.peers.write_on_next_turn();
+            while let Some(id) = self.peers.next_to_write() {
+                self.peers.flush(id);
+            }
+        }
+
+        /// How it has ended, if it has by this time.
+        fn ended_by(&mut self, millis: u64) -> Option<String> {
+            self.time.set(Duration::from_millis(millis));
+            self.peers.clock.tick();
+            while let Some(id) = self.peers.next_overdue() {
+                self.peers.judge(id);
+            }
+            let report = self.peers.take_ended().pop().map(|id| self.peers.take_report(id))??;
+            let Role::Source { reach, .. } = report.role else { panic!("it is a source") };
+            let ending = report.ending.unwrap();
+            Some(source_end(reach, ending.code, &ending.reason).to_string())
+        }
+    }
+
+    #[test]
+    fn who_does_not_answer_is_unreachable_when_the_time_for_a_handshake_is_over() {
+        let mut scene = scene();
+        let time = Config::default().handshake_timeout.as_millis() as u64;
+        // It is tried to write to it before it is reached, which means nothing.
+        scene.writes();
+        assert_eq!(scene.ended_by(time - 1), None);
+        let end = "it cannot be reached: no answer in time";
+        assert_eq!(scene.ended_by(time).as_deref(), Some(end));
+    }
+
+    #[test]
+    fn one_that_is_reached_may_be_silent_for_ever() {
+        let mut scene = scene();
+        scene.is_reached();
+        assert_eq!(scene.ended_by(u64::MAX / 4), None);
+        assert_eq!(scene.peers.len(), 1);
+    }
+
+    #[test]
+    fn one_that_takes_nothing_is_stalled_after_the_time_that_a_client_has() {
+        let mut scene = scene();
+        scene.is_reached();
+        let (_peer, _) = scene.listener.accept().unwrap();
+        // More than the kernel takes for it.
+        let much = vec![b'x'; 2 << 20];
+        let status = scene.peers.tell(scene.source, Message::Binary(&much));
+        assert_eq!(status, SendStatus::Backpressure);
+        scene.writes();
+        // A ping's interval and the time for its answer, as for a client.
+        assert_eq!(scene.ended_by(49_999), None);
+        assert_eq!(scene.ended_by(50_000).as_deref(), Some("it takes nothing"));
+    }
+
+    #[test]
+    fn one_that_is_ended_and_silent_is_cut_after_the_close_timeout() {
+        let mut scene = scene();
+        // Before it is reached too: its end follows what it is told.
+        scene.peers.tell(scene.source, Message::Text("last words"));
+        scene.peers.end_source(scene.source);
+        let close = Config::default().close_timeout.as_millis() as u64;
+        assert_eq!(scene.ended_by(close), None);
+        scene.is_reached();
+        let (mut peer, _) = scene.listener.accept().unwrap();
+        let mut got = String::new();
+        std::io::Read::read_to_string(&mut peer, &mut got).unwrap();
+        assert_eq!(got, "last words");
+        assert_eq!(scene.ended_by(2 * close - 1), None);
+        assert_eq!(scene.ended_by(2 * close).as_deref(), Some("it failed: not done in time"));
+    }
+}

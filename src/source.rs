@@ -1,0 +1,118 @@
+//! What is no client: streams that a handler opens, or that came by a feed.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Something that a handler opens by [`Context::open`](crate::Context::open): what comes of it is
+/// handed to the handler, and what it is told by [`Context::tell`](crate::Context::tell) goes to it.
+///
+/// ```
+/// use wsloop::Source;
+///
+/// let printer = Source::tcp(([127, 0, 0, 1], 9100).into());
+/// let player = Source::unix("/run/player.sock").lines();
+/// assert_eq!(printer.to_string(), "tcp:127.0.0.1:9100");
+/// assert_eq!(player.to_string(), "unix:/run/player.sock");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub(crate) target: Target,
+    pub(crate) cut: Cut,
+}
+
+/// Where a source is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// What the bytes of a source are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Text, in lines that end in LF or CR LF.
+    Lines,
+    /// Whatever they are, as they come.
+    Bytes,
+}
+
+impl Source {
+    /// Who listens at this address of TCP; its bytes are taken as they come.
+    pub fn tcp(addr: SocketAddr) -> Source {
+        Source { target: Target::Tcp(addr), cut: Cut::Bytes }
+    }
+
+    /// Who listens on the Unix socket of this path; its bytes are taken as they come.
+    pub fn unix(path: impl Into<PathBuf>) -> Source {
+        Source { target: Target::Unix(path.into()), cut: Cut::Bytes }
+    }
+
+    /// Its bytes are lines of text, of at most 64 KiB each: they are handed to
+    /// [`Handler::on_line`](crate::Handler::on_line), and what it is told gets a line end.
+    #[must_use]
+    pub fn lines(self) -> Source {
+        Source { cut: Cut::Lines, ..self }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Target::Tcp(addr) => write!(f, "tcp:{addr}"),
+            Target::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Why a source has ended, for [`Handler::on_source_end`](crate::Handler::on_source_end). As text it
+/// is a sentence without its stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SourceEnd<'a> {
+    /// Its stream has ended, and what it was told is written.
+    Ended,
+    /// It could not be reached, for this reason: nobody listens there, or nobody answered within
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    Unreachable(&'a str),
+    /// The connection broke, for this reason.
+    Failed(&'a str),
+    /// It took nothing of what it was told, for as long as a client may.
+    Stalled,
+    /// The server stops.
+    Stopped,
+}
+
+impl fmt::Display for SourceEnd<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SourceEnd::Ended => f.write_str("it has ended"),
+            SourceEnd::Unreachable(why) => write!(f, "it cannot be reached: {why}"),
+            SourceEnd::Failed(why) => write!(f, "it failed: {why}"),
+            SourceEnd::Stalled => f.write_str("it takes nothing"),
+            SourceEnd::Stopped => f.write_str("the server stops"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_and_ends_are_told_in_words() {
+        let unix = Source::unix("/run/a b").lines();
+        assert_eq!((unix.to_string(), unix.cut), ("unix:/run/a b".to_string(), Cut::Lines));
+        let tcp = Source::tcp(([0, 0, 0, 0, 0, 0, 0, 1], 5900).into());
+        assert_eq!((tcp.to_string(), tcp.cut), ("tcp:[::1]:5900".to_string(), Cut::Bytes));
+        for (end, words) in [
+            (SourceEnd::Ended, "it has ended"),
+            (SourceEnd::Unreachable("refused"), "it cannot be reached: refused"),
+            (SourceEnd::Failed("reset"), "it failed: reset"),
+            (SourceEnd::Stalled, "it takes nothing"),
+            (SourceEnd::Stopped, "the server stops"),
+        ] {
+            assert_eq!(end.to_string(), words);
+        }
+    }
+}

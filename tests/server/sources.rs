@@ -1,0 +1,361 @@
+//! Sources that a handler opens: what they are told, what comes of them, and how they end.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use crate::common::*;
+use crate::scratch::Scratch;
+use crate::serving::*;
+use crate::turning::*;
+use wsloop::{
+    Config, Context, Handler, Message, SendStatus, Server, Source, SourceEnd, SourceId, Version,
+};
+
+/// What a handler was called for.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Line(String),
+    Bytes(Vec<u8>),
+    Drain,
+    End(String),
+}
+
+/// Writes down what it is called for, and does `deed` for each line.
+struct Recorder<D> {
+    log: Sender<Said>,
+    deed: D,
+}
+
+impl<D: FnMut(&mut Context<'_>, SourceId, &str)> Handler for Recorder<D> {
+    fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
+
+    fn on_line(&mut self, ws: &mut Context<'_>, id: SourceId, line: &str) -> Result<(), String> {
+        let _ = self.log.send(Said::Line(line.to_string()));
+        (self.deed)(ws, id, line);
+        if line.starts_with("bad") { Err("it says so".to_string()) } else { Ok(()) }
+    }
+
+    fn on_bytes(&mut self, _: &mut Context<'_>, _: SourceId, bytes: &[u8]) {
+        let _ = self.log.send(Said::Bytes(bytes.to_vec()));
+    }
+
+    fn on_source_drain(&mut self, _: &mut Context<'_>, _: SourceId) {
+        let _ = self.log.send(Said::Drain);
+    }
+
+    fn on_source_end(&mut self, _: &mut Context<'_>, _: SourceId, end: SourceEnd<'_>) {
+        let _ = self.log.send(Said::End(end.to_string()));
+    }
+}
+
+fn server_doing(
+    config: Config,
+    deed: impl FnMut(&mut Context<'_>, SourceId, &str) + Send + 'static,
+) -> (Server, Receiver<Said>) {
+    let (log, said) = channel();
+    let mut server = listening(config);
+    server.route("/", Recorder { log, deed });
+    (server, said)
+}
+
+fn server(config: Config) -> (Server, Receiver<Said>) {
+    server_doing(config, |_, _, _| {})
+}
+
+fn open(server: &mut Server, source: &Source) -> SourceId {
+    server.context("/").unwrap().open(source).unwrap()
+}
+
+fn tell<'m>(server: &mut Server, id: SourceId, message: impl Into<Message<'m>>) -> SendStatus {
+    server.context("/").unwrap().tell(id, message)
+}
+
+fn next(server: &mut Server, said: &Receiver<Said>) -> Said {
+    turn_until(server, "a call", |_| said.try_recv().ok())
+}
+
+/// All that comes in bytes, and then how it ends.
+fn rest(server: &mut Server, said: &Receiver<Said>) -> (Vec<u8>, String) {
+    let mut all = Vec::new();
+    loop {
+        match next(server, said) {
+            Said::Bytes(bytes) => all.extend(bytes),
+            Said::End(end) => return (all, end),
+            Said::Drain => {}
+            Said::Line(line) => panic!("{line}"),
+        }
+    }
+}
+
+fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+fn accept(listener: &TcpListener) -> TcpStream {
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+#[test]
+fn what_it_is_told_before_it_is_reached_comes_first_and_its_end_is_handed_over() {
+    let (mut server, said) = server(Config::default());
+    let (listener, addr) = listener();
+    let id = open(&mut server, &Source::tcp(addr));
+    assert_eq!(tell(&mut server, id, "one "), SendStatus::Queued);
+    assert_eq!(server.poll_timeout(), Some(Duration::ZERO), "a loop around it has to turn");
+    turn_while_busy(&mut server);
+    let mut peer = accept(&listener);
+    tell(&mut server, id, &b"two"[..]);
+    turn_while_busy(&mut server);
+    let mut got = [0; 7];
+    peer.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"one two");
+    peer.write_all(b"its last words").unwrap();
+    drop(peer);
+    assert_eq!(rest(&mut server, &said), (b"its last words".to_vec(), "it has ended".to_string()));
+    // Its name is harmless now.
+    assert_eq!(tell(&mut server, id, "three"), SendStatus::Dropped);
+    server.context("/").unwrap().end_source(id);
+    assert_eq!(server.stats().accepted, 0);
+}
+
+#[test]
+fn its_end_goes_behind_what_is_queued_and_what_still_comes_is_handed_over() {
+    let (mut server, said) = server(Config::default());
+    let (listener, addr) = listener();
+    let id = open(&mut server, &Source::tcp(addr));
+    let much = vec![b'x'; 3 << 20];
+    assert_eq!(tell(&mut server, id, &much[..]), SendStatus::Backpressure);
+    server.context("/").unwrap().end_source(id);
+    assert_eq!(tell(&mut server, id, "too late"), SendStatus::Dropped);
+    let reader = std::thread::spawn(move || {
+        let mut peer = accept(&listener);
+        let mut got = Vec::new();
+        peer.read_to_end(&mut got).unwrap();
+        peer.write_all(format!("{} came", got.len()).as_bytes()).unwrap();
+    });
+    let expected = format!("{} came", 3 << 20);
+    assert_eq!(rest(&mut server, &said), (expected.into_bytes(), "it has ended".to_string()));
+    reader.join().unwrap();
+}
+
+#[test]
+fn who_is_not_there_is_unreachable_and_the_error_is_told() {
+    let (mut server, said) = server(Config::default());
+    let (listener, addr) = listener();
+    drop(listener);
+    let id = open(&mut server, &Source::tcp(addr));
+    tell(&mut server, id, "is anybody there?");
+    let refused = std::io::Error::from_raw_os_error(rustix::io::Errno::CONNREFUSED.raw_os_error());
+    let end = format!("it cannot be reached: {refused}");
+    assert_eq!(next(&mut server, &said), Said::End(end.clone()));
+    // Without anything to tell it too.
+    open(&mut server, &Source::tcp(addr));
+    assert_eq!(next(&mut server, &said), Said::End(end));
+    let scratch = Scratch::new();
+    let nowhere = Source::unix(scratch.join("socket"));
+    let error = server.context("/").unwrap().open(&nowhere).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    turn_while_busy(&mut server);
+    assert!(said.try_recv().is_err());
+}
+
+#[test]
+fn lines_go_both_ways_over_a_unix_socket_and_may_be_paused() {
+    let pause = |ws: &mut Context<'_>, id, line: &str| {
+        if line == "wait" {
+            ws.pause_source(id);
+        }
+    };
+    let (mut server, said) = server_doing(Config::default(), pause);
+    let scratch = Scratch::new();
+    let listener = UnixListener::bind(scratch.join("socket")).unwrap();
+    let id = open(&mut server, &Source::unix(scratch.join("socket")).lines());
+    let (mut peer, _) = listener.accept().unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    // What a source begins with that this program has connected to is a line like any other.
+    peer.write_all(b"GET / HTTP/1.1\r\nwait\nbad\nlast").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(next(&mut server, &said), Said::Line("GET / HTTP/1.1".to_string()));
+    assert_eq!(next(&mut server, &said), Said::Line("wait".to_string()));
+    turn_while_busy(&mut server);
+    assert!(said.try_recv().is_err(), "it is paused");
+    assert_eq!(tell(&mut server, id, "go on"), SendStatus::Queued);
+    server.context("/").unwrap().resume_source(id);
+    assert_eq!(next(&mut server, &said), Said::Line("bad".to_string()));
+    assert_eq!(next(&mut server, &said), Said::Line("last".to_string()));
+    assert_eq!(next(&mut server, &said), Said::End("it has ended".to_string()));
+    // It is told what the program tells it, and not what is wrong with its lines.
+    let mut got = Vec::new();
+    peer.read_to_end(&mut got).unwrap();
+    assert_eq!(got, b"go on\n");
+}
+
+#[test]
+fn who_came_by_a_feed_is_answered() {
+    let answer = |ws: &mut Context<'_>, id, line: &str| {
+        ws.tell(id, format!("{line}?").as_str());
+    };
+    let (mut server, said) = server_doing(Config::default(), answer);
+    let addr = crate::feeds::feed(&mut server, "/");
+    let mut source = Client::connect(addr);
+    source.send(b"hello\n");
+    assert_eq!(next(&mut server, &said), Said::Line("hello".to_string()));
+    turn_while_busy(&mut server);
+    assert_eq!(source.read(7), b"hello?\n");
+    source.send(b"bad\n");
+    assert_eq!(next(&mut server, &said), Said::Line("bad".to_string()));
+    turn_while_busy(&mut server);
+    let answer = b"bad?\nerror: line 2: it says so\n";
+    assert_eq!(source.read(answer.len()), answer);
+}
+
+#[test]
+fn what_does_not_fit_is_dropped_and_its_handler_told_when_there_is_room() {
+    let (mut server, said) = server(config(|config| config.max_backlog = 100_000));
+    let (listener, addr) = listener();
+    let id = open(&mut server, &Source::tcp(addr));
+    assert_eq!(tell(&mut server, id, &[b'x'; 60_000][..]), SendStatus::Queued);
+    assert_eq!(tell(&mut server, id, &[b'x'; 60_000][..]), SendStatus::Dropped);
+    assert_eq!(server.context("/").unwrap().source_buffered_amount(id), 60_000);
+    let mut peer = accept(&listener);
+    assert_eq!(next(&mut server, &said), Said::Drain);
+    assert_eq!(tell(&mut server, id, "more"), SendStatus::Queued);
+    turn_while_busy(&mut server);
+    let mut got = vec![0; 60_004];
+    peer.read_exact(&mut got).unwrap();
+    assert!(got.ends_with(b"xxmore"));
+}
+
+#[test]
+fn a_stop_ends_it_behind_what_it_was_told_and_waits_for_its_end() {
+    let (mut server, said) = server(Config::default());
+    let (listener, addr) = listener();
+    let id = open(&mut server, &Source::tcp(addr));
+    let peer = turn_until(&mut server, "the source", |_| {
+        listener.set_nonblocking(true).unwrap();
+        listener.accept().ok()
+    });
+    let mut peer = peer.0;
+    peer.set_nonblocking(false).unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    turn_while_busy(&mut server);
+    tell(&mut server, id, "good night");
+    server.stop();
+    // One that is opened now would hold the server up.
+    let too_late = server.context("/").unwrap().open(&Source::tcp(addr));
+    assert_eq!(too_late.unwrap_err().kind(), std::io::ErrorKind::NotConnected);
+    turn_while_busy(&mut server);
+    assert!(!server.is_stopped());
+    let mut got = String::new();
+    peer.read_to_string(&mut got).unwrap();
+    assert_eq!(got, "good night");
+    peer.write_all(b"and you").unwrap();
+    drop(peer);
+    assert_eq!(rest(&mut server, &said), (b"and you".to_vec(), "it has ended".to_string()));
+    assert!(server.is_stopped());
+}
+
+#[test]
+fn a_stop_does_not_wait_for_one_that_is_not_reached() {
+    let (mut server, said) = server(Config::default());
+    let (_listener, addr) = listener();
+    open(&mut server, &Source::tcp(addr));
+    server.stop();
+    assert_eq!(next(&mut server, &said), Said::End("the server stops".to_string()));
+    assert!(server.is_stopped());
+}
+
+/// A tunnel: what a client says goes to a source, and what comes of it to the client; each is paused
+/// while the other does not keep up.
+#[derive(Default)]
+struct Tunnel {
+    ends: Option<(wsloop::ConnId, SourceId)>,
+}
+
+impl Handler for Tunnel {
+    fn on_open(&mut self, ws: &mut Context<'_>, request: &wsloop::Request<'_>) {
+        let addr = request.query().parse().unwrap();
+        self.ends = Some((ws.id(), ws.open(&Source::tcp(addr)).unwrap()));
+    }
+
+    fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>) {
+        let (_, source) = self.ends.unwrap();
+        match ws.tell(source, message) {
+            SendStatus::Queued => {}
+            SendStatus::Backpressure => ws.pause(),
+            SendStatus::Dropped => panic!("there was room"),
+        }
+    }
+
+    fn on_source_drain(&mut self, ws: &mut Context<'_>, _: SourceId) {
+        ws.to(self.ends.unwrap().0).resume();
+    }
+
+    fn on_bytes(&mut self, ws: &mut Context<'_>, source: SourceId, bytes: &[u8]) {
+        match ws.send_to(self.ends.unwrap().0, bytes) {
+            SendStatus::Queued => {}
+            SendStatus::Backpressure => ws.pause_source(source),
+            SendStatus::Dropped => panic!("there was room"),
+        }
+    }
+
+    fn on_drain(&mut self, ws: &mut Context<'_>) {
+        ws.resume_source(self.ends.unwrap().1);
+    }
+
+    fn on_source_end(&mut self, ws: &mut Context<'_>, _: SourceId, end: SourceEnd<'_>) {
+        assert_eq!(end, SourceEnd::Ended);
+        ws.to(self.ends.unwrap().0).close(1000, "");
+    }
+}
+
+#[test]
+fn both_directions_of_a_tunnel_are_complete_however_slow_either_end_is() {
+    const FRAME: usize = 50_000;
+    const FRAMES: usize = 160;
+    let (listener, addr) = listener();
+    let running = serve(Config::default(), |server| server.route("/", Tunnel::default()));
+    // It says back what comes, and reads nothing while nobody takes that.
+    let echo = std::thread::spawn(move || {
+        let mut peer = accept(&listener);
+        let (mut buffer, mut left) = (vec![0; 30_000], FRAME * FRAMES);
+        while left > 0 {
+            let count = peer.read(&mut buffer).unwrap();
+            assert!(count > 0, "{left} bytes are missing");
+            peer.write_all(&buffer[..count]).unwrap();
+            left -= count;
+        }
+    });
+    let mut client = Client::open(running.addr, Version::Rfc6455, &format!("/?{addr}"));
+    let mut writer = client.stream.try_clone().unwrap();
+    let frame = |number: usize| vec![number as u8; FRAME];
+    let writing = std::thread::spawn(move || {
+        for number in 0..FRAMES {
+            writer.write_all(&masked(0x82, &frame(number))).unwrap();
+        }
+    });
+    // The client reads nothing before it has said a part, which the buffers between cannot hold.
+    let_pass(Duration::from_millis(300));
+    let mut got = VecDeque::new();
+    for number in 0..FRAMES {
+        while got.len() < FRAME {
+            let (first, payload) = client.read_frame();
+            assert_eq!(first, 0x82, "{} frames have come", number);
+            got.extend(payload);
+        }
+        assert!(got.drain(..FRAME).all(|byte| byte == number as u8), "{number}");
+    }
+    writing.join().unwrap();
+    echo.join().unwrap();
+    assert_eq!(client.read_close(), (1000, String::new()));
+    client.close(1000, "");
+    running.stop();
+}
