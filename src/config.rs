@@ -30,7 +30,7 @@ pub struct Config {
     /// Longest time from accepting a connection to the end of its opening handshake; bytes that
     /// trickle in do not extend it. Also how long a kept-alive HTTP connection may wait for its
     /// next request. Default 10 s. Exceeded: 408, closed; without 408 where no next request has
-    /// begun.
+    /// begun. And the longest time for a source that a handler [opens](crate::Context::open) to answer.
     pub handshake_timeout: Duration,
     /// Largest message in bytes, all fragments together; checked by the announced length, before
     /// memory is taken. Default 1 MiB. At most a quarter of what can be addressed, `isize::MAX / 4`.

@@ -1,4 +1,8 @@
-//! The three smallest handlers, ready to use. The programs in `demo/` have more, to start from.
+//! The smallest handlers and a bridge, ready to use. The programs in `demo/` have more, to start from.
+
+mod each;
+
+pub use each::Each;
 
 use crate::{Context, Handler, Message, code};
 

@@ -1,8 +1,10 @@
 //! What is no client: streams that a handler opens, or that came by a feed.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Something that a handler opens by [`Context::open`](crate::Context::open): what comes of it is
 /// handed to the handler, and what it is told by [`Context::tell`](crate::Context::tell) goes to it.
@@ -56,6 +58,45 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Whether its bytes are lines of text.
+    pub fn is_lines(&self) -> bool {
+        self.cut == Cut::Lines
+    }
+}
+
+/// `tcp:HOST:PORT` or `unix:/PATH`, and before it `lines:` or `bytes:`; without that they are bytes.
+/// A name of a host is looked up now, which may take a while, and its first IPv4 address is taken, or
+/// else its first.
+impl FromStr for Source {
+    type Err = io::Error;
+
+    fn from_str(word: &str) -> io::Result<Source> {
+        if let Some(rest) = word.strip_prefix("lines:") {
+            return target(rest).map(Source::lines);
+        }
+        target(word.strip_prefix("bytes:").unwrap_or(word))
+    }
+}
+
+fn target(word: &str) -> io::Result<Source> {
+    let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
+    match word.split_once(':') {
+        Some(("tcp", addr)) => {
+            let addrs = addr.to_socket_addrs().map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidInput => wrong(format!("'{addr}' is not HOST:PORT")),
+                _ => error,
+            })?;
+            let addrs: Vec<SocketAddr> = addrs.collect();
+            let first = addrs.iter().find(|addr| addr.is_ipv4()).or(addrs.first());
+            let first = first.ok_or_else(|| wrong(format!("'{addr}' has no address")))?;
+            Ok(Source::tcp(*first))
+        }
+        Some(("unix", path)) if path.starts_with('/') => Ok(Source::unix(path)),
+        _ => Err(wrong(format!("'{word}' is neither tcp:HOST:PORT nor unix:/PATH"))),
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.target {
@@ -98,6 +139,26 @@ impl fmt::Display for SourceEnd<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_are_read_from_words() {
+        let read = |word: &str| word.parse::<Source>();
+        let vnc = Source::tcp(([127, 0, 0, 1], 5900).into());
+        assert_eq!(read("tcp:127.0.0.1:5900").unwrap(), vnc);
+        // The address of IPv4 is preferred, by which most programs listen.
+        assert_eq!(read("bytes:tcp:localhost:5900").unwrap(), vnc);
+        assert_eq!(read("lines:tcp:127.0.0.1:5900").unwrap(), vnc.lines());
+        let six = Source::tcp(([0, 0, 0, 0, 0, 0, 0, 1], 1).into());
+        assert_eq!(read("tcp:[::1]:1").unwrap(), six);
+        assert_eq!(read("lines:unix:/a:b=c").unwrap(), Source::unix("/a:b=c").lines());
+        for word in
+            ["", "tcp", "tcp:", "tcp:5900", "tcp:a:port", "unix:a", "udp:1.2.3.4:5", "x:tcp:"]
+        {
+            let error = read(word).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{word}");
+            assert!(error.to_string().starts_with('\''), "{word}: {error}");
+        }
+    }
 
     #[test]
     fn sources_and_ends_are_told_in_words() {

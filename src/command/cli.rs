@@ -7,8 +7,8 @@ use std::time::Duration;
 use lexopt::Arg;
 use lexopt::prelude::*;
 use log::LevelFilter;
-use wsloop::handlers::{Broadcast, Echo, Mirror};
-use wsloop::{Config, OriginRule, Server, Version};
+use wsloop::handlers::{Broadcast, Each, Echo, Mirror};
+use wsloop::{Config, OriginRule, Server, Source, Version};
 
 use crate::demos::{Chat, Hello, Monitor, Plot, Stocks, Sync, Tracker};
 
@@ -33,7 +33,10 @@ Where and what
                              ADDR as for --listen, or - for standard input; nobody is asked who
                              he is, but who speaks HTTP or TLS is cut; may be repeated
                              [default: 127.0.0.1:9876=/plot if there is none of --listen,
-                             --root and --feed]
+                             --root, --feed and --bridge]
+      --bridge PATH=TARGET   connect each client on PATH to TARGET, tcp:HOST:PORT or unix:/PATH, and
+                             pass on what either says; with lines: before it text goes both ways,
+                             a message for each line; may be repeated
 
 Who may connect
       --host NAME            serve requests for this host, on any port: example.com,
@@ -117,6 +120,8 @@ pub struct Options {
     pub routes: Vec<(String, BuiltIn)>,
     /// Where lines come in, `-` for standard input, and the path whose handler gets them.
     pub feeds: Vec<(String, String)>,
+    /// Paths whose clients each have a source of their own.
+    pub bridges: Vec<(String, Source)>,
     pub config: Config,
     pub log: LevelFilter,
     /// The files of the certificate and of its key: both or neither.
@@ -203,7 +208,8 @@ impl BuiltIn {
 impl Options {
     /// Whether what is served, where, and from which lines were all left to the program.
     pub fn is_demo(&self) -> bool {
-        self.listen.is_empty() && self.root.is_none() && self.feeds.is_empty()
+        let asked = !self.feeds.is_empty() || !self.bridges.is_empty();
+        self.listen.is_empty() && self.root.is_none() && !asked
     }
 
     pub fn mount_routes(&self, server: &mut Server) {
@@ -212,6 +218,9 @@ impl Options {
         }
         for (path, handler) in &self.routes {
             handler.mount(server, path);
+        }
+        for (path, source) in &self.bridges {
+            server.route(path, Each::new(source.clone()));
         }
         for (_, path) in &self.feeds {
             let built_in = BUILT_IN_PATHS.iter().any(|(named, _)| named == path);
@@ -231,6 +240,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         root: None,
         routes: Vec::new(),
         feeds: Vec::new(),
+        bridges: Vec::new(),
         config,
         log: LevelFilter::Info,
         tls_cert: None,
@@ -285,6 +295,7 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         "--root" => options.root = Some(value(parser, name)?.into()),
         "--route" => options.routes.push(route(&text(parser, name)?)?),
         "--feed" => options.feeds.push(feed(&text(parser, name)?)?),
+        "--bridge" => options.bridges.push(bridge(&text(parser, name)?)?),
         "--host" => config.hosts.push(text(parser, name)?),
         "--versions" => config.versions = versions(&text(parser, name)?)?,
         "--secure-proxy" => config.secure_proxy = true,
@@ -398,6 +409,15 @@ fn feed(word: &str) -> Result<(String, String), String> {
     Ok((addr.to_string(), path.to_string()))
 }
 
+fn bridge(word: &str) -> Result<(String, Source), String> {
+    let (path, target) = word
+        .split_once('=')
+        .ok_or_else(|| format!("--bridge: '{word}' is not of the form PATH=TARGET"))?;
+    check_path("--bridge", path)?;
+    let source = target.parse().map_err(|error| format!("--bridge {path}: {error}"))?;
+    Ok((path.to_string(), source))
+}
+
 fn check_path(flag: &str, path: &str) -> Result<(), String> {
     if path.starts_with('/') || path == "*" {
         return Ok(());
@@ -461,6 +481,15 @@ mod tests {
     }
 
     #[test]
+    fn bridges_are_between_a_path_and_a_source() {
+        let given = options("--bridge /a=tcp:127.0.0.1:5900 --bridge /b=lines:unix:/c=d").unwrap();
+        let vnc = Source::tcp(([127, 0, 0, 1], 5900).into());
+        let line = Source::unix("/c=d").lines();
+        assert_eq!(given.bridges, [("/a".to_string(), vnc), ("/b".to_string(), line)]);
+        assert!(!given.is_demo());
+    }
+
+    #[test]
     fn versions_are_named_with_commas_between() {
         assert_eq!(options("").unwrap().config.versions, Version::ALL);
         let given = options("--versions rfc6455,hixie76").unwrap();
@@ -490,6 +519,9 @@ mod tests {
             ("--route x=echo", "--route: the path 'x'"),
             ("--feed 127.0.0.1:1", "--feed: '127.0.0.1:1'"),
             ("--feed -=live", "--feed: the path 'live'"),
+            ("--bridge /x", "--bridge: '/x'"),
+            ("--bridge x=tcp:127.0.0.1:1", "--bridge: the path 'x'"),
+            ("--bridge /x=udp:a", "--bridge /x: 'udp:a' is neither"),
             ("--route /x=tea", "--route: no handler 'tea'"),
             ("--quiet=yes", "quiet"),
         ] {
@@ -533,6 +565,7 @@ mod tests {
             "--root",
             "--route",
             "--feed",
+            "--bridge",
             "--origin",
             "--host",
             "--versions",

@@ -91,6 +91,9 @@ fn serve(options: &Options) -> Result<(), String> {
         let from = bound.map_err(|error| format!("--feed {addr}={path}: {error}"))?;
         ready += &format!("lines from {from} go to {path}\n");
     }
+    for (path, source) in &options.bridges {
+        ready += &format!("{path} is bridged to {source}\n");
+    }
     if options.is_demo() {
         ready += &default_feed(&mut server);
     }

@@ -30,6 +30,7 @@ impl Dispatcher {
     /// Hands a source's lines to the handler of its route. Their buffer is out of the connection
     /// meanwhile, as the decoder is for frames. Gives back what has to wait, because the lines before it
     /// caused so much work that it is the others' turn.
+    #[inline(never)]
     pub(super) fn process_lines<'i>(
         &mut self,
         id: ConnId,
@@ -56,6 +57,7 @@ impl Dispatcher {
     }
 
     /// Hands a source's bytes to the handler of its route.
+    #[inline(never)]
     pub(super) fn process_bytes<'i>(&mut self, id: ConnId, input: &mut [u8]) -> &'i mut [u8] {
         if !input.is_empty() {
             self.with_source(id, |handler, ws, source| handler.on_bytes(ws, source, input));

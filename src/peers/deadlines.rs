@@ -3,6 +3,7 @@
 //! | [`Overdue`] | begins | lasts | what follows |
 //! |---|---|---|---|
 //! | Handshake | accepted, or the last response written | `handshake_timeout` | 408; gone, if no request began |
+//! | Connect | a handler opened a source | `handshake_timeout` | cut |
 //! | Ping | the peer last sent or took anything | `ping_interval` | a ping |
 //! | Pong | that ping left for the peer | `pong_timeout` | cut |
 //! | Message | a message began that is not whole yet | `message_timeout`, and a second for each [`LEAST_RATE`] bytes that have come | closed, 1008 |
@@ -18,7 +19,8 @@
 //!
 //! Hixie clients and sources of lines cannot be pinged. Of these, those that have vanished are found
 //! by the keep-alive of TCP, which every socket has, after two minutes. So no deadline of their own is
-//! needed: a page that only listens, and a sensor that is silent for days, are as alive as any.
+//! needed: a page that only listens, and a sensor that is silent for days, are as alive as any. Only a
+//! source that a handler opened has to take what it is told: there may be a client who waits for that.
 
 use std::time::Duration;
 

@@ -107,7 +107,7 @@ impl Outgoing<'_> {
     /// The same for these parts.
     fn offer_whole(&mut self, parts: &[&[u8]; 3]) -> Result<(), Unsent> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        let written = self.offer(&parts.map(|part| IoSlice::new(part)));
+        let written = self.offer(&parts.map(IoSlice::new));
         let left = len.saturating_sub(written);
         match self.append(left, |out| proto::put_rest(parts, written, out)) {
             true => Ok(()),
@@ -116,6 +116,7 @@ impl Outgoing<'_> {
     }
 
     /// Something was queued: it is written when the turn ends.
+    #[inline]
     fn queued(&mut self) -> SendStatus {
         self.conn.list_to_write(self.to_write);
         if self.conn.queued() > PRESSURE {
@@ -370,24 +371,31 @@ impl Peers {
 
     /// Queues bytes and an end for a source. What does not fit, or has no room in memory, is dropped.
     #[expect(clippy::arithmetic_side_effects, reason = "lengths of what lies in memory")]
+    #[inline(never)]
     pub(super) fn queue_for_source(&mut self, id: ConnId, bytes: &[u8], end: &[u8]) -> SendStatus {
-        let Some(mut out) = self.outgoing(id) else { return SendStatus::Dropped };
+        let Some(mut out) = self.outgoing_at_once(id) else { return SendStatus::Dropped };
         let len = bytes.len() + end.len();
         let goes_at_once = len >= OFFER_FROM && !out.is_listed() && !out.conn.is_opening();
-        let queued = out.has_room(len)
-            && if goes_at_once {
-                out.offer_whole(&[&[], bytes, end]).is_ok()
-            } else {
-                out.append(len, |out| {
-                    out.extend_from_slice(bytes);
-                    out.extend_from_slice(end);
-                })
+        let queued = if !out.has_room(len) {
+            Err(Unsent::Full)
+        } else if goes_at_once {
+            out.offer_whole(&[&[], bytes, end])
+        } else {
+            let write = |out: &mut Vec<u8>| {
+                out.extend_from_slice(bytes);
+                out.extend_from_slice(end);
             };
-        if queued {
-            return out.queued();
+            out.append(len, write).then_some(()).ok_or(Unsent::NoMemory)
+        };
+        match queued {
+            Ok(()) => out.queued(),
+            // What follows would be read as the rest of it.
+            Err(Unsent::CutShort) => self.unsent(id, Unsent::CutShort),
+            Err(_) => {
+                out.conn.writing.pressed = true;
+                SendStatus::Dropped
+            }
         }
-        out.conn.writing.pressed = true;
-        SendStatus::Dropped
     }
 
     /// Control frames count too: a peer that never reads its pongs has a backlog like any other.

@@ -289,7 +289,11 @@ impl Server {
         let due = match &self.alarm {
             // The alarm ends the wait.
             Some(alarm) if alarm.is_set() && !self.has_left_over() => None,
-            _ => self.poll_timeout(),
+            _ => {
+                // To open a source leaves something to be done.
+                self.watch_opened();
+                self.poll_timeout()
+            }
         };
         self.turn_within(timeout.into_iter().chain(due).min())
     }

@@ -27,9 +27,6 @@ const COMMANDS_PER_TURN: usize = 256;
 impl Server {
     /// Waits for events, and does what they and the deadlines ask for.
     pub(super) fn turn_within(&mut self, wait: Option<Duration>) -> io::Result<usize> {
-        while let Some(id) = self.dispatcher.peers.next_opened() {
-            self.watch_opened(id);
-        }
         match self.poll.poll(&mut self.events, wait) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             result => result?,
@@ -49,12 +46,14 @@ impl Server {
         Ok(count)
     }
 
-    /// Puts a source that was opened into the poll.
-    #[inline(never)]
-    fn watch_opened(&mut self, id: ConnId) {
-        let Some(conn) = self.dispatcher.peers.get_mut(id) else { return };
-        if let Err(error) = conn.stream.register(self.poll.registry(), Token(id.token())) {
-            self.dispatcher.peers.cannot_be_watched(id, &error);
+    /// Puts the sources that were opened into the poll.
+    pub(super) fn watch_opened(&mut self) {
+        let peers = &mut self.dispatcher.peers;
+        while let Some(id) = peers.next_opened() {
+            let Some(conn) = peers.get_mut(id) else { continue };
+            if let Err(error) = conn.stream.register(self.poll.registry(), Token(id.token())) {
+                peers.cannot_be_watched(id, &error);
+            }
         }
     }
 

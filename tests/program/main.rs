@@ -16,6 +16,7 @@ mod unruly;
 mod memory;
 mod run;
 
+mod bridges;
 mod cli;
 #[cfg(all(feature = "deflate", target_os = "linux"))]
 mod deflate;

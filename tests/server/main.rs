@@ -11,8 +11,6 @@ mod certificate;
 mod common;
 #[path = "../common/recorder.rs"]
 mod recorder;
-#[path = "../common/scratch.rs"]
-mod scratch;
 #[path = "../common/serving.rs"]
 mod serving;
 #[path = "../common/turning.rs"]

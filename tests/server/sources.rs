@@ -8,9 +8,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use crate::common::*;
-use crate::scratch::Scratch;
 use crate::serving::*;
 use crate::turning::*;
+use wsloop::handlers::Each;
 use wsloop::{
     Config, Context, Handler, Message, SendStatus, Server, Source, SourceEnd, SourceId, Version,
 };
@@ -273,56 +273,13 @@ fn a_stop_does_not_wait_for_one_that_is_not_reached() {
     assert!(server.is_stopped());
 }
 
-/// A tunnel: what a client says goes to a source, and what comes of it to the client; each is paused
-/// while the other does not keep up.
-#[derive(Default)]
-struct Tunnel {
-    ends: Option<(wsloop::ConnId, SourceId)>,
-}
-
-impl Handler for Tunnel {
-    fn on_open(&mut self, ws: &mut Context<'_>, request: &wsloop::Request<'_>) {
-        let addr = request.query().parse().unwrap();
-        self.ends = Some((ws.id(), ws.open(&Source::tcp(addr)).unwrap()));
-    }
-
-    fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>) {
-        let (_, source) = self.ends.unwrap();
-        match ws.tell(source, message) {
-            SendStatus::Queued => {}
-            SendStatus::Backpressure => ws.pause(),
-            SendStatus::Dropped => panic!("there was room"),
-        }
-    }
-
-    fn on_source_drain(&mut self, ws: &mut Context<'_>, _: SourceId) {
-        ws.to(self.ends.unwrap().0).resume();
-    }
-
-    fn on_bytes(&mut self, ws: &mut Context<'_>, source: SourceId, bytes: &[u8]) {
-        match ws.send_to(self.ends.unwrap().0, bytes) {
-            SendStatus::Queued => {}
-            SendStatus::Backpressure => ws.pause_source(source),
-            SendStatus::Dropped => panic!("there was room"),
-        }
-    }
-
-    fn on_drain(&mut self, ws: &mut Context<'_>) {
-        ws.resume_source(self.ends.unwrap().1);
-    }
-
-    fn on_source_end(&mut self, ws: &mut Context<'_>, _: SourceId, end: SourceEnd<'_>) {
-        assert_eq!(end, SourceEnd::Ended);
-        ws.to(self.ends.unwrap().0).close(1000, "");
-    }
-}
-
 #[test]
-fn both_directions_of_a_tunnel_are_complete_however_slow_either_end_is() {
+fn both_directions_of_a_bridge_are_complete_however_slow_either_end_is() {
     const FRAME: usize = 50_000;
     const FRAMES: usize = 160;
     let (listener, addr) = listener();
-    let running = serve(Config::default(), |server| server.route("/", Tunnel::default()));
+    let running =
+        serve(Config::default(), move |server| server.route("/", Each::new(Source::tcp(addr))));
     // It says back what comes, and reads nothing while nobody takes that.
     let echo = std::thread::spawn(move || {
         let mut peer = accept(&listener);
@@ -334,7 +291,7 @@ fn both_directions_of_a_tunnel_are_complete_however_slow_either_end_is() {
             left -= count;
         }
     });
-    let mut client = Client::open(running.addr, Version::Rfc6455, &format!("/?{addr}"));
+    let mut client = Client::open(running.addr, Version::Rfc6455, "/");
     let mut writer = client.stream.try_clone().unwrap();
     let frame = |number: usize| vec![number as u8; FRAME];
     let writing = std::thread::spawn(move || {
