@@ -191,6 +191,12 @@ impl<'a> Context<'a> {
         self.peers.end_source(source);
     }
 
+    /// Ends a source both ways: what it was told is written, and nothing that still comes of it is
+    /// handed over. [`on_source_end`](crate::Handler::on_source_end) follows.
+    pub fn close_source(&mut self, source: SourceId) {
+        self.peers.close_source(source);
+    }
+
     /// Stops reading from a source until [`resume_source`](Context::resume_source): it is slowed
     /// down, and its end is not noticed.
     pub fn pause_source(&mut self, source: SourceId) {

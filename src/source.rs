@@ -111,7 +111,7 @@ impl fmt::Display for Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SourceEnd<'a> {
-    /// Its stream has ended, and what it was told is written.
+    /// Its stream has ended, or it was [closed](crate::Context::close_source).
     Ended,
     /// It could not be reached, for this reason: nobody listens there, or nobody answered within
     /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).

@@ -14,6 +14,7 @@ use crate::peers::inbox::Inbox;
 use crate::peers::sources::source_end;
 use crate::proto::close::code;
 use crate::proto::lines::{BadLine, Lines, MAX_LINE};
+use crate::source::SourceEnd;
 
 /// A source that does not read its answers gets no more of them while this many bytes wait.
 const MAX_ANSWERS: usize = 64 * 1024;
@@ -153,7 +154,10 @@ impl Dispatcher {
         let ending = ending.as_ref().map_or((code::ABNORMAL, ""), |e| (e.code, e.reason.as_str()));
         let end = source_end(reach, ending.0, ending.1);
         let (serial, path) = (id.serial(), self.routes.path(route));
-        info!("#{serial} source of {path}: {}", quoted(&end.to_string()));
+        match end {
+            SourceEnd::Ended => info!("#{serial} source of {path} ended"),
+            end => info!("#{serial} source of {path} ended: {}", quoted(&end.to_string())),
+        }
         self.with_source(id, |handler, ws, source| handler.on_source_end(ws, source, end));
     }
 }

@@ -115,7 +115,7 @@ impl Handler for Each {
     fn on_close(&mut self, ws: &mut Context<'_>, _: u16, _: &str) {
         if let Some(source) = self.sources.remove(&ws.id()) {
             self.conns.remove(&source);
-            ws.end_source(source);
+            ws.close_source(source);
         }
     }
 

@@ -11,6 +11,7 @@
 //! | the same, and a part of it is written | `cut` | none | dropped | goes at once |
 //! | the peer: the end of its stream | `read_ended` | none | written | goes |
 //! | a handler: `Context::end_source` | `end_source` | none | written | goes with the source's end |
+//! | the same: `Context::close_source` | `close_source` | none | written | waits for the source's end |
 //! | a source that speaks no lines | `refuse_source` | none | written | waits for the peer's end |
 //! | the last HTTP response | `end` | none | written | waits for the peer's end |
 //! | a deadline | `cut` | none | dropped | goes at once |

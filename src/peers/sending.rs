@@ -6,6 +6,7 @@
 
 pub(crate) mod outbox;
 mod responses;
+mod telling;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -367,35 +368,6 @@ impl Peers {
 
     pub(crate) fn pong(&mut self, id: ConnId, payload: &[u8]) {
         self.append_control(id, |out| proto::encode_pong(payload, out));
-    }
-
-    /// Queues bytes and an end for a source. What does not fit, or has no room in memory, is dropped.
-    #[expect(clippy::arithmetic_side_effects, reason = "lengths of what lies in memory")]
-    #[inline(never)]
-    pub(super) fn queue_for_source(&mut self, id: ConnId, bytes: &[u8], end: &[u8]) -> SendStatus {
-        let Some(mut out) = self.outgoing_at_once(id) else { return SendStatus::Dropped };
-        let len = bytes.len() + end.len();
-        let goes_at_once = len >= OFFER_FROM && !out.is_listed() && !out.conn.is_opening();
-        let queued = if !out.has_room(len) {
-            Err(Unsent::Full)
-        } else if goes_at_once {
-            out.offer_whole(&[&[], bytes, end])
-        } else {
-            let write = |out: &mut Vec<u8>| {
-                out.extend_from_slice(bytes);
-                out.extend_from_slice(end);
-            };
-            out.append(len, write).then_some(()).ok_or(Unsent::NoMemory)
-        };
-        match queued {
-            Ok(()) => out.queued(),
-            // What follows would be read as the rest of it.
-            Err(Unsent::CutShort) => self.unsent(id, Unsent::CutShort),
-            Err(_) => {
-                out.conn.writing.pressed = true;
-                SendStatus::Dropped
-            }
-        }
     }
 
     /// Control frames count too: a peer that never reads its pongs has a backlog like any other.

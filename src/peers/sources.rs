@@ -9,12 +9,10 @@ use std::net::SocketAddr;
 
 use super::connection::{Connection, Exit, Reach, ReadyState, Role};
 use super::inbox::Inbox;
-use super::sending::SendStatus;
 use super::time::Millis;
 use super::{Peers, find};
 use crate::ids::{ConnId, MAX_SLOTS, RouteId, SourceId};
 use crate::net::stream::Stream;
-use crate::proto::Message;
 use crate::proto::close::code;
 use crate::proto::lines::Lines;
 use crate::source::{Cut, Source, SourceEnd};
@@ -104,20 +102,6 @@ impl Peers {
         self.drop_now(id, code::ABNORMAL, &error.to_string());
     }
 
-    /// Queues something for a source. What does not fit is dropped, and the source stays.
-    pub(crate) fn tell(&mut self, source: SourceId, message: Message<'_>) -> SendStatus {
-        let Some(conn) = self.get(source.0).filter(|conn| !conn.has_last_words()) else {
-            return SendStatus::Dropped;
-        };
-        match conn.role {
-            Role::Source { cut, .. } if conn.stream.takes_answers() => {
-                let end: &[u8] = if cut == Cut::Lines { b"\n" } else { b"" };
-                self.queue_for_source(source.0, message.as_bytes(), end)
-            }
-            _ => SendStatus::Dropped,
-        }
-    }
-
     /// Bytes that wait for a source to take them.
     pub(crate) fn untold(&self, source: SourceId) -> usize {
         self.get(source.0).map_or(0, Connection::queued)
@@ -142,14 +126,27 @@ impl Peers {
         }
         self.arm(id);
     }
+
+    /// Ends a source both ways: what it was told is written, and nothing that comes is looked at.
+    pub(crate) fn close_source(&mut self, source: SourceId) {
+        let (id, now) = (source.0, self.clock.now());
+        let is_source = |conn: &&mut Connection| matches!(conn.role, Role::Source { .. });
+        let Some(conn) = find(&mut self.conns, id).filter(is_source) else { return };
+        if conn.is_open() {
+            conn.ready_state = ReadyState::Closing;
+            conn.since = now;
+        }
+        self.end(id, code::NORMAL, "", true);
+        self.arm(id);
+    }
 }
 
 /// Why a source has ended, by what was noted of it.
 pub(crate) fn source_end<'a>(reach: Reach, code: u16, reason: &'a str) -> SourceEnd<'a> {
     match (code, reason) {
         (code::GOING_AWAY, _) => SourceEnd::Stopped,
-        _ if reach == Reach::Opening => SourceEnd::Unreachable(reason),
         (_, "") => SourceEnd::Ended,
+        _ if reach == Reach::Opening => SourceEnd::Unreachable(reason),
         (_, TAKES_NOTHING) => SourceEnd::Stalled,
         (_, reason) => SourceEnd::Failed(reason),
     }
@@ -164,7 +161,9 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::peers::sending::SendStatus;
     use crate::peers::time::Clock;
+    use crate::proto::Message;
 
     struct Scene {
         peers: Peers,
@@ -209,13 +208,23 @@ mod tests {
             }
         }
 
-        /// How it has ended, if it has by this time.
-        fn ended_by(&mut self, millis: u64) -> Option<String> {
+        fn pass_until(&mut self, millis: u64) {
             self.time.set(Duration::from_millis(millis));
             self.peers.clock.tick();
             while let Some(id) = self.peers.next_overdue() {
                 self.peers.judge(id);
             }
+        }
+
+        /// How many have ended by this time.
+        fn ended_by_any(&mut self, millis: u64) -> usize {
+            self.pass_until(millis);
+            self.peers.take_ended().len()
+        }
+
+        /// How it has ended, if it has by this time.
+        fn ended_by(&mut self, millis: u64) -> Option<String> {
+            self.pass_until(millis);
             let report = self.peers.take_ended().pop().map(|id| self.peers.take_report(id))??;
             let Role::Source { reach, .. } = report.role else { panic!("it is a source") };
             let ending = report.ending.unwrap();
@@ -272,5 +281,23 @@ mod tests {
         assert_eq!(got, "last words");
         assert_eq!(scene.ended_by(2 * close - 1), None);
         assert_eq!(scene.ended_by(2 * close).as_deref(), Some("it failed: not done in time"));
+    }
+
+    #[test]
+    fn one_that_is_closed_is_told_what_waits_and_then_has_the_close_timeout_to_end() {
+        let mut scene = scene();
+        scene.peers.tell(scene.source, Message::Text("last words"));
+        scene.peers.close_source(scene.source);
+        assert_eq!(scene.peers.tell(scene.source, Message::Text("!")), SendStatus::Dropped);
+        scene.is_reached();
+        assert_eq!(scene.ended_by(0).as_deref(), Some("it has ended"));
+        let (mut peer, _) = scene.listener.accept().unwrap();
+        let mut got = String::new();
+        std::io::Read::read_to_string(&mut peer, &mut got).unwrap();
+        assert_eq!(got, "last words");
+        let close = Config::default().close_timeout.as_millis() as u64;
+        let is_gone = |scene: &Scene| scene.peers.get(scene.source.0).unwrap().is_gone();
+        assert_eq!((scene.ended_by_any(close - 1), is_gone(&scene)), (0, false));
+        assert_eq!((scene.ended_by_any(close), is_gone(&scene)), (1, true));
     }
 }
