@@ -34,6 +34,12 @@ use crate::source::SourceEnd;
 /// connection that opens, whichever way it ends; nothing is called for it after `on_close`. What a
 /// callback sends is written when the turn ends.
 pub trait Handler {
+    /// The handler was given its route ([`Server::route`](crate::Server::route)): called once, before
+    /// anything else. `ws` belongs to no connection.
+    fn on_start(&mut self, ws: &mut Context<'_>) {
+        let _ = ws;
+    }
+
     /// A request for this path: to open a WebSocket, or plain HTTP. Called before anything is
     /// answered; `ws` is not open yet, so nothing can be sent to it. By default WebSockets are
     /// opened, without a subprotocol, and plain HTTP is left to the site.

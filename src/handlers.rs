@@ -1,10 +1,23 @@
-//! The smallest handlers and a bridge, ready to use. The programs in `demo/` have more, to start from.
+//! The smallest handlers, and bridges, ready to use. The programs in `demo/` have more, to start from.
 
 mod each;
+mod shared;
 
 pub use each::Each;
+pub use shared::Shared;
 
-use crate::{Context, Handler, Message, code};
+use crate::{Answer, Context, Handler, Message, Request, code};
+
+/// Why a client of a Hixie version is closed where bytes are sent.
+const NO_BYTES: &str = "this version of the protocol carries no bytes";
+
+/// Agrees on the subprotocol `binary` if it is offered, as noVNC does.
+fn binary_if_offered(request: &Request<'_>) -> Answer {
+    match request.protocols().find(|protocol| *protocol == "binary") {
+        Some(protocol) => Answer::Protocol(protocol.to_string()),
+        None => Answer::Proceed,
+    }
+}
 
 /// Sends every message back untouched.
 #[derive(Debug, Default, Clone, Copy)]

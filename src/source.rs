@@ -28,6 +28,7 @@ pub struct Source {
 pub(crate) enum Target {
     Tcp(SocketAddr),
     Unix(PathBuf),
+    Device(PathBuf),
 }
 
 /// What the bytes of a source are.
@@ -50,6 +51,19 @@ impl Source {
         Source { target: Target::Unix(path.into()), cut: Cut::Bytes }
     }
 
+    /// A device, such as a serial port; its bytes are lines of text. It is opened to be read and
+    /// written, and nothing about it is set: give it its speed, and `raw -echo`, by `stty` before.
+    pub fn device(path: impl Into<PathBuf>) -> Source {
+        Source { target: Target::Device(path.into()), cut: Cut::Lines }
+    }
+
+    /// Its bytes are taken as they come, and handed to
+    /// [`Handler::on_bytes`](crate::Handler::on_bytes).
+    #[must_use]
+    pub fn bytes(self) -> Source {
+        Source { cut: Cut::Bytes, ..self }
+    }
+
     /// Its bytes are lines of text, of at most 64 KiB each: they are handed to
     /// [`Handler::on_line`](crate::Handler::on_line), and what it is told gets a line end.
     #[must_use]
@@ -65,7 +79,8 @@ impl Source {
     }
 }
 
-/// `tcp:HOST:PORT` or `unix:/PATH`, and before it `lines:` or `bytes:`; without that they are bytes.
+/// `tcp:HOST:PORT`, `unix:/PATH` or `dev:/PATH`, and before it `lines:` or `bytes:`; without that a device
+/// has lines, and the others bytes.
 /// A name of a host is looked up now, which may take a while, and its first IPv4 address is taken, or
 /// else its first.
 impl FromStr for Source {
@@ -75,7 +90,10 @@ impl FromStr for Source {
         if let Some(rest) = word.strip_prefix("lines:") {
             return target(rest).map(Source::lines);
         }
-        target(word.strip_prefix("bytes:").unwrap_or(word))
+        match word.strip_prefix("bytes:") {
+            Some(rest) => target(rest).map(Source::bytes),
+            None => target(word),
+        }
     }
 }
 
@@ -93,7 +111,8 @@ fn target(word: &str) -> io::Result<Source> {
             Ok(Source::tcp(*first))
         }
         Some(("unix", path)) if path.starts_with('/') => Ok(Source::unix(path)),
-        _ => Err(wrong(format!("'{word}' is neither tcp:HOST:PORT nor unix:/PATH"))),
+        Some(("dev", path)) if path.starts_with('/') => Ok(Source::device(path)),
+        _ => Err(wrong(format!("'{word}' is none of tcp:HOST:PORT, unix:/PATH and dev:/PATH"))),
     }
 }
 
@@ -102,6 +121,7 @@ impl fmt::Display for Source {
         match &self.target {
             Target::Tcp(addr) => write!(f, "tcp:{addr}"),
             Target::Unix(path) => write!(f, "unix:{}", path.display()),
+            Target::Device(path) => write!(f, "dev:{}", path.display()),
         }
     }
 }
@@ -151,9 +171,21 @@ mod tests {
         let six = Source::tcp(([0, 0, 0, 0, 0, 0, 0, 1], 1).into());
         assert_eq!(read("tcp:[::1]:1").unwrap(), six);
         assert_eq!(read("lines:unix:/a:b=c").unwrap(), Source::unix("/a:b=c").lines());
-        for word in
-            ["", "tcp", "tcp:", "tcp:5900", "tcp:a:port", "unix:a", "udp:1.2.3.4:5", "x:tcp:"]
-        {
+        assert_eq!(read("dev:/dev/ttyS0").unwrap(), Source::device("/dev/ttyS0"));
+        let bytes = Source::device("/dev/ttyS0").bytes();
+        assert_eq!(read("bytes:dev:/dev/ttyS0").unwrap(), bytes);
+        assert_eq!(bytes.to_string(), "dev:/dev/ttyS0");
+        for word in [
+            "",
+            "dev:ttyS0",
+            "tcp",
+            "tcp:",
+            "tcp:5900",
+            "tcp:a:port",
+            "unix:a",
+            "udp:1.2.3.4:5",
+            "x:tcp:",
+        ] {
             let error = read(word).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{word}");
             assert!(error.to_string().starts_with('\''), "{word}: {error}");

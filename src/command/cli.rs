@@ -7,7 +7,7 @@ use std::time::Duration;
 use lexopt::Arg;
 use lexopt::prelude::*;
 use log::LevelFilter;
-use wsloop::handlers::{Broadcast, Each, Echo, Mirror};
+use wsloop::handlers::{Broadcast, Each, Echo, Mirror, Shared};
 use wsloop::{Config, OriginRule, Server, Source, Version};
 
 use crate::demos::{Chat, Hello, Monitor, Plot, Stocks, Sync, Tracker};
@@ -34,9 +34,10 @@ Where and what
                              he is, but who speaks HTTP or TLS is cut; may be repeated
                              [default: 127.0.0.1:9876=/plot if there is none of --listen,
                              --root, --feed and --bridge]
-      --bridge PATH=TARGET   connect each client on PATH to TARGET, tcp:HOST:PORT or unix:/PATH, and
-                             pass on what either says; with lines: before it text goes both ways,
-                             a message for each line; may be repeated
+      --bridge PATH=TARGET   connect each client on PATH to TARGET, tcp:HOST:PORT, unix:/PATH or
+                             dev:/PATH, and pass on what either says: bytes, and lines of a device;
+                             with lines: or bytes: before TARGET those, and with shared: before all
+                             that one for all clients on PATH; may be repeated
 
 Who may connect
       --host NAME            serve requests for this host, on any port: example.com,
@@ -120,8 +121,8 @@ pub struct Options {
     pub routes: Vec<(String, BuiltIn)>,
     /// Where lines come in, `-` for standard input, and the path whose handler gets them.
     pub feeds: Vec<(String, String)>,
-    /// Paths whose clients each have a source of their own.
-    pub bridges: Vec<(String, Source)>,
+    /// Paths whose clients each have a source of their own, or share one.
+    pub bridges: Vec<Bridge>,
     pub config: Config,
     pub log: LevelFilter,
     /// The files of the certificate and of its key: both or neither.
@@ -129,6 +130,14 @@ pub struct Options {
     pub tls_key: Option<PathBuf>,
     /// As given; if it was not, the backlog has room for one largest message.
     max_backlog: Option<usize>,
+}
+
+/// What the clients of a path speak with.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Bridge {
+    pub path: String,
+    pub is_shared: bool,
+    pub source: Source,
 }
 
 /// The handlers that can be named on the command line.
@@ -219,8 +228,11 @@ impl Options {
         for (path, handler) in &self.routes {
             handler.mount(server, path);
         }
-        for (path, source) in &self.bridges {
-            server.route(path, Each::new(source.clone()));
+        for Bridge { path, is_shared, source } in &self.bridges {
+            match is_shared {
+                true => server.route(path, Shared::new(source.clone())),
+                false => server.route(path, Each::new(source.clone())),
+            }
         }
         for (_, path) in &self.feeds {
             let built_in = BUILT_IN_PATHS.iter().any(|(named, _)| named == path);
@@ -409,13 +421,15 @@ fn feed(word: &str) -> Result<(String, String), String> {
     Ok((addr.to_string(), path.to_string()))
 }
 
-fn bridge(word: &str) -> Result<(String, Source), String> {
+fn bridge(word: &str) -> Result<Bridge, String> {
     let (path, target) = word
         .split_once('=')
         .ok_or_else(|| format!("--bridge: '{word}' is not of the form PATH=TARGET"))?;
     check_path("--bridge", path)?;
-    let source = target.parse().map_err(|error| format!("--bridge {path}: {error}"))?;
-    Ok((path.to_string(), source))
+    let shared = target.strip_prefix("shared:");
+    let source = shared.unwrap_or(target).parse();
+    let source = source.map_err(|error| format!("--bridge {path}: {error}"))?;
+    Ok(Bridge { path: path.to_string(), is_shared: shared.is_some(), source })
 }
 
 fn check_path(flag: &str, path: &str) -> Result<(), String> {
@@ -482,10 +496,13 @@ mod tests {
 
     #[test]
     fn bridges_are_between_a_path_and_a_source() {
-        let given = options("--bridge /a=tcp:127.0.0.1:5900 --bridge /b=lines:unix:/c=d").unwrap();
+        let line = "--bridge /a=tcp:127.0.0.1:5900 --bridge /b=shared:lines:unix:/c=d";
+        let given = options(line).unwrap();
+        let bridge =
+            |path: &str, is_shared, source| Bridge { path: path.to_string(), is_shared, source };
         let vnc = Source::tcp(([127, 0, 0, 1], 5900).into());
-        let line = Source::unix("/c=d").lines();
-        assert_eq!(given.bridges, [("/a".to_string(), vnc), ("/b".to_string(), line)]);
+        let lines = Source::unix("/c=d").lines();
+        assert_eq!(given.bridges, [bridge("/a", false, vnc), bridge("/b", true, lines)]);
         assert!(!given.is_demo());
     }
 
@@ -521,7 +538,7 @@ mod tests {
             ("--feed -=live", "--feed: the path 'live'"),
             ("--bridge /x", "--bridge: '/x'"),
             ("--bridge x=tcp:127.0.0.1:1", "--bridge: the path 'x'"),
-            ("--bridge /x=udp:a", "--bridge /x: 'udp:a' is neither"),
+            ("--bridge /x=udp:a", "--bridge /x: 'udp:a' is none of"),
             ("--route /x=tea", "--route: no handler 'tea'"),
             ("--quiet=yes", "quiet"),
         ] {

@@ -12,7 +12,7 @@ mod site;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use cli::{Command, Options};
+use cli::{Bridge, Command, Options};
 use env_logger::Target;
 use log::{debug, warn};
 use log_output::LogOutput;
@@ -91,8 +91,9 @@ fn serve(options: &Options) -> Result<(), String> {
         let from = bound.map_err(|error| format!("--feed {addr}={path}: {error}"))?;
         ready += &format!("lines from {from} go to {path}\n");
     }
-    for (path, source) in &options.bridges {
-        ready += &format!("{path} is bridged to {source}\n");
+    for Bridge { path, is_shared, source } in &options.bridges {
+        let how = if *is_shared { ", for all together" } else { "" };
+        ready += &format!("{path} is bridged to {source}{how}\n");
     }
     if options.is_demo() {
         ready += &default_feed(&mut server);

@@ -50,6 +50,11 @@ impl Dispatcher {
         if self.routes.add(path, handler) {
             self.peers.add_room();
         }
+        if let Some(route) = self.routes.named(path)
+            && let Some(handler) = self.routes.handler(route)
+        {
+            handler.on_start(&mut Context::new(&mut self.peers, ConnId::NONE, route));
+        }
     }
 
     /// A context of a route, or of a connection on it.

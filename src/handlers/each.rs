@@ -51,16 +51,13 @@ impl Each {
 
 impl Handler for Each {
     fn on_request(&mut self, _: &mut Context<'_>, request: &Request<'_>) -> Answer {
-        match request.protocols().find(|protocol| *protocol == "binary") {
-            Some(protocol) => Answer::Protocol(protocol.to_string()),
-            None => Answer::Proceed,
-        }
+        super::binary_if_offered(request)
     }
 
     fn on_open(&mut self, ws: &mut Context<'_>, _: &Request<'_>) {
         // Its frames carry text alone.
         if ws.version().is_some_and(Version::is_hixie) && !self.source.is_lines() {
-            ws.close(code::UNSUPPORTED_DATA, "this version of the protocol carries no bytes");
+            ws.close(code::UNSUPPORTED_DATA, super::NO_BYTES);
             return;
         }
         match ws.open(&self.source) {

@@ -44,6 +44,8 @@ impl Readiness {
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// A serial port or the like.
+    Device(OwnedFd),
     Stdin,
     /// What a test plays in a socket's place.
     #[cfg(test)]
@@ -60,6 +62,11 @@ impl Socket {
                 Ok(Socket::Tcp(stream))
             }
             Target::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
+            Target::Device(path) => {
+                use rustix::fs::{Mode, OFlags, open};
+                let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+                Ok(Socket::Device(open(path, flags, Mode::empty())?))
+            }
         }
     }
 
@@ -68,7 +75,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => stream.peer_addr().is_ok(),
             Socket::Unix(stream) => stream.peer_addr().is_ok(),
-            Socket::Stdin => true,
+            Socket::Device(_) | Socket::Stdin => true,
             #[cfg(test)]
             Socket::Played(_) => true,
         }
@@ -91,7 +98,7 @@ impl Socket {
     pub(super) fn peer_addr(&self) -> Option<SocketAddr> {
         match self {
             Socket::Tcp(stream) => stream.peer_addr().ok(),
-            Socket::Unix(_) | Socket::Stdin => None,
+            Socket::Unix(_) | Socket::Device(_) | Socket::Stdin => None,
             #[cfg(test)]
             Socket::Played(_) => None,
         }
@@ -111,7 +118,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
-            Socket::Stdin => Ok(()),
+            Socket::Device(_) | Socket::Stdin => Ok(()),
             #[cfg(test)]
             Socket::Played(played) => played.shutdown_write(),
         }
@@ -123,7 +130,7 @@ impl Socket {
         let _ = match self {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Both),
-            Socket::Stdin => Ok(()),
+            Socket::Device(_) | Socket::Stdin => Ok(()),
             #[cfg(test)]
             Socket::Played(_) => Ok(()),
         };
@@ -154,6 +161,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => registry.register(stream, token, both),
             Socket::Unix(stream) => registry.register(stream, token, both),
+            Socket::Device(fd) => registry.register(&mut SourceFd(&fd.as_raw_fd()), token, both),
             Socket::Stdin => {
                 let fd = stdin().as_raw_fd();
                 match registry.register(&mut SourceFd(&fd), token, Interest::READABLE) {
@@ -178,6 +186,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => Ok(stream.as_fd()),
             Socket::Unix(stream) => Ok(stream.as_fd()),
+            Socket::Device(fd) => Ok(fd.as_fd()),
             Socket::Stdin => Ok(stdin()),
             #[cfg(test)]
             Socket::Played(_) => Err(io::ErrorKind::Unsupported.into()),
@@ -190,6 +199,7 @@ impl Read for Socket {
         match self {
             Socket::Tcp(stream) => stream.read(buf),
             Socket::Unix(stream) => stream.read(buf),
+            Socket::Device(fd) => Ok(rustix::io::read(fd, buf)?),
             Socket::Stdin => read_stdin(buf),
             #[cfg(test)]
             Socket::Played(played) => played.read(buf),
@@ -198,12 +208,13 @@ impl Read for Socket {
 }
 
 /// By send and sendmsg, since writev(2) would end a program that leaves SIGPIPE at its default when
-/// the peer has gone.
+/// the peer has gone. No device does that.
 impl Write for Socket {
     fn write(&mut self, part: &[u8]) -> io::Result<usize> {
         match self {
             #[cfg(test)]
             Socket::Played(played) => played.write(part),
+            Socket::Device(fd) => Ok(rustix::io::write(fd, part)?),
             _ => Ok(rustix::net::send(self.as_fd()?, part, NO_SIGPIPE)?),
         }
     }
@@ -212,6 +223,9 @@ impl Write for Socket {
         // One part is the rule, and send is the shorter way.
         if let [part] = parts {
             return self.write(part);
+        }
+        if let Socket::Device(fd) = self {
+            return Ok(rustix::io::writev(fd, parts)?);
         }
         // Neither Miri nor a socket that a test plays has a sendmsg.
         if cfg!(miri) || self.is_played() {

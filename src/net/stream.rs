@@ -132,6 +132,11 @@ impl Stream {
         self.socket.has_unread()
     }
 
+    /// Whether the other side ends the stream once ours is ended. A device has no end.
+    pub(crate) fn ends_in_answer(&self) -> bool {
+        !matches!(self.socket, Socket::Device(_))
+    }
+
     /// Whether the other side can be answered.
     pub(crate) fn takes_answers(&self) -> bool {
         !matches!(self.socket, Socket::Stdin)

@@ -74,7 +74,7 @@ impl Peers {
             return Err(io::Error::other("there are as many connections as there can be"));
         }
         let stream = Stream::open(&source.target)?;
-        let id = self.insert(stream, None);
+        let (id, now) = (self.insert(stream, None), self.clock.now());
         if let Some(conn) = self.get_mut(id) {
             conn.role = Role::Source { reach: Reach::Opening, cut: source.cut };
             conn.route = route;
@@ -82,7 +82,11 @@ impl Peers {
                 Cut::Lines => Inbox::Lines(Box::new(Lines::of_a_known_source())),
                 Cut::Bytes => Inbox::Bytes,
             };
-            conn.writing.blocked = true;
+            // A device is there at once.
+            match conn.stream.ends_in_answer() {
+                true => conn.writing.blocked = true,
+                false => conn.reached(now),
+            }
         }
         self.arm(id);
         self.opened.push(id);
@@ -116,7 +120,7 @@ impl Peers {
             return;
         }
         self.changed = true;
-        conn.exit = Exit::LastWords { linger: true };
+        conn.exit = Exit::LastWords { linger: conn.stream.ends_in_answer() };
         if !conn.is_opening() {
             conn.ready_state = ReadyState::Closing;
             conn.since = now;
@@ -136,7 +140,8 @@ impl Peers {
             conn.ready_state = ReadyState::Closing;
             conn.since = now;
         }
-        self.end(id, code::NORMAL, "", true);
+        let linger = conn.stream.ends_in_answer();
+        self.end(id, code::NORMAL, "", linger);
         self.arm(id);
     }
 }

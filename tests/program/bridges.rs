@@ -1,7 +1,8 @@
 //! `--bridge`: each client of a path speaks with a port or a socket of its own.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
 use crate::common::*;
@@ -14,6 +15,16 @@ fn bridged(cut: &str) -> (Program, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = format!("/={cut}tcp:{}", listener.local_addr().unwrap());
     (Program::start(&["--bridge", &target]), listener)
+}
+
+/// An address at which nobody listens, and the socket that keeps it so. A listener that is closed may
+/// live on for a moment in a child that another test starts.
+fn nobody() -> (OwnedFd, SocketAddr) {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let addr = SocketAddr::try_from(getsockname(&socket).unwrap()).unwrap();
+    (socket, addr)
 }
 
 fn accept(listener: &TcpListener) -> TcpStream {
@@ -82,8 +93,8 @@ fn lines_are_text_messages_and_each_message_is_a_line() {
 
 #[test]
 fn who_cannot_be_had_is_named_in_the_close() {
-    let (program, listener) = bridged("");
-    drop(listener);
+    let (_nobody, addr) = nobody();
+    let program = Program::start(&["--bridge", &format!("/=tcp:{addr}")]);
     let mut client = Client::open(program.addr(), Version::Rfc6455, "/");
     let (code, reason) = client.read_close();
     assert_eq!(code, 1011);
@@ -131,4 +142,96 @@ fn a_stop_ends_both_sides() {
     assert_eq!(port.read(&mut got).unwrap(), 0);
     drop(port);
     assert_eq!(program.wait().code(), Some(0));
+}
+
+/// The next client who opens, once the program has found the port again.
+fn let_in(program: &Program) -> Client {
+    let start = std::time::Instant::now();
+    loop {
+        assert!(start.elapsed() < PATIENCE, "nobody is let in");
+        let mut client = Client::connect(program.addr());
+        client.send(&request(Version::Rfc6455, "/", ""));
+        let head = client.read_head();
+        if head.starts_with("HTTP/1.1 101 ") {
+            return client;
+        }
+        assert!(
+            head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: 1\r\n"),
+            "{head}"
+        );
+        let_pass(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn one_for_all_hears_all_and_tells_all_and_is_opened_again() {
+    let (program, listener) = bridged("shared:lines:");
+    let addr = listener.local_addr().unwrap();
+    let mut port = BufReader::new(accept(&listener));
+    let mut clients: Vec<Client> = (0..2).map(|_| let_in(&program)).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.text(&format!("lever {number}"));
+        let mut line = String::new();
+        port.read_line(&mut line).unwrap();
+        assert_eq!(line, format!("lever {number}\n"));
+    }
+    port.get_mut().write_all(b"train 1 at 7\n").unwrap();
+    for client in &mut clients {
+        assert_eq!(client.read_text(), "train 1 at 7");
+    }
+    // It goes: everybody is told, and who comes meanwhile is not let in.
+    drop((port, listener));
+    for client in &mut clients {
+        assert_eq!(client.read_close(), (1013, "it has ended".to_string()));
+        client.close(1013, "");
+    }
+    program.logged("it cannot be reached: Connection refused");
+    let start = std::time::Instant::now();
+    loop {
+        assert!(start.elapsed() < PATIENCE, "all are let in");
+        let mut early = Client::connect(program.addr());
+        early.send(&request(Version::Rfc6455, "/", ""));
+        // Between being tried and being refused it may seem to be there.
+        if early.read_head().starts_with("HTTP/1.1 503 ") {
+            break;
+        }
+    }
+    // It comes back.
+    let listener = TcpListener::bind(addr).unwrap();
+    let mut port = accept(&listener);
+    let mut client = let_in(&program);
+    port.write_all(b"train 1 at 8\n").unwrap();
+    assert_eq!(client.read_text(), "train 1 at 8");
+}
+
+#[test]
+fn one_for_all_that_does_not_keep_up_slows_nobody_down() {
+    let (program, listener) = bridged("shared:");
+    let mut port = accept(&listener);
+    let mut client = let_in(&program);
+    let mut bystander = Client::open(program.addr(), Version::Rfc6455, "/echo");
+    // More than the buffers between hold, and the backlog of 4 MiB.
+    let message = masked(0x82, &vec![b'x'; 1 << 20]);
+    for _ in 0..20 {
+        client.send(&message);
+    }
+    client.send(&masked(0x89, b"all came"));
+    assert_eq!(client.read_frame(), (0x8a, b"all came".to_vec()));
+    bystander.text("hello");
+    assert_eq!(bystander.read_text(), "echo: hello");
+    // It wakes up: what is left of them is whole.
+    let mut got = vec![0; 1 << 20];
+    port.read_exact(&mut got).unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut rest = Vec::new();
+        let _ = port.read_to_end(&mut rest);
+        rest.len()
+    });
+    let line = program.logged("did not keep up: ");
+    let (_, dropped) = line.rsplit_once("did not keep up: ").unwrap();
+    let dropped: usize = dropped.strip_suffix(" messages were dropped").unwrap().parse().unwrap();
+    drop(client);
+    program.signal(Signal::TERM);
+    let read = (1 << 20) + reader.join().unwrap();
+    assert_eq!(read, (20 - dropped) << 20);
 }

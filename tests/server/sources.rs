@@ -273,6 +273,57 @@ fn a_stop_does_not_wait_for_one_that_is_not_reached() {
     assert!(server.is_stopped());
 }
 
+/// A pseudo-terminal: what stands for the device's other end, and the device's path. It passes bytes on
+/// as they are.
+fn pseudo_terminal() -> (std::fs::File, String) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+    let far = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&far).unwrap();
+    unlockpt(&far).unwrap();
+    let mut how = tcgetattr(&far).unwrap();
+    how.make_raw();
+    tcsetattr(&far, OptionalActions::Now, &how).unwrap();
+    let path = ptsname(&far, Vec::new()).unwrap().into_string().unwrap();
+    (far.into(), path)
+}
+
+#[test]
+fn a_device_sends_lines_and_is_told_some() {
+    let (mut server, said) = server(Config::default());
+    let (mut far, path) = pseudo_terminal();
+    let id = open(&mut server, &Source::device(&path));
+    far.write_all(b"21.5 C\r\n").unwrap();
+    assert_eq!(next(&mut server, &said), Said::Line("21.5 C".to_string()));
+    assert_eq!(tell(&mut server, id, "speed 3"), SendStatus::Queued);
+    turn_while_busy(&mut server);
+    let mut got = [0; 8];
+    far.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"speed 3\n");
+    // It is unplugged.
+    drop(far);
+    let Said::End(end) = next(&mut server, &said) else { panic!("it has not ended") };
+    assert!(end == "it has ended" || end.starts_with("it failed: "), "{end}");
+    // What nobody ends does not hold a stop up.
+    let (_far, path) = pseudo_terminal();
+    let id = open(&mut server, &Source::device(&path));
+    turn_while_busy(&mut server);
+    tell(&mut server, id, "good night");
+    server.stop();
+    assert_eq!(next(&mut server, &said), Said::End("it has ended".to_string()));
+    assert!(server.is_stopped());
+}
+
+#[test]
+fn what_cannot_be_watched_is_no_device() {
+    let (mut server, said) = server(Config::default());
+    let scratch = Scratch::new();
+    std::fs::write(scratch.join("file"), "a line\n").unwrap();
+    open(&mut server, &Source::device(scratch.join("file")));
+    let Said::End(end) = next(&mut server, &said) else { panic!("it has not ended") };
+    assert!(end.starts_with("it failed: "), "{end}");
+}
+
 #[test]
 fn both_directions_of_a_bridge_are_complete_however_slow_either_end_is() {
     const FRAME: usize = 50_000;
