@@ -214,8 +214,11 @@ impl Write for Socket {
         match self {
             #[cfg(test)]
             Socket::Played(played) => played.write(part),
-            Socket::Device(fd) => Ok(rustix::io::write(fd, part)?),
-            _ => Ok(rustix::net::send(self.as_fd()?, part, NO_SIGPIPE)?),
+            _ => match rustix::net::send(self.as_fd()?, part, NO_SIGPIPE) {
+                // A device.
+                Err(Errno::NOTSOCK) => Ok(rustix::io::write(self.as_fd()?, part)?),
+                sent => Ok(sent?),
+            },
         }
     }
 
