@@ -194,7 +194,7 @@ impl<'a> Context<'a> {
     /// Ends a source both ways: what it was told is written, and nothing that still comes of it is
     /// handed over. [`on_source_end`](crate::Handler::on_source_end) follows.
     pub fn close_source(&mut self, source: SourceId) {
-        self.peers.close_source(source);
+        self.peers.close_source(source, code::NORMAL, "");
     }
 
     /// Stops reading from a source until [`resume_source`](Context::resume_source): it is slowed

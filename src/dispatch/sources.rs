@@ -60,9 +60,7 @@ impl Dispatcher {
     /// Hands a source's bytes to the handler of its route.
     #[inline(never)]
     pub(super) fn process_bytes<'i>(&mut self, id: ConnId, input: &mut [u8]) -> &'i mut [u8] {
-        if !input.is_empty() {
-            self.with_source(id, |handler, ws, source| handler.on_bytes(ws, source, input));
-        }
+        self.with_source(id, |handler, ws, source| handler.on_bytes(ws, source, input));
         &mut []
     }
 

@@ -325,9 +325,9 @@ impl Peers {
         let now = self.clock.now();
         let Some(conn) = self.get_mut(id) else { return };
         match conn.ready_state {
-            // What it is told is still written, as far as anybody reads it.
+            // What it was told is still written.
             ReadyState::Open if matches!(conn.role, Role::Source { reach: Reach::Opened, .. }) => {
-                self.end_source(SourceId(id));
+                self.close_source(SourceId(id), code::GOING_AWAY, WHY);
             }
             ReadyState::Open | ReadyState::Connecting
                 if matches!(conn.role, Role::Source { .. }) =>

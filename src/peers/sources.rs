@@ -132,7 +132,7 @@ impl Peers {
     }
 
     /// Ends a source both ways: what it was told is written, and nothing that comes is looked at.
-    pub(crate) fn close_source(&mut self, source: SourceId) {
+    pub(crate) fn close_source(&mut self, source: SourceId, code: u16, why: &str) {
         let (id, now) = (source.0, self.clock.now());
         let is_source = |conn: &&mut Connection| matches!(conn.role, Role::Source { .. });
         let Some(conn) = find(&mut self.conns, id).filter(is_source) else { return };
@@ -141,7 +141,7 @@ impl Peers {
             conn.since = now;
         }
         let linger = conn.stream.ends_in_answer();
-        self.end(id, code::NORMAL, "", linger);
+        self.end(id, code, why, linger);
         self.arm(id);
     }
 }
@@ -289,10 +289,41 @@ mod tests {
     }
 
     #[test]
+    fn much_that_it_is_told_before_it_is_reached_waits() {
+        let mut scene = scene();
+        scene.writes();
+        let much = [b'x'; 20_000];
+        let status = scene.peers.tell(scene.source, Message::Binary(&much));
+        assert_eq!((status, scene.peers.untold(scene.source)), (SendStatus::Queued, much.len()));
+    }
+
+    #[test]
+    fn who_is_no_source_or_cannot_be_told_is_left_alone() {
+        let Scene { mut peers, source, .. } = scene();
+        let stdin = Stream::plain(crate::net::stream::Socket::Stdin);
+        let stdin = peers.admit_source(stdin, None, 0);
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let client = peers.admit(Stream::from_fd(ours.into()).unwrap().0, None);
+        for id in [stdin, client, ConnId::NONE] {
+            let status = peers.tell(SourceId(id), Message::Text("hello"));
+            assert_eq!((status, peers.untold(SourceId(id))), (SendStatus::Dropped, 0));
+        }
+        for id in [client, ConnId::NONE] {
+            peers.end_source(SourceId(id));
+            peers.close_source(SourceId(id), code::NORMAL, "");
+        }
+        assert!(!peers.get(client).unwrap().has_last_words());
+        // A second end says nothing more.
+        peers.end_source(source);
+        peers.end_source(source);
+        assert!(peers.get(source.0).unwrap().has_last_words());
+    }
+
+    #[test]
     fn one_that_is_closed_is_told_what_waits_and_then_has_the_close_timeout_to_end() {
         let mut scene = scene();
         scene.peers.tell(scene.source, Message::Text("last words"));
-        scene.peers.close_source(scene.source);
+        scene.peers.close_source(scene.source, code::NORMAL, "");
         assert_eq!(scene.peers.tell(scene.source, Message::Text("!")), SendStatus::Dropped);
         scene.is_reached();
         assert_eq!(scene.ended_by(0).as_deref(), Some("it has ended"));

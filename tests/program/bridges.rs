@@ -61,6 +61,7 @@ fn bytes_go_both_ways_and_the_end_of_either_ends_the_other() {
     assert_eq!(got, b"last words");
     drop(port);
     program.logged("#3 closed: HyBi-08 / 1000");
+    program.logged("#4 source of / ended");
 }
 
 #[test]

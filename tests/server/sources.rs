@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::common::*;
 use crate::serving::*;
 use crate::turning::*;
-use wsloop::handlers::Each;
+use wsloop::handlers::{Each, Shared};
 use wsloop::{
     Config, Context, Handler, Message, SendStatus, Server, Source, SourceEnd, SourceId, Version,
 };
@@ -117,6 +117,9 @@ fn what_it_is_told_before_it_is_reached_comes_first_and_its_end_is_handed_over()
     let mut got = [0; 7];
     peer.read_exact(&mut got).unwrap();
     assert_eq!(&got, b"one two");
+    server.context("/").unwrap().end_source(id);
+    turn_while_busy(&mut server);
+    assert_eq!(peer.read(&mut got).unwrap(), 0);
     peer.write_all(b"its last words").unwrap();
     drop(peer);
     assert_eq!(rest(&mut server, &said), (b"its last words".to_vec(), "it has ended".to_string()));
@@ -235,7 +238,7 @@ fn what_does_not_fit_is_dropped_and_its_handler_told_when_there_is_room() {
 }
 
 #[test]
-fn a_stop_ends_it_behind_what_it_was_told_and_waits_for_its_end() {
+fn a_stop_closes_it_behind_what_it_was_told_and_waits_for_its_end() {
     let (mut server, said) = server(Config::default());
     let (listener, addr) = listener();
     let id = open(&mut server, &Source::tcp(addr));
@@ -257,10 +260,12 @@ fn a_stop_ends_it_behind_what_it_was_told_and_waits_for_its_end() {
     let mut got = String::new();
     peer.read_to_string(&mut got).unwrap();
     assert_eq!(got, "good night");
+    assert_eq!(next(&mut server, &said), Said::End("the server stops".to_string()));
+    // Nothing of this is handed over.
     peer.write_all(b"and you").unwrap();
     drop(peer);
-    assert_eq!(rest(&mut server, &said), (b"and you".to_vec(), "it has ended".to_string()));
-    assert!(server.is_stopped());
+    turn_until(&mut server, "the stop", |server| server.is_stopped().then_some(()));
+    assert!(said.try_recv().is_err());
 }
 
 #[test]
@@ -310,8 +315,85 @@ fn a_device_sends_lines_and_is_told_some() {
     turn_while_busy(&mut server);
     tell(&mut server, id, "good night");
     server.stop();
-    assert_eq!(next(&mut server, &said), Said::End("it has ended".to_string()));
+    assert_eq!(next(&mut server, &said), Said::End("the server stops".to_string()));
     assert!(server.is_stopped());
+}
+
+#[test]
+fn a_device_takes_a_long_line_in_pieces() {
+    let (mut server, said) = server(Config::default());
+    let (mut far, path) = pseudo_terminal();
+    let id = open(&mut server, &Source::device(&path));
+    let long = "x".repeat(20_000);
+    // Once what follows an open is done: then it is offered to the kernel at once.
+    turn_while_busy(&mut server);
+    tell(&mut server, id, &*long);
+    let reader = std::thread::spawn(move || {
+        let mut got = vec![0; 20_001];
+        far.read_exact(&mut got).unwrap();
+        got
+    });
+    turn_until(&mut server, "the line", |_| reader.is_finished().then_some(()));
+    let got = reader.join().unwrap();
+    assert!(got.starts_with(long.as_bytes()) && got.ends_with(b"x\n"));
+    assert!(matches!(next(&mut server, &said), Said::End(_)));
+}
+
+#[test]
+fn a_feed_beside_a_shared_source_may_end() {
+    let (listener, addr) = listener();
+    let mut server = listening(Config::default());
+    server.route("/", Shared::new(Source::tcp(addr).lines()));
+    let feed = crate::feeds::feed(&mut server, "/");
+    let mut client = Client::connect(tcp_addr(&server));
+    client.ask(Version::Rfc6455, "/");
+    turn_until(&mut server, "the client", |server| (server.stats().opened == 1).then_some(()));
+    client.read_answer();
+    let mut port = accept(&listener);
+    std::net::TcpStream::connect(feed).unwrap().write_all(b"fed\n").unwrap();
+    turn_until(&mut server, "the feed", |server| (server.stats().messages_out == 1).then_some(()));
+    turn_while_busy(&mut server);
+    assert_eq!(client.read_text(), "fed");
+    port.write_all(b"said\n").unwrap();
+    turn_until(&mut server, "the line", |server| (server.stats().messages_out == 2).then_some(()));
+    turn_while_busy(&mut server);
+    assert_eq!(client.read_text(), "said");
+    // What it says is for the source alone.
+    client.text("told");
+    let mut got = [0; 5];
+    turn_until(&mut server, "the message", |server| {
+        (server.stats().messages_in == 1).then_some(())
+    });
+    turn_while_busy(&mut server);
+    port.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"told\n");
+    // A stop is the end of it: it is not opened again.
+    server.stop();
+    turn_while_busy(&mut server);
+    assert_eq!(client.read_close(), (1001, "the server stops".to_string()));
+    drop(port);
+    client.close(1001, "");
+    turn_until(&mut server, "the stop", |server| server.is_stopped().then_some(()));
+}
+
+#[test]
+fn bytes_for_all_are_kept_from_those_who_cannot_read_them() {
+    let (_listener, addr) = listener();
+    let source = Source::tcp(addr);
+    // Nobody ends what is opened here.
+    let hasty = config(|config| config.close_timeout = Duration::from_millis(100));
+    let running = serve(hasty, move |server| {
+        server.route("/bytes", Shared::new(source.clone()));
+        server.route("/lines", Shared::new(source.lines()));
+    });
+    let mut old = Client::open(running.addr, Version::Hixie76, "/bytes");
+    assert_eq!(old.read(2), [0xff, 0]);
+    old.end();
+    let mut old = Client::open(running.addr, Version::Hixie76, "/lines");
+    old.text("hello");
+    let mut new = Client::open(running.addr, Version::Rfc6455, "/bytes");
+    new.text("hello");
+    running.stop();
 }
 
 #[test]
@@ -325,9 +407,29 @@ fn what_cannot_be_watched_is_no_device() {
 }
 
 #[test]
+fn who_leaves_takes_the_other_end_of_the_bridge_along() {
+    let (listener, addr) = listener();
+    let each = Each::new(Source::tcp(addr));
+    let running = serve(Config::default(), move |server| server.route("/", each));
+    let mut client = Client::open(running.addr, Version::Rfc6455, "/");
+    let mut peer = accept(&listener);
+    client.send(&masked(0x82, b"last words"));
+    client.close(1000, "");
+    let mut got = Vec::new();
+    peer.read_to_end(&mut got).unwrap();
+    assert_eq!(got, b"last words");
+    // Nobody hears this.
+    peer.write_all(b"and yours?").unwrap();
+    drop(peer);
+    assert_eq!(client.read_close(), (1000, String::new()));
+    assert_eq!(client.read_to_end(), b"");
+    running.stop();
+}
+
+#[test]
 fn both_directions_of_a_bridge_are_complete_however_slow_either_end_is() {
     const FRAME: usize = 50_000;
-    const FRAMES: usize = 160;
+    const FRAMES: usize = 600;
     let (listener, addr) = listener();
     let running =
         serve(Config::default(), move |server| server.route("/", Each::new(Source::tcp(addr))));
