@@ -6,10 +6,7 @@ mod shared;
 pub use each::Each;
 pub use shared::Shared;
 
-use crate::{Answer, Context, Handler, Message, Request, code};
-
-/// Why a client of a Hixie version is closed where bytes are sent.
-const NO_BYTES: &str = "this version of the protocol carries no bytes";
+use crate::{Answer, Context, Handler, Message, Request, Source, Version, code};
 
 /// Agrees on the subprotocol `binary` if it is offered, as noVNC does.
 fn binary_if_offered(request: &Request<'_>) -> Answer {
@@ -17,6 +14,16 @@ fn binary_if_offered(request: &Request<'_>) -> Answer {
         Some(protocol) => Answer::Protocol(protocol.to_string()),
         None => Answer::Proceed,
     }
+}
+
+/// Whether the client's version carries what comes of the source: Hixie's frames carry text alone. A
+/// client for whom it does not is closed.
+fn carries(ws: &mut Context<'_>, source: &Source) -> bool {
+    let carries = source.is_lines() || !ws.version().is_some_and(Version::is_hixie);
+    if !carries {
+        ws.close(code::UNSUPPORTED_DATA, "this version of the protocol carries no bytes");
+    }
+    carries
 }
 
 /// Sends every message back untouched.

@@ -70,9 +70,7 @@ impl Source {
     pub fn lines(self) -> Source {
         Source { cut: Cut::Lines, ..self }
     }
-}
 
-impl Source {
     /// Whether its bytes are lines of text.
     pub fn is_lines(&self) -> bool {
         self.cut == Cut::Lines

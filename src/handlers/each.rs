@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     Answer, ConnId, Context, Handler, Message, Request, SendStatus, Source, SourceEnd, SourceId,
-    Version, code,
+    code,
 };
 
 /// Opens a source for each connection. What the client says goes to the source, and what comes of that
@@ -55,9 +55,7 @@ impl Handler for Each {
     }
 
     fn on_open(&mut self, ws: &mut Context<'_>, _: &Request<'_>) {
-        // Its frames carry text alone.
-        if ws.version().is_some_and(Version::is_hixie) && !self.source.is_lines() {
-            ws.close(code::UNSUPPORTED_DATA, super::NO_BYTES);
+        if !super::carries(ws, &self.source) {
             return;
         }
         match ws.open(&self.source) {

@@ -6,7 +6,7 @@ use log::{info, warn};
 
 use crate::{
     Answer, Context, Handler, Message, Request, Response, SendStatus, Source, SourceEnd, SourceId,
-    Version, code,
+    code,
 };
 
 /// After the first failure the source is opened again when this has passed, and each time later twice
@@ -85,10 +85,7 @@ impl Handler for Shared {
     }
 
     fn on_open(&mut self, ws: &mut Context<'_>, _: &Request<'_>) {
-        // Its frames carry text alone.
-        if ws.version().is_some_and(Version::is_hixie) && !self.source.is_lines() {
-            ws.close(code::UNSUPPORTED_DATA, super::NO_BYTES);
-        }
+        super::carries(ws, &self.source);
     }
 
     fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>) {

@@ -218,17 +218,15 @@ impl Peers {
     /// A source turns out to be none: tells it so, and reads no more from it.
     pub(crate) fn refuse_source(&mut self, id: ConnId, answer: &str) {
         const NO_SOURCE: &str = "speaks another protocol to a feed";
-        let now = self.clock.now();
         let takes_answers = self.get(id).is_some_and(|conn| conn.stream.takes_answers());
         if takes_answers {
             self.append(id, |out| out.extend_from_slice(answer.as_bytes()));
         }
-        let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open()) else { return };
-        conn.ready_state = ReadyState::Closing;
-        conn.since = now;
+        if !self.get(id).is_some_and(Connection::is_open) {
+            return;
+        }
         self.stats.count_cut(NO_SOURCE);
-        self.end(id, code::POLICY, NO_SOURCE, takes_answers);
-        self.arm(id);
+        self.end_both_ways(id, code::POLICY, NO_SOURCE, takes_answers);
     }
 
     /// It is known how the connection ends: nothing more is read or queued, and it ends once what
@@ -329,9 +327,7 @@ impl Peers {
             ReadyState::Open if matches!(conn.role, Role::Source { reach: Reach::Opened, .. }) => {
                 self.close_source(SourceId(id), code::GOING_AWAY, WHY);
             }
-            ReadyState::Open | ReadyState::Connecting
-                if matches!(conn.role, Role::Source { .. }) =>
-            {
+            ReadyState::Open | ReadyState::Connecting if conn.is_source() => {
                 self.drop_now(id, code::GOING_AWAY, WHY);
             }
             ReadyState::Open => {

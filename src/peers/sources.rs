@@ -21,6 +21,10 @@ use crate::source::{Cut, Source, SourceEnd};
 pub(super) const TAKES_NOTHING: &str = "takes nothing";
 
 impl Connection {
+    pub(super) fn is_source(&self) -> bool {
+        matches!(self.role, Role::Source { .. })
+    }
+
     /// Whether it is a source that the kernel has not connected yet.
     pub(super) fn is_opening(&self) -> bool {
         matches!(self.role, Role::Source { reach: Reach::Opening, .. })
@@ -116,7 +120,7 @@ impl Peers {
     pub(crate) fn end_source(&mut self, source: SourceId) {
         let (id, now) = (source.0, self.clock.now());
         let Some(conn) = find(&mut self.conns, id) else { return };
-        if !matches!(conn.role, Role::Source { .. }) || conn.has_last_words() {
+        if !conn.is_source() || conn.has_last_words() {
             return;
         }
         self.changed = true;
@@ -133,14 +137,18 @@ impl Peers {
 
     /// Ends a source both ways: what it was told is written, and nothing that comes is looked at.
     pub(crate) fn close_source(&mut self, source: SourceId, code: u16, why: &str) {
-        let (id, now) = (source.0, self.clock.now());
-        let is_source = |conn: &&mut Connection| matches!(conn.role, Role::Source { .. });
-        let Some(conn) = find(&mut self.conns, id).filter(is_source) else { return };
-        if conn.is_open() {
+        let Some(conn) = self.get(source.0).filter(|conn| conn.is_source()) else { return };
+        let linger = conn.stream.ends_in_answer();
+        self.end_both_ways(source.0, code, why, linger);
+    }
+
+    /// The same for whichever reason; with `linger` its end is awaited.
+    pub(super) fn end_both_ways(&mut self, id: ConnId, code: u16, why: &str, linger: bool) {
+        let now = self.clock.now();
+        if let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open()) {
             conn.ready_state = ReadyState::Closing;
             conn.since = now;
         }
-        let linger = conn.stream.ends_in_answer();
         self.end(id, code, why, linger);
         self.arm(id);
     }

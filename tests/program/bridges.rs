@@ -1,19 +1,20 @@
 //! `--bridge`: each client of a path speaks with a port or a socket of its own.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
 use crate::common::*;
+use crate::port::*;
 use crate::program::*;
 use rustix::process::Signal;
 use wsloop::Version;
 
 /// A port that a client of the path `/` is bridged to, and the program that does it.
 fn bridged(cut: &str) -> (Program, TcpListener) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let target = format!("/={cut}tcp:{}", listener.local_addr().unwrap());
+    let (listener, addr) = listener();
+    let target = format!("/={cut}tcp:{addr}");
     (Program::start(&["--bridge", &target]), listener)
 }
 
@@ -25,12 +26,6 @@ fn nobody() -> (OwnedFd, SocketAddr) {
     bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let addr = SocketAddr::try_from(getsockname(&socket).unwrap()).unwrap();
     (socket, addr)
-}
-
-fn accept(listener: &TcpListener) -> TcpStream {
-    let (stream, _) = listener.accept().unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod certificate;
 mod common;
 #[path = "../common/neighbours.rs"]
 mod neighbours;
+#[path = "../common/port.rs"]
+mod port;
 #[path = "../common/program.rs"]
 mod program;
 #[path = "../common/unruly.rs"]

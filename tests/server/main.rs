@@ -9,6 +9,8 @@
 mod certificate;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/port.rs"]
+mod port;
 #[path = "../common/recorder.rs"]
 mod recorder;
 #[path = "../common/serving.rs"]

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::Shutdown;
 use std::os::unix::net::UnixListener;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use crate::common::*;
+use crate::port::*;
 use crate::serving::*;
 use crate::turning::*;
 use wsloop::handlers::{Each, Shared};
@@ -89,18 +90,6 @@ fn rest(server: &mut Server, said: &Receiver<Said>) -> (Vec<u8>, String) {
             Said::Line(line) => panic!("{line}"),
         }
     }
-}
-
-fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    (listener, addr)
-}
-
-fn accept(listener: &TcpListener) -> TcpStream {
-    let (stream, _) = listener.accept().unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
 }
 
 #[test]
@@ -242,13 +231,7 @@ fn a_stop_closes_it_behind_what_it_was_told_and_waits_for_its_end() {
     let (mut server, said) = server(Config::default());
     let (listener, addr) = listener();
     let id = open(&mut server, &Source::tcp(addr));
-    let peer = turn_until(&mut server, "the source", |_| {
-        listener.set_nonblocking(true).unwrap();
-        listener.accept().ok()
-    });
-    let mut peer = peer.0;
-    peer.set_nonblocking(false).unwrap();
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut peer = accept(&listener);
     turn_while_busy(&mut server);
     tell(&mut server, id, "good night");
     server.stop();
