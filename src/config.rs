@@ -85,6 +85,12 @@ pub struct Config {
     /// [`trust_proxy`](Config::trust_proxy) is set, the address that the proxy names counts. Loopback
     /// and Unix sockets are not counted. `None`, the default: no such limit. Exceeded: 429, closed.
     pub max_per_address: Option<usize>,
+    /// Most programs that handlers have [opened](crate::Context::open) and that have not ended. Default
+    /// 64. Exceeded: no more are started; [`Each`](crate::handlers::Each) answers 503.
+    pub max_programs: usize,
+    /// How long a program has to end by itself when its input has ended, and again when its group was
+    /// sent SIGTERM; then it is sent SIGKILL. Default 2 s.
+    pub program_grace: Duration,
     /// Most events taken from the kernel in one turn, from 1 to 65,536; the rest come in the next.
     /// Default 1,024.
     pub max_events: usize,
@@ -169,6 +175,8 @@ impl Default for Config {
             close_timeout: Duration::from_secs(5),
             max_connections: None,
             max_per_address: None,
+            max_programs: 64,
+            program_grace: Duration::from_secs(2),
             max_events: 1024,
             read_budget: 64 * 1024,
             fd_only: false,

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::http::request::Request;
 use crate::ids::{ConnId, RouteId, SourceId};
 use crate::peers::Peers;
 use crate::peers::connection::ReadyState;
@@ -165,10 +166,21 @@ impl<'a> Context<'a> {
     /// It counts as a connection where these are limited.
     ///
     /// # Errors
-    /// If the system has no socket, or no path to the source, and if the server stops. Nothing is
-    /// called then.
+    /// If the system has no socket, or no path to the source, if there is no [room for
+    /// it](Context::has_room_for), and if the server stops. Nothing is called then.
     pub fn open(&mut self, source: &Source) -> io::Result<SourceId> {
         self.peers.open_source(source, self.route)
+    }
+
+    /// Whether one more source like this may be opened: of programs there may be
+    /// [`Config::max_programs`](crate::Config::max_programs).
+    pub fn has_room_for(&self, source: &Source) -> bool {
+        self.peers.has_room_for(source)
+    }
+
+    /// Whether a source takes what it is told: it has not ended, and is not to.
+    pub fn is_source_open(&self, source: SourceId) -> bool {
+        self.peers.takes_words(source)
     }
 
     /// Queues something for a source, on this route or any other: bytes for one that was opened for
@@ -246,6 +258,13 @@ impl<'a> Context<'a> {
     /// The subprotocol chosen in [`on_request`](crate::Handler::on_request), if any.
     pub fn protocol(&self) -> Option<&str> {
         self.peers.get(self.id)?.extras()?.protocol.as_deref()
+    }
+
+    /// Whether the client's connection is TLS: here, or in a proxy in front, as far as
+    /// [`Config::secure_proxy`](crate::Config::secure_proxy) or
+    /// [`Config::trust_proxy`](crate::Config::trust_proxy) lets that be known by its request.
+    pub fn is_secure(&self, request: &Request<'_>) -> bool {
+        self.peers.is_secure(self.id, request)
     }
 
     /// The client's address: that of its socket, or what the proxy says if

@@ -1,8 +1,10 @@
 //! The smallest handlers, and bridges, ready to use. The programs in `demo/` have more, to start from.
 
+mod cgi;
 mod each;
 mod shared;
 
+pub use cgi::cgi_variables;
 pub use each::Each;
 pub use shared::Shared;
 

@@ -1,5 +1,6 @@
 //! What is no client: streams that a handler opens, or that came by a feed.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -29,6 +30,27 @@ pub(crate) enum Target {
     Tcp(SocketAddr),
     Unix(PathBuf),
     Device(PathBuf),
+    Program(Launch),
+}
+
+/// How a program is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Launch {
+    command: String,
+    /// What it finds in its environment beside what every program finds there.
+    pub(crate) environment: Vec<(String, OsString)>,
+    /// Its soft limit of open files; `None` for ours.
+    open_files: Option<u64>,
+}
+
+impl Launch {
+    /// What the shell is to run.
+    pub(crate) fn script(&self) -> String {
+        match self.open_files {
+            Some(limit) => format!("ulimit -S -n {limit}; {}", self.command),
+            None => self.command.clone(),
+        }
+    }
 }
 
 /// What the bytes of a source are.
@@ -57,6 +79,55 @@ impl Source {
         Source { target: Target::Device(path.into()), cut: Cut::Lines }
     }
 
+    /// A program: what it is told goes to its standard input, and lines of text come from its standard
+    /// output. Its standard error is ours.
+    ///
+    /// The command is for `/bin/sh -c`. It is started in the next turn, and at most eight programs are in
+    /// one turn. It leads a process group, and finds in its environment `PATH`, `HOME`, `LANG` and `TZ` as
+    /// they are here, `PYTHONUNBUFFERED=1`, since Python would keep back what it prints, and what is
+    /// [added](Source::env). Other languages do the same: of many programs `stdbuf -oL` makes each line
+    /// come at once.
+    ///
+    /// It ends when it exits, whoever else may still hold its output. One that ends its output and runs on
+    /// is told no more, as by [`Context::end_source`](crate::Context::end_source). When it is closed its
+    /// input ends; if it runs on for [`Config::program_grace`](crate::Config::program_grace) its group is
+    /// sent SIGTERM, and after as long again SIGKILL. Who is left in the group of a program that has exited
+    /// is sent the same two. Until then it counts as a connection, and a server that stops waits for it.
+    pub fn program(command: impl Into<String>) -> Source {
+        let launch = Launch { command: command.into(), environment: Vec::new(), open_files: None };
+        Source { target: Target::Program(launch), cut: Cut::Lines }
+    }
+
+    /// Adds a variable to the environment of a program. Elsewhere it has no effect.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<OsString>) -> Source {
+        if let Target::Program(launch) = &mut self.target {
+            launch.environment.push((name.into(), value.into()));
+        }
+        self
+    }
+
+    /// Adds several variables.
+    #[must_use]
+    pub fn envs(self, variables: impl IntoIterator<Item = (String, OsString)>) -> Source {
+        variables.into_iter().fold(self, |source, (name, value)| source.env(name, value))
+    }
+
+    /// How many files a program may have open, as its soft limit: a server may have raised its own, and
+    /// some programs are slow, or fail, with a high one. Without this the program inherits ours.
+    #[must_use]
+    pub fn open_files(mut self, limit: u64) -> Source {
+        if let Target::Program(launch) = &mut self.target {
+            launch.open_files = Some(limit);
+        }
+        self
+    }
+
+    /// Whether it is a program.
+    pub fn is_program(&self) -> bool {
+        matches!(self.target, Target::Program(_))
+    }
+
     /// Its bytes are taken as they come, and handed to
     /// [`Handler::on_bytes`](crate::Handler::on_bytes).
     #[must_use]
@@ -77,8 +148,9 @@ impl Source {
     }
 }
 
-/// `tcp:HOST:PORT`, `unix:/PATH` or `dev:/PATH`, and before it `lines:` or `bytes:`; without that a device
-/// has lines, and the others bytes.
+/// `exec:COMMAND`, `tcp:HOST:PORT`, `unix:/PATH` or `dev:/PATH`, and before it `lines:` or `bytes:`; without
+/// that programs and devices have lines, and the others bytes.
+///
 /// A name of a host is looked up now, which may take a while, and its first IPv4 address is taken, or
 /// else its first.
 impl FromStr for Source {
@@ -108,9 +180,12 @@ fn target(word: &str) -> io::Result<Source> {
             let first = first.ok_or_else(|| wrong(format!("'{addr}' has no address")))?;
             Ok(Source::tcp(*first))
         }
+        Some(("exec", command)) if !command.trim().is_empty() => Ok(Source::program(command)),
         Some(("unix", path)) if path.starts_with('/') => Ok(Source::unix(path)),
         Some(("dev", path)) if path.starts_with('/') => Ok(Source::device(path)),
-        _ => Err(wrong(format!("'{word}' is none of tcp:HOST:PORT, unix:/PATH and dev:/PATH"))),
+        _ => Err(wrong(format!(
+            "'{word}' is none of exec:COMMAND, tcp:HOST:PORT, unix:/PATH, dev:/PATH"
+        ))),
     }
 }
 
@@ -120,6 +195,7 @@ impl fmt::Display for Source {
             Target::Tcp(addr) => write!(f, "tcp:{addr}"),
             Target::Unix(path) => write!(f, "unix:{}", path.display()),
             Target::Device(path) => write!(f, "dev:{}", path.display()),
+            Target::Program(launch) => write!(f, "exec:{}", launch.command),
         }
     }
 }
@@ -129,13 +205,20 @@ impl fmt::Display for Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SourceEnd<'a> {
-    /// Its stream has ended, or it was [closed](crate::Context::close_source).
+    /// Its stream has ended, a program has exited with 0, or it was
+    /// [closed](crate::Context::close_source).
     Ended,
-    /// It could not be reached, for this reason: nobody listens there, or nobody answered within
+    /// It could not be reached, for this reason: nobody listens there, a program cannot be started, or
+    /// nobody answered within
     /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
     Unreachable(&'a str),
     /// The connection broke, for this reason.
     Failed(&'a str),
+    /// A program has exited with this code, which is not 0. The shell says 127 of a command that it does
+    /// not find.
+    Exited(i32),
+    /// A program was ended by this signal.
+    Killed(i32),
     /// It took nothing of what it was told, for as long as a client may.
     Stalled,
     /// The server stops.
@@ -148,6 +231,8 @@ impl fmt::Display for SourceEnd<'_> {
             SourceEnd::Ended => f.write_str("it has ended"),
             SourceEnd::Unreachable(why) => write!(f, "it cannot be reached: {why}"),
             SourceEnd::Failed(why) => write!(f, "it failed: {why}"),
+            SourceEnd::Exited(code) => write!(f, "it has ended with exit code {code}"),
+            SourceEnd::Killed(signal) => write!(f, "it was ended by signal {signal}"),
             SourceEnd::Stalled => f.write_str("it takes nothing"),
             SourceEnd::Stopped => f.write_str("the server stops"),
         }
@@ -165,11 +250,15 @@ mod tests {
         assert_eq!(read("tcp:127.0.0.1:5900").unwrap(), vnc);
         // The address of IPv4 is preferred, by which most programs listen.
         assert_eq!(read("bytes:tcp:localhost:5900").unwrap(), vnc);
-        assert_eq!(read("lines:tcp:127.0.0.1:5900").unwrap(), vnc.lines());
+        assert_eq!(read("lines:tcp:127.0.0.1:5900").unwrap(), vnc.clone().lines());
         let six = Source::tcp(([0, 0, 0, 0, 0, 0, 0, 1], 1).into());
         assert_eq!(read("tcp:[::1]:1").unwrap(), six);
         assert_eq!(read("lines:unix:/a:b=c").unwrap(), Source::unix("/a:b=c").lines());
         assert_eq!(read("dev:/dev/ttyS0").unwrap(), Source::device("/dev/ttyS0"));
+        let program = Source::program("cat; exit 3");
+        assert_eq!(read("exec:cat; exit 3").unwrap(), program);
+        assert!(program.is_program() && program.is_lines() && !vnc.is_program());
+        assert_eq!(program.to_string(), "exec:cat; exit 3");
         let bytes = Source::device("/dev/ttyS0").bytes();
         assert_eq!(read("bytes:dev:/dev/ttyS0").unwrap(), bytes);
         assert_eq!(bytes.to_string(), "dev:/dev/ttyS0");
@@ -182,6 +271,8 @@ mod tests {
             "tcp:a:port",
             "unix:a",
             "udp:1.2.3.4:5",
+            "exec:",
+            "exec: ",
             "x:tcp:",
         ] {
             let error = read(word).unwrap_err();
@@ -200,6 +291,8 @@ mod tests {
             (SourceEnd::Ended, "it has ended"),
             (SourceEnd::Unreachable("refused"), "it cannot be reached: refused"),
             (SourceEnd::Failed("reset"), "it failed: reset"),
+            (SourceEnd::Exited(3), "it has ended with exit code 3"),
+            (SourceEnd::Killed(15), "it was ended by signal 15"),
             (SourceEnd::Stalled, "it takes nothing"),
             (SourceEnd::Stopped, "the server stops"),
         ] {

@@ -34,10 +34,18 @@ Where and what
                              he is, but who speaks HTTP or TLS is cut; may be repeated
                              [default: 127.0.0.1:9876=/plot if there is none of --listen,
                              --root, --feed and --bridge]
-      --bridge PATH=TARGET   connect each client on PATH to TARGET, tcp:HOST:PORT, unix:/PATH or
-                             dev:/PATH, and pass on what either says: bytes, and lines of a device;
-                             with lines: or bytes: before TARGET those, and with shared: before all
-                             that one for all clients on PATH; may be repeated
+      --bridge PATH=TARGET   connect each client on PATH to TARGET, and pass on what either says;
+                             may be repeated. TARGET is a program's input and output, or a port, a
+                             Unix socket or a device:
+                               '/log=exec:tail -f /var/log/syslog'
+                               /vnc=tcp:127.0.0.1:5900
+                               /player=unix:/run/player.sock
+                               /meter=shared:dev:/dev/ttyUSB0
+                             With shared: there is one for all clients, without it one for each.
+                             Programs and devices speak lines of text, the others bytes; lines: or
+                             bytes: before TARGET, behind shared:, says otherwise
+      --pass-env NAME        let programs see this variable beside PATH, HOME, LANG, TZ and those of
+                             CGI; may be repeated
 
 Who may connect
       --host NAME            serve requests for this host, on any port: example.com,
@@ -61,6 +69,7 @@ Limits (sizes in bytes)
                              those that are being sent]
       --max-per-address N    most connections from one address, those of this machine not counted;
                              0 is any number                           [default: 256]
+      --max-programs N       most programs of --bridge at once; others get 503    [default: 64]
       --max-memory N         most bytes that all connections hold together
                                     [default: a quarter of the memory that there is]
 
@@ -69,6 +78,8 @@ Times (in seconds, fractions allowed)
       --ping-interval S      ping after this much silence; 0 is never        [default: 25]
       --message-timeout S    from a message's first byte to its last, and a second more for each
                              4 KiB of it that have come; 0 is never          [default: 60]
+      --program-grace S      how long a program may go on without input, and again after SIGTERM,
+                             before the next signal                           [default: 2]
       --idle-timeout S       end after this much silence; 0 is never          [default: 0]
 
 {tls}{deflate}  -q, --quiet                log warnings and errors only
@@ -123,6 +134,8 @@ pub struct Options {
     pub feeds: Vec<(String, String)>,
     /// Paths whose clients each have a source of their own, or share one.
     pub bridges: Vec<Bridge>,
+    /// The variables that programs see beside the usual ones.
+    pub pass_env: Vec<String>,
     pub config: Config,
     pub log: LevelFilter,
     /// The files of the certificate and of its key: both or neither.
@@ -221,7 +234,8 @@ impl Options {
         self.listen.is_empty() && self.root.is_none() && !asked
     }
 
-    pub fn mount_routes(&self, server: &mut Server) {
+    /// Puts every handler on its path. Programs may have so many open files.
+    pub fn mount_routes(&self, server: &mut Server, open_files: Option<u64>) {
         for (path, handler) in BUILT_IN_PATHS {
             handler.mount(server, path);
         }
@@ -229,9 +243,10 @@ impl Options {
             handler.mount(server, path);
         }
         for Bridge { path, is_shared, source } in &self.bridges {
+            let source = self.equipped(source, open_files);
             match is_shared {
-                true => server.route(path, Shared::new(source.clone())),
-                false => server.route(path, Each::new(source.clone())),
+                true => server.route(path, Shared::new(source)),
+                false => server.route(path, Each::new(source)),
             }
         }
         for (_, path) in &self.feeds {
@@ -240,6 +255,27 @@ impl Options {
                 BuiltIn::Broadcast.mount(server, path);
             }
         }
+    }
+
+    /// A program finds the variables that it is to see, and its own limit of open files.
+    fn equipped(&self, source: &Source, open_files: Option<u64>) -> Source {
+        let set = |name: &String| Some((name.clone(), std::env::var_os(name)?));
+        let source = source.clone().envs(self.pass_env.iter().filter_map(set));
+        match open_files {
+            Some(limit) => source.open_files(limit),
+            None => source,
+        }
+    }
+
+    /// What deserves a word before anybody connects.
+    pub fn warnings(&self) -> Vec<String> {
+        let open = self.config.origins.contains(&OriginRule::Any);
+        let programs = self.bridges.iter().filter(|bridge| open && bridge.source.is_program());
+        let warning = |bridge: &Bridge| {
+            let (path, source) = (&bridge.path, &bridge.source);
+            format!("--origin '*': every page that a browser shows here can use {source} by {path}")
+        };
+        programs.map(warning).collect()
     }
 }
 
@@ -253,6 +289,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         routes: Vec::new(),
         feeds: Vec::new(),
         bridges: Vec::new(),
+        pass_env: Vec::new(),
         config,
         log: LevelFilter::Info,
         tls_cert: None,
@@ -308,6 +345,7 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         "--route" => options.routes.push(route(&text(parser, name)?)?),
         "--feed" => options.feeds.push(feed(&text(parser, name)?)?),
         "--bridge" => options.bridges.push(bridge(&text(parser, name)?)?),
+        "--pass-env" => options.pass_env.push(variable(&text(parser, name)?)?),
         "--host" => config.hosts.push(text(parser, name)?),
         "--versions" => config.versions = versions(&text(parser, name)?)?,
         "--secure-proxy" => config.secure_proxy = true,
@@ -322,6 +360,7 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         "--max-backlog" => options.max_backlog = Some(number(parser, name)?),
         "--max-connections" => config.max_connections = Some(number(parser, name)?),
         "--max-per-address" => config.max_per_address = any_number(parser, name)?,
+        "--max-programs" => config.max_programs = number(parser, name)?,
         "--max-memory" => config.max_memory = Some(number(parser, name)?),
         "--handshake-timeout" => {
             config.handshake_timeout = seconds(parser, name)?
@@ -329,6 +368,9 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         }
         "--ping-interval" => config.ping_interval = seconds(parser, name)?,
         "--message-timeout" => config.message_timeout = seconds(parser, name)?,
+        "--program-grace" => {
+            config.program_grace = seconds(parser, name)?.unwrap_or_default();
+        }
         "--idle-timeout" => config.idle_timeout = seconds(parser, name)?,
         _ => return Err(unknown(name)),
     }
@@ -380,6 +422,13 @@ fn seconds(parser: &mut lexopt::Parser, name: &str) -> Result<Option<Duration>, 
 
 fn origin(parser: &mut lexopt::Parser) -> Result<OriginRule, String> {
     text(parser, "--origin")?.parse().map_err(|error| format!("--origin: {error}"))
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    match name.is_empty() || name.contains('=') {
+        true => Err(format!("--pass-env: '{name}' is not the name of a variable")),
+        false => Ok(name.to_string()),
+    }
 }
 
 fn versions(list: &str) -> Result<Vec<Version>, String> {
@@ -507,6 +556,15 @@ mod tests {
     }
 
     #[test]
+    fn programs_have_bounds_and_an_environment() {
+        let given =
+            options("--max-programs 3 --program-grace 0 --pass-env A --pass-env B").unwrap();
+        assert_eq!((given.config.max_programs, given.config.program_grace), (3, Duration::ZERO));
+        assert_eq!(given.pass_env, ["A", "B"]);
+        assert_eq!(options("--program-grace 0.5").unwrap().config.program_grace.as_millis(), 500);
+    }
+
+    #[test]
     fn versions_are_named_with_commas_between() {
         assert_eq!(options("").unwrap().config.versions, Version::ALL);
         let given = options("--versions rfc6455,hixie76").unwrap();
@@ -539,6 +597,10 @@ mod tests {
             ("--bridge /x", "--bridge: '/x'"),
             ("--bridge x=tcp:127.0.0.1:1", "--bridge: the path 'x'"),
             ("--bridge /x=udp:a", "--bridge /x: 'udp:a' is none of"),
+            ("--bridge /x=exec:", "--bridge /x: 'exec:' is none of"),
+            ("--pass-env A=b", "--pass-env: 'A=b'"),
+            ("--max-programs 0", "--max-programs: '0'"),
+            ("--program-grace soon", "--program-grace: 'soon'"),
             ("--route /x=tea", "--route: no handler 'tea'"),
             ("--quiet=yes", "quiet"),
         ] {
@@ -596,6 +658,9 @@ mod tests {
             "--message-timeout",
             "--max-per-address",
             "--max-memory",
+            "--max-programs",
+            "--program-grace",
+            "--pass-env",
             "--idle-timeout",
             "--quiet",
             "--verbose",

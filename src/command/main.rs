@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 
 /// Sets the server up as asked, and runs it. The error is one line for the user.
 fn serve(options: &Options) -> Result<(), String> {
-    raise_descriptor_limit();
+    let open_files = raise_descriptor_limit();
     let mut server = Server::new(options.config.clone()).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => format!("--host: {error}"),
         _ => error.to_string(),
@@ -66,7 +66,7 @@ fn serve(options: &Options) -> Result<(), String> {
             .map_err(|error| format!("--tls-cert, --tls-key: {error}"))?;
         server.set_tls(tls);
     }
-    options.mount_routes(&mut server);
+    options.mount_routes(&mut server, open_files);
     match &options.root {
         Some(root) => server.serve_folder(root).map_err(|error| format!("--root: {error}"))?,
         None => {
@@ -98,6 +98,7 @@ fn serve(options: &Options) -> Result<(), String> {
     if options.is_demo() {
         ready += &default_feed(&mut server);
     }
+    options.warnings().iter().for_each(|warning| warn!("{warning}"));
     print(&ready);
     server.run().map_err(|error| error.to_string())
 }
@@ -115,12 +116,14 @@ fn default_feed(server: &mut Server) -> String {
     }
 }
 
-/// Allows as many connections as the system permits, not only as many as it grants unasked.
-fn raise_descriptor_limit() {
+/// Allows as many connections as the system permits, not only as many as it grants unasked. Returns the
+/// limit that programs are to have, which is what it was.
+fn raise_descriptor_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         debug!("the limit of open files stays at {:?}: {error}", limit.current);
     }
+    limit.current
 }
 
 /// To standard output, at once. If nobody reads there any more, that is no failure.

@@ -9,7 +9,7 @@ use super::Dispatcher;
 use crate::context::Context;
 use crate::handler::Handler;
 use crate::http::response::Response;
-use crate::ids::{ConnId, RouteId};
+use crate::ids::{ConnId, RouteId, SourceId};
 use crate::net::transfer::Received;
 use crate::peers::Peers;
 use crate::peers::connection::Connection;
@@ -59,6 +59,11 @@ impl Dispatcher {
                 more.then_some(count)
             }
             Ok(Received::Nothing { more }) => more.then_some(0),
+            Ok(Received::HalfEnd) => {
+                self.process_last_line(id);
+                self.peers.end_source(SourceId(id));
+                None
+            }
             Ok(Received::End) => {
                 self.process_last_line(id);
                 self.peers.read_ended(id);

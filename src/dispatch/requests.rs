@@ -128,15 +128,6 @@ impl Dispatcher {
             && addr.is_some_and(|addr| addr.ip().is_loopback())
     }
 
-    /// Whether the client's connection is TLS: here, or as far as a proxy in front says so.
-    fn is_secure(&self, id: ConnId, request: &Request<'_>) -> bool {
-        let config = &self.peers.config;
-        if self.peers.get(id).is_some_and(|conn| conn.stream.is_tls()) {
-            return true;
-        }
-        config.secure_proxy || (config.trust_proxy && is_forwarded_from_tls(request))
-    }
-
     /// Answers plain HTTP: by the handler of the path if that has an answer, else by the site.
     fn serve(&mut self, id: ConnId, request: &Request<'_>) {
         if request.content_length() > 0 {
@@ -189,7 +180,7 @@ impl Dispatcher {
         let Some(route) = self.routes.find(request.path()) else {
             return Err(Response::text(404, "no WebSocket is served at this path\n"));
         };
-        let (origin, secure) = (offer.origin(), self.is_secure(id, request));
+        let (origin, secure) = (offer.origin(), self.peers.is_secure(id, request));
         if !admitted(&self.peers.config.origins, origin, request.header("Host"), secure) {
             let (id, origin) = (id.serial(), shown(origin.unwrap_or_default()));
             let line = format_args!("#{id} refused: pages of {origin} may not connect");
@@ -219,7 +210,7 @@ impl Dispatcher {
         route: RouteId,
         protocol: Option<Box<str>>,
     ) {
-        let secure = self.is_secure(id, &offer.request);
+        let secure = self.peers.is_secure(id, &offer.request);
         let deflate = offer.agree(self.peers.config.deflate);
         self.peers.append(id, |out| offer.accept(protocol.as_deref(), deflate, secure, out));
         let Some(conn) = self.peers.get_mut(id).filter(|conn| !conn.is_ending()) else {
@@ -292,14 +283,6 @@ fn forwarded_ip(text: &[u8]) -> Option<IpAddr> {
     }
     let with_port = || text.parse().ok().map(|addr: SocketAddr| addr.ip());
     text.parse().ok().or_else(with_port)
-}
-
-/// Whether the proxy says that the client speaks TLS. Where there are several proxies, the first
-/// tells of the client's own connection.
-fn is_forwarded_from_tls(request: &Request<'_>) -> bool {
-    let list = request.header_bytes("X-Forwarded-Proto").unwrap_or_default();
-    let first = list.split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
-    first.eq_ignore_ascii_case(b"https") || first.eq_ignore_ascii_case(b"wss")
 }
 
 /// For a plain request to a path that serves only WebSockets.

@@ -148,9 +148,10 @@ impl Dispatcher {
 
     /// Tells the handler and the log how a source has ended.
     pub(super) fn source_ended(&mut self, id: ConnId, reach: Reach, ending: Option<Ending>) {
-        let Some(route) = self.peers.get(id).map(|conn| conn.route) else { return };
+        let Some(conn) = self.peers.get(id) else { return };
+        let (route, exit) = (conn.route, conn.stream.exit_status());
         let ending = ending.as_ref().map_or((code::ABNORMAL, ""), |e| (e.code, e.reason.as_str()));
-        let end = source_end(reach, ending.0, ending.1);
+        let end = source_end(reach, ending.0, ending.1, exit);
         let (serial, path) = (id.serial(), self.routes.path(route));
         match end {
             SourceEnd::Ended => info!("#{serial} source of {path} ended"),

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::cgi_variables;
 use crate::{
-    Answer, ConnId, Context, Handler, Message, Request, SendStatus, Source, SourceEnd, SourceId,
-    code,
+    Answer, ConnId, Context, Handler, Message, Request, Response, SendStatus, Source, SourceEnd,
+    SourceId, code,
 };
+
+const NO_ROOM: &str = "as many programs run as may\n";
 
 /// Opens a source for each connection. What the client says goes to the source, and what comes of that
 /// to the client: text for each of its lines, or binary messages for its bytes.
@@ -14,6 +17,9 @@ use crate::{
 /// until that is written. Who ends ends the other, behind what is queued: the client is closed with
 /// 1000 if its source has ended, and with 1011 and the reason if that could not be had, or failed. A
 /// message that is over [`Config::max_backlog`](crate::Config::max_backlog) ends it with 1009.
+///
+/// A program finds the [CGI variables](cgi_variables) of the request in its environment; there may be
+/// [`Config::max_programs`](crate::Config::max_programs), and who comes while there are so many gets 503.
 ///
 /// The subprotocol `binary` is agreed on if it is offered, as noVNC does.
 ///
@@ -50,15 +56,22 @@ impl Each {
 }
 
 impl Handler for Each {
-    fn on_request(&mut self, _: &mut Context<'_>, request: &Request<'_>) -> Answer {
+    fn on_request(&mut self, ws: &mut Context<'_>, request: &Request<'_>) -> Answer {
+        if !ws.has_room_for(&self.source) {
+            return Answer::Respond(Response::text(503, NO_ROOM).header("Retry-After", "1"));
+        }
         super::binary_if_offered(request)
     }
 
-    fn on_open(&mut self, ws: &mut Context<'_>, _: &Request<'_>) {
+    fn on_open(&mut self, ws: &mut Context<'_>, request: &Request<'_>) {
         if !super::carries(ws, &self.source) {
             return;
         }
-        match ws.open(&self.source) {
+        let opened = match self.source.is_program() {
+            true => ws.open(&self.source.clone().envs(cgi_variables(ws, request))),
+            false => ws.open(&self.source),
+        };
+        match opened {
             Ok(source) => {
                 self.sources.insert(ws.id(), source);
                 self.conns.insert(source, ws.id());
@@ -75,6 +88,8 @@ impl Handler for Each {
         match ws.tell(source, message) {
             SendStatus::Queued => {}
             SendStatus::Backpressure => ws.pause(),
+            // It has ended, which its connection is about to be told.
+            SendStatus::Dropped if !ws.is_source_open(source) => {}
             SendStatus::Dropped => {
                 ws.close(code::TOO_BIG, "more than may wait for the other side");
             }

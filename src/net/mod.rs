@@ -4,6 +4,7 @@
 pub(crate) mod listener;
 #[cfg(test)]
 pub(crate) mod played;
+mod program;
 mod socket;
 pub(crate) mod stream;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]

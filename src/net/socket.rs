@@ -16,6 +16,8 @@ use rustix::stdio::stdin;
 
 #[cfg(test)]
 use super::played::Played;
+use super::program::Program;
+use super::transfer::Received;
 use crate::source::Target;
 
 /// What the kernel announces of a stream.
@@ -39,13 +41,16 @@ impl Readiness {
     }
 }
 
-/// One client's socket, or the program's standard input.
+/// One client's socket, or what stands in its place.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
     /// A serial port or the like.
     Device(OwnedFd),
+    /// The pipes of a program that we start.
+    Program(Box<Program>),
+    /// Our own standard input.
     Stdin,
     /// What a test plays in a socket's place.
     #[cfg(test)]
@@ -67,6 +72,9 @@ impl Socket {
                 let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
                 Ok(Socket::Device(open(path, flags, Mode::empty())?))
             }
+            Target::Program(launch) => {
+                Ok(Socket::Program(Box::new(Program::Waiting(launch.clone()))))
+            }
         }
     }
 
@@ -76,6 +84,7 @@ impl Socket {
             Socket::Tcp(stream) => stream.peer_addr().is_ok(),
             Socket::Unix(stream) => stream.peer_addr().is_ok(),
             Socket::Device(_) | Socket::Stdin => true,
+            Socket::Program(program) => program.was_started(),
             #[cfg(test)]
             Socket::Played(_) => true,
         }
@@ -98,9 +107,32 @@ impl Socket {
     pub(super) fn peer_addr(&self) -> Option<SocketAddr> {
         match self {
             Socket::Tcp(stream) => stream.peer_addr().ok(),
-            Socket::Unix(_) | Socket::Device(_) | Socket::Stdin => None,
+            Socket::Unix(_) | Socket::Device(_) | Socket::Program(_) | Socket::Stdin => None,
             #[cfg(test)]
             Socket::Played(_) => None,
+        }
+    }
+
+    /// Reads what has come.
+    pub(super) fn receive(&mut self, buf: &mut [u8]) -> io::Result<Received> {
+        match self {
+            Socket::Program(program) => program.read(buf),
+            _ => self.read(buf).map(|count| Received::of(count, buf.len())),
+        }
+    }
+
+    /// The program in its place, if there is one.
+    pub(super) fn program(&self) -> Option<&Program> {
+        match self {
+            Socket::Program(program) => Some(program),
+            _ => None,
+        }
+    }
+
+    pub(super) fn program_mut(&mut self) -> Option<&mut Program> {
+        match self {
+            Socket::Program(program) => Some(program),
+            _ => None,
         }
     }
 
@@ -114,10 +146,14 @@ impl Socket {
     }
 
     /// Sends the end of the stream behind what was written.
-    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+    pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
         match self {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Socket::Program(program) => {
+                program.end_input();
+                Ok(())
+            }
             Socket::Device(_) | Socket::Stdin => Ok(()),
             #[cfg(test)]
             Socket::Played(played) => played.shutdown_write(),
@@ -130,7 +166,7 @@ impl Socket {
         let _ = match self {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Both),
-            Socket::Device(_) | Socket::Stdin => Ok(()),
+            Socket::Device(_) | Socket::Program(_) | Socket::Stdin => Ok(()),
             #[cfg(test)]
             Socket::Played(_) => Ok(()),
         };
@@ -162,6 +198,7 @@ impl Socket {
             Socket::Tcp(stream) => registry.register(stream, token, both),
             Socket::Unix(stream) => registry.register(stream, token, both),
             Socket::Device(fd) => registry.register(&mut SourceFd(&fd.as_raw_fd()), token, both),
+            Socket::Program(program) => program.start(registry, token),
             Socket::Stdin => {
                 let fd = stdin().as_raw_fd();
                 match registry.register(&mut SourceFd(&fd), token, Interest::READABLE) {
@@ -188,6 +225,7 @@ impl Socket {
             Socket::Unix(stream) => Ok(stream.as_fd()),
             Socket::Device(fd) => Ok(fd.as_fd()),
             Socket::Stdin => Ok(stdin()),
+            Socket::Program(_) => Err(io::ErrorKind::Unsupported.into()),
             #[cfg(test)]
             Socket::Played(_) => Err(io::ErrorKind::Unsupported.into()),
         }
@@ -201,6 +239,8 @@ impl Read for Socket {
             Socket::Unix(stream) => stream.read(buf),
             Socket::Device(fd) => Ok(rustix::io::read(fd, buf)?),
             Socket::Stdin => read_stdin(buf),
+            // See `receive`.
+            Socket::Program(_) => Err(io::ErrorKind::Unsupported.into()),
             #[cfg(test)]
             Socket::Played(played) => played.read(buf),
         }
@@ -214,6 +254,7 @@ impl Write for Socket {
         match self {
             #[cfg(test)]
             Socket::Played(played) => played.write(part),
+            Socket::Program(program) => program.write(&[IoSlice::new(part)]),
             _ => match rustix::net::send(self.as_fd()?, part, NO_SIGPIPE) {
                 // A device.
                 Err(Errno::NOTSOCK) => Ok(rustix::io::write(self.as_fd()?, part)?),
@@ -227,8 +268,10 @@ impl Write for Socket {
         if let [part] = parts {
             return self.write(part);
         }
-        if let Socket::Device(fd) = self {
-            return Ok(rustix::io::writev(fd, parts)?);
+        match self {
+            Socket::Device(fd) => return Ok(rustix::io::writev(fd, parts)?),
+            Socket::Program(program) => return program.write(parts),
+            _ => {}
         }
         // Neither Miri nor a socket that a test plays has a sendmsg.
         if cfg!(miri) || self.is_played() {

@@ -1,12 +1,14 @@
 //! A peer's stream: its socket, and the TLS on it if there is any.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use mio::{Registry, Token};
 
+use super::program::Program;
 pub(crate) use super::socket::{KEEP_ALIVE, Readiness, Socket};
 use super::tls::{Session, Tls};
 use super::transfer::{Received, Written};
@@ -73,8 +75,7 @@ impl Stream {
     /// the stream is a plain one, so that the client can be told.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> io::Result<Received> {
         let Some(session) = &mut self.session else {
-            let room = buf.len();
-            return self.socket.read(buf).map(|count| Received::of(count, room));
+            return self.socket.receive(buf);
         };
         let received = session.read(&mut self.socket, buf);
         match received.as_ref().map_err(io::Error::kind) {
@@ -118,7 +119,7 @@ impl Stream {
     }
 
     /// Sends the end of the stream behind what was written.
-    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+    pub(crate) fn shutdown_write(&mut self) -> io::Result<()> {
         self.socket.shutdown_write()
     }
 
@@ -135,6 +136,31 @@ impl Stream {
     /// Whether the other side ends the stream once ours is ended. A device has no end.
     pub(crate) fn ends_in_answer(&self) -> bool {
         !matches!(self.socket, Socket::Device(_))
+    }
+
+    /// Whether it is a program, which is to be ended step by step.
+    pub(crate) fn is_program(&self) -> bool {
+        self.socket.program().is_some()
+    }
+
+    /// Nobody is interested any more in what a program says.
+    pub(crate) fn turn_away(&mut self) {
+        self.socket.program_mut().into_iter().for_each(Program::turn_away);
+    }
+
+    /// Takes the next step to end a program. False if there is nobody to wait for.
+    pub(crate) fn urge(&mut self) -> bool {
+        self.socket.program_mut().is_some_and(Program::urge)
+    }
+
+    /// Whether a program has ended that has left others.
+    pub(crate) fn has_left_others(&self) -> bool {
+        self.socket.program().is_some_and(Program::has_left_others)
+    }
+
+    /// How a program has ended, if it has and that is known.
+    pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
+        self.socket.program()?.exit_status()
     }
 
     /// Whether the other side can be answered.

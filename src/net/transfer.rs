@@ -10,6 +10,8 @@ pub(crate) enum Received {
     /// Nothing that can be handed on yet: only a part of a TLS record has come.
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "TLS alone says so"))]
     Nothing { more: bool },
+    /// No more comes of a program, which runs on.
+    HalfEnd,
     /// The end of the stream.
     End,
 }

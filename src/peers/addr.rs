@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Peers, find};
+use crate::http::request::Request;
 use crate::ids::ConnId;
 
 /// An address and a port, or none. The scope of a link-local address is not kept; and an address of
@@ -121,6 +122,23 @@ impl Peers {
         self.visitors.comes(conn.addr);
         !too_many
     }
+
+    /// Whether the client's connection is TLS: here, or as far as a proxy in front says so.
+    pub(crate) fn is_secure(&self, id: ConnId, request: &Request<'_>) -> bool {
+        if self.get(id).is_some_and(|conn| conn.stream.is_tls()) {
+            return true;
+        }
+        let config = &self.config;
+        config.secure_proxy || (config.trust_proxy && is_forwarded_from_tls(request))
+    }
+}
+
+/// Whether the proxy says that the client speaks TLS. Where there are several proxies, the first
+/// tells of the client's own connection.
+fn is_forwarded_from_tls(request: &Request<'_>) -> bool {
+    let list = request.header_bytes("X-Forwarded-Proto").unwrap_or_default();
+    let first = list.split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
+    first.eq_ignore_ascii_case(b"https") || first.eq_ignore_ascii_case(b"wss")
 }
 
 /// As the log shows it. Port 0 is none: a proxy tells the address alone.

@@ -16,6 +16,7 @@
 //! | the last HTTP response | `end` | none | written | waits for the peer's end |
 //! | a deadline | `cut` | none | dropped | goes at once |
 //! | an error of the socket, `Context::terminate` | `drop_now` | none | dropped | goes at once |
+//! | the last three, of a program | `drop_now` | none | dropped | goes when all its group has ended |
 //! | the server stops | `stop` | depends on where it stands | written | as above; but who asked nothing is answered 503, and goes |
 
 use log::{Level, debug};
@@ -202,7 +203,7 @@ impl Peers {
         self.write_this_turn(id);
         let now = self.clock.now();
         let Some(conn) = self.get_mut(id) else { return };
-        if conn.ready_state != ReadyState::Closed {
+        if conn.ready_state != ReadyState::Closed || conn.stream.has_left_others() {
             conn.since = now;
         }
         let ours_went_first = conn.close_sent && conn.version.is_hixie();
@@ -261,8 +262,24 @@ impl Peers {
         conn.discard_incoming();
         conn.writing.outbox.clear();
         conn.ready_state = ReadyState::Closed;
-        conn.exit = Exit::Gone;
+        // A program has to be ended, and that takes longer than to end a stream.
+        let stays = conn.stream.urge();
+        conn.exit = if stays { Exit::Lingering } else { Exit::Gone };
         self.ended.push(id);
+        if stays {
+            self.put_off(id);
+        }
+    }
+
+    /// A program has been sent a signal: it has time to obey.
+    #[inline(never)]
+    fn put_off(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        if let Some(conn) = self.get_mut(id) {
+            conn.since = now;
+            conn.writing.blocked = false;
+        }
+        self.arm(id);
     }
 
     /// All is written to a connection that is not open: a response, a goodbye, or only what TLS itself
@@ -290,7 +307,8 @@ impl Peers {
         let now = self.clock.now();
         let Some(conn) = find(&mut self.conns, id) else { return };
         let lingers = matches!(conn.exit, Exit::LastWords { linger: true } | Exit::Lingering)
-            && !conn.reading.has_ended();
+            && !conn.reading.has_ended()
+            || conn.stream.has_left_others();
         if lingers && conn.exit != Exit::Lingering {
             // An error here is the peer's end, which the next read reports as well.
             let _ = conn.stream.shutdown_write();
@@ -304,6 +322,7 @@ impl Peers {
             conn.ready_state = ReadyState::Closed;
             conn.since = now;
         }
+        conn.stream.turn_away();
         self.ended.push(id);
         self.read_next_turn(id);
         self.arm(id);

@@ -11,6 +11,7 @@
 //! | Stall | the peer last took anything, while something waits | ping and pong together | cut |
 //! | Rate | a response had to wait, or the last minute of that ended | a minute | cut, unless 16 KiB were taken |
 //! | Close | closing began, or the peer last took anything | `close_timeout` | cut |
+//! | Close, of a program | its input ended, or it was sent a signal | `program_grace` | the next signal |
 //!
 //! A peer that is slow but takes what is sent to it is alive. The kernel says that it has taken
 //! something by having room again; as long as there is none, a peer is neither pinged nor judged by
@@ -60,6 +61,7 @@ pub(super) struct Times {
     idle: Millis,
     message: Millis,
     close: Millis,
+    grace: Millis,
     /// How long queued bytes may wait while the peer takes none: as long as a silent peer is kept,
     /// or the idle timeout if that is shorter.
     stall: Millis,
@@ -78,6 +80,7 @@ impl Times {
             idle,
             message: or_never(config.message_timeout),
             close: finite(config.close_timeout),
+            grace: finite(config.program_grace),
             stall: idle.min(silence),
         }
     }
@@ -153,6 +156,9 @@ impl Connection {
                 let idle = (after(self.heard, times.idle), Overdue::Idle);
                 let message = (self.message_due(times), Overdue::Message);
                 [ping, idle, message].into_iter().fold(stall, |a, b| if b.0 < a.0 { b } else { a })
+            }
+            (ReadyState::Closed, _) if self.stream.is_program() => {
+                (after(self.since, times.grace), Overdue::Close)
             }
             (ReadyState::Closing | ReadyState::Closed, _) => {
                 // A source is told no more, and may still have much to say.

@@ -121,9 +121,11 @@ impl Reading {
         self.wait == Wait::Paused
     }
 
-    /// It caused enough work for this turn.
+    /// It caused enough work for this turn. If it is paused, that lasts longer.
     pub(super) fn sate(&mut self) {
-        self.wait = Wait::Sated;
+        if self.wait == Wait::No {
+            self.wait = Wait::Sated;
+        }
     }
 
     /// The turn's reading is over.
@@ -163,6 +165,19 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_outlasts_the_turn_however_much_work_there_was() {
+        let mut reading = Reading::new();
+        reading.sate();
+        assert!(reading.has_to_wait());
+        reading.hunger();
+        assert!(!reading.has_to_wait());
+        reading.pause();
+        reading.sate();
+        reading.hunger();
+        assert!(reading.is_paused());
+    }
 
     #[test]
     fn an_end_that_was_announced_is_read_however_little_comes_before_it() {

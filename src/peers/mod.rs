@@ -83,7 +83,9 @@ pub(crate) struct Peers {
     /// Connections that became Closed or gone, to be reported and removed.
     ended: Vec<ConnId>,
     /// Sources that were opened and are not in the poll yet.
-    opened: Vec<ConnId>,
+    opened: VecDeque<ConnId>,
+    /// How many programs there are: those that are to be started, that run, and that are to end.
+    programs: usize,
 }
 
 /// The connection of this name, if it still exists. For use while other fields are borrowed.
@@ -117,7 +119,8 @@ impl Peers {
             drained: Vec::new(),
             unheard: Vec::new(),
             ended: Vec::new(),
-            opened: Vec::new(),
+            opened: VecDeque::new(),
+            programs: 0,
         }
     }
 
@@ -273,6 +276,9 @@ impl Peers {
             if conn.stream.is_tls() {
                 self.memory.session_ends();
             }
+            if conn.stream.is_program() {
+                self.programs = self.programs.saturating_sub(1);
+            }
             // A C program may have forked. As long as the child has a copy of the descriptor, closing
             // ours ends nothing, and the peer would wait until the child ends. Programs in Rust start
             // others by exec, which closes the copy, so they do without this system call.
@@ -353,6 +359,7 @@ impl Peers {
                 self.stats.bytes_in = self.stats.bytes_in.wrapping_add(*count as u64);
             }
             Ok(Received::Nothing { more }) => *more = *more || conn.reading.emptied(),
+            Ok(Received::HalfEnd) => conn.reading.would_block(),
             Ok(Received::End) => conn.reading.ended(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => conn.reading.would_block(),

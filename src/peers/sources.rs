@@ -6,6 +6,8 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use super::connection::{Connection, Exit, Reach, ReadyState, Role};
 use super::inbox::Inbox;
@@ -69,6 +71,11 @@ impl Peers {
         id
     }
 
+    /// Whether one more source of this kind may be opened.
+    pub(crate) fn has_room_for(&self, source: &Source) -> bool {
+        !source.is_program() || self.programs < self.config.max_programs
+    }
+
     /// Begins to connect to a source. It is put into the poll when the next turn begins.
     pub(crate) fn open_source(&mut self, source: &Source, route: RouteId) -> io::Result<SourceId> {
         if self.stopping {
@@ -77,7 +84,14 @@ impl Peers {
         if self.len() >= MAX_SLOTS {
             return Err(io::Error::other("there are as many connections as there can be"));
         }
+        if !self.has_room_for(source) {
+            let why = format!("{} programs run, and no more may", self.programs);
+            return Err(io::Error::other(why));
+        }
         let stream = Stream::open(&source.target)?;
+        if source.is_program() {
+            self.programs = self.programs.saturating_add(1);
+        }
         let (id, now) = (self.insert(stream, None), self.clock.now());
         if let Some(conn) = self.get_mut(id) {
             conn.role = Role::Source { reach: Reach::Opening, cut: source.cut };
@@ -93,16 +107,31 @@ impl Peers {
             }
         }
         self.arm(id);
-        self.opened.push(id);
+        self.opened.push_back(id);
         // A loop around this one has to begin a turn.
         self.write_this_turn(id);
-        self.unfinished.push(id);
+        self.go_on_opening();
         Ok(SourceId(id))
+    }
+
+    /// What was opened and is not in the poll yet leaves something to be done in the next turn.
+    pub(crate) fn go_on_opening(&mut self) {
+        self.unfinished.extend(self.opened.front());
     }
 
     /// The next source that was opened and is to be put into the poll.
     pub(crate) fn next_opened(&mut self) -> Option<ConnId> {
-        self.opened.pop()
+        self.opened.pop_front()
+    }
+
+    /// It is in the poll. A program runs now, and some sockets are connected at once.
+    pub(crate) fn is_watched(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        let Some(conn) = self.get_mut(id) else { return };
+        if conn.is_opening() && conn.stream.is_connected() {
+            conn.reached(now);
+            self.write_this_turn(id);
+        }
     }
 
     /// It cannot be put into the poll.
@@ -155,10 +184,19 @@ impl Peers {
 }
 
 /// Why a source has ended, by what was noted of it.
-pub(crate) fn source_end<'a>(reach: Reach, code: u16, reason: &'a str) -> SourceEnd<'a> {
+pub(crate) fn source_end<'a>(
+    reach: Reach,
+    code: u16,
+    reason: &'a str,
+    exit: Option<ExitStatus>,
+) -> SourceEnd<'a> {
     match (code, reason) {
         (code::GOING_AWAY, _) => SourceEnd::Stopped,
-        (_, "") => SourceEnd::Ended,
+        (_, "") => match exit.map(|exit| (exit.code(), exit.signal())) {
+            Some((Some(code), _)) if code != 0 => SourceEnd::Exited(code),
+            Some((_, Some(signal))) => SourceEnd::Killed(signal),
+            _ => SourceEnd::Ended,
+        },
         _ if reach == Reach::Opening => SourceEnd::Unreachable(reason),
         (_, TAKES_NOTHING) => SourceEnd::Stalled,
         (_, reason) => SourceEnd::Failed(reason),
@@ -241,7 +279,7 @@ mod tests {
             let report = self.peers.take_ended().pop().map(|id| self.peers.take_report(id))??;
             let Role::Source { reach, .. } = report.role else { panic!("it is a source") };
             let ending = report.ending.unwrap();
-            Some(source_end(reach, ending.code, &ending.reason).to_string())
+            Some(source_end(reach, ending.code, &ending.reason, None).to_string())
         }
     }
 

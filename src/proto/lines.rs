@@ -93,14 +93,19 @@ impl Lines {
         self.kept.capacity()
     }
 
-    /// The last line, if the stream ended without a line end.
+    /// The last line, if the stream ended without a line end; once.
     pub(crate) fn last(&mut self) -> Option<Result<&str, BadLine>> {
         if self.kept.last() == Some(&b'\n') || (self.kept.is_empty() && !self.skipping) {
             return None;
         }
         let is_first = self.count == 0 && !self.known;
         self.count = self.count.saturating_add(1);
-        Some(if self.skipping { Err(BadLine::TooLong) } else { check(&self.kept, is_first) })
+        if std::mem::take(&mut self.skipping) {
+            self.kept.clear();
+            return Some(Err(BadLine::TooLong));
+        }
+        self.kept.push(b'\n');
+        Some(check(&self.kept, is_first))
     }
 }
 

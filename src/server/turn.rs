@@ -23,6 +23,8 @@ use crate::peers::time::{Millis, NEVER};
 
 /// Most messages of other threads handled in a turn.
 const COMMANDS_PER_TURN: usize = 256;
+/// Most sources put into the poll in a turn. To start a program takes a third of a millisecond.
+const STARTS_PER_TURN: usize = 8;
 
 impl Server {
     /// Waits for events, and does what they and the deadlines ask for.
@@ -46,15 +48,18 @@ impl Server {
         Ok(count)
     }
 
-    /// Puts the sources that were opened into the poll.
+    /// Puts sources that were opened into the poll, which starts those that are programs.
     pub(super) fn watch_opened(&mut self) {
         let peers = &mut self.dispatcher.peers;
-        while let Some(id) = peers.next_opened() {
+        for _ in 0..STARTS_PER_TURN {
+            let Some(id) = peers.next_opened() else { return };
             let Some(conn) = peers.get_mut(id) else { continue };
-            if let Err(error) = conn.stream.register(self.poll.registry(), Token(id.token())) {
-                peers.cannot_be_watched(id, &error);
+            match conn.stream.register(self.poll.registry(), Token(id.token())) {
+                Ok(()) => peers.is_watched(id),
+                Err(error) => peers.cannot_be_watched(id, &error),
             }
         }
+        peers.go_on_opening();
     }
 
     /// Reads from the connections that the poll announces, and notes what else it announces for the

@@ -113,6 +113,8 @@ def test():
     shutil.rmtree(PROFILES, ignore_errors=True)
     tests, programs = build()
     run(*CARGO, "test", "--quiet", "--all-features", "--lib", "--bins", "--tests", profiles="all")
+    # What may run beside nothing else.
+    run(tests, "--quiet", "--ignored", "net::program::", profiles="all")
     files = measure(programs, "all")
     run(tests, "--quiet", "proto::tests::", profiles="proto")
     for name in sorted(files):

@@ -24,6 +24,7 @@ mod cli;
 mod deflate;
 mod demos;
 mod each_second;
+mod exec;
 mod http;
 mod log;
 #[cfg(target_os = "linux")]

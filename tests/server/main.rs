@@ -15,6 +15,8 @@ mod port;
 mod recorder;
 #[path = "../common/serving.rs"]
 mod serving;
+#[path = "../common/sourced.rs"]
+mod sourced;
 #[path = "../common/turning.rs"]
 mod turning;
 #[path = "../common/unruly.rs"]

@@ -4,93 +4,15 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixListener;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use crate::common::*;
 use crate::port::*;
 use crate::serving::*;
+use crate::sourced::*;
 use crate::turning::*;
 use wsloop::handlers::{Each, Shared};
-use wsloop::{
-    Config, Context, Handler, Message, SendStatus, Server, Source, SourceEnd, SourceId, Version,
-};
-
-/// What a handler was called for.
-#[derive(Debug, PartialEq, Eq)]
-enum Said {
-    Line(String),
-    Bytes(Vec<u8>),
-    Drain,
-    End(String),
-}
-
-/// Writes down what it is called for, and does `deed` for each line.
-struct Recorder<D> {
-    log: Sender<Said>,
-    deed: D,
-}
-
-impl<D: FnMut(&mut Context<'_>, SourceId, &str)> Handler for Recorder<D> {
-    fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
-
-    fn on_line(&mut self, ws: &mut Context<'_>, id: SourceId, line: &str) -> Result<(), String> {
-        let _ = self.log.send(Said::Line(line.to_string()));
-        (self.deed)(ws, id, line);
-        if line.starts_with("bad") { Err("it says so".to_string()) } else { Ok(()) }
-    }
-
-    fn on_bytes(&mut self, _: &mut Context<'_>, _: SourceId, bytes: &[u8]) {
-        let _ = self.log.send(Said::Bytes(bytes.to_vec()));
-    }
-
-    fn on_source_drain(&mut self, _: &mut Context<'_>, _: SourceId) {
-        let _ = self.log.send(Said::Drain);
-    }
-
-    fn on_source_end(&mut self, _: &mut Context<'_>, _: SourceId, end: SourceEnd<'_>) {
-        let _ = self.log.send(Said::End(end.to_string()));
-    }
-}
-
-fn server_doing(
-    config: Config,
-    deed: impl FnMut(&mut Context<'_>, SourceId, &str) + Send + 'static,
-) -> (Server, Receiver<Said>) {
-    let (log, said) = channel();
-    let mut server = listening(config);
-    server.route("/", Recorder { log, deed });
-    (server, said)
-}
-
-fn server(config: Config) -> (Server, Receiver<Said>) {
-    server_doing(config, |_, _, _| {})
-}
-
-fn open(server: &mut Server, source: &Source) -> SourceId {
-    server.context("/").unwrap().open(source).unwrap()
-}
-
-fn tell<'m>(server: &mut Server, id: SourceId, message: impl Into<Message<'m>>) -> SendStatus {
-    server.context("/").unwrap().tell(id, message)
-}
-
-fn next(server: &mut Server, said: &Receiver<Said>) -> Said {
-    turn_until(server, "a call", |_| said.try_recv().ok())
-}
-
-/// All that comes in bytes, and then how it ends.
-fn rest(server: &mut Server, said: &Receiver<Said>) -> (Vec<u8>, String) {
-    let mut all = Vec::new();
-    loop {
-        match next(server, said) {
-            Said::Bytes(bytes) => all.extend(bytes),
-            Said::End(end) => return (all, end),
-            Said::Drain => {}
-            Said::Line(line) => panic!("{line}"),
-        }
-    }
-}
+use wsloop::{Config, Context, SendStatus, Source, Version};
 
 #[test]
 fn what_it_is_told_before_it_is_reached_comes_first_and_its_end_is_handed_over() {

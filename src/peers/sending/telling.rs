@@ -3,20 +3,30 @@
 use super::{OFFER_FROM, Peers, SendStatus};
 use crate::ids::SourceId;
 use crate::peers::closing::Unsent;
-use crate::peers::connection::Role;
+use crate::peers::connection::{Connection, Role};
 use crate::proto::Message;
 use crate::source::Cut;
 
+impl Connection {
+    /// What it is told, if it may be told anything more.
+    fn takes_words(&self) -> Option<Cut> {
+        let Role::Source { cut, .. } = self.role else { return None };
+        (!self.has_last_words() && self.stream.takes_answers()).then_some(cut)
+    }
+}
+
 impl Peers {
+    /// Whether a source may be told anything more.
+    pub(crate) fn takes_words(&self, source: SourceId) -> bool {
+        self.get(source.0).is_some_and(|conn| conn.takes_words().is_some())
+    }
+
     /// Queues something for a source. What does not fit, or has no room in memory, is dropped, and the
     /// source stays.
     #[expect(clippy::arithmetic_side_effects, reason = "lengths of what lies in memory")]
     pub(crate) fn tell(&mut self, source: SourceId, message: Message<'_>) -> SendStatus {
         let Some(mut out) = self.outgoing_at_once(source.0) else { return SendStatus::Dropped };
-        let Role::Source { cut, .. } = out.conn.role else { return SendStatus::Dropped };
-        if out.conn.has_last_words() || !out.conn.stream.takes_answers() {
-            return SendStatus::Dropped;
-        }
+        let Some(cut) = out.conn.takes_words() else { return SendStatus::Dropped };
         let end: &[u8] = if cut == Cut::Lines { b"\n" } else { b"" };
         let bytes = message.as_bytes();
         let len = bytes.len() + end.len();
