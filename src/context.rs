@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::http::request::Request;
 use crate::ids::{ConnId, RouteId, SourceId};
 use crate::peers::Peers;
+#[cfg(feature = "capi")]
+use crate::peers::connection::Connection;
 use crate::peers::connection::ReadyState;
 use crate::peers::sending::SendStatus;
 use crate::peers::time::{Timer, TimerId};
@@ -65,6 +67,18 @@ impl<'a> Context<'a> {
     #[cfg(feature = "capi")]
     pub(crate) fn complain(&mut self, level: log::Level, line: std::fmt::Arguments<'_>) {
         self.peers.complain(level, line);
+    }
+
+    /// A source whose end was not reported yet.
+    #[cfg(feature = "capi")]
+    pub(crate) fn source(&self, source: SourceId) -> Option<&Connection> {
+        self.peers.source(source)
+    }
+
+    /// Whether the server stops.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.peers.is_stopping()
     }
 
     /// How many routes there are.

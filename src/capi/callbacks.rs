@@ -7,6 +7,7 @@ use log::Level;
 use super::data::{WSLOOP_BINARY, WSLOOP_TEXT};
 use super::input::{number, source_number};
 use super::request::wsloop_request;
+use super::sources::end_number;
 use super::types::wsloop_handler;
 use super::wsloop_server;
 use crate::context::Context;
@@ -132,7 +133,7 @@ impl Handler for Callbacks {
         let (data, len) = parts(line.as_bytes());
         let complaint = self.call(ws, self.functions.on_line, |function, server, user| {
             // SAFETY: a function of this type, which is C's promise; that many bytes are there.
-            unsafe { function(server, source_number(source.0), data.cast(), len, user) }
+            unsafe { function(server, source_number(source), data.cast(), len, user) }
         });
         match complaint {
             Some(text) if !text.is_null() => {
@@ -143,10 +144,31 @@ impl Handler for Callbacks {
         }
     }
 
-    fn on_source_end(&mut self, ws: &mut Context<'_>, source: SourceId, _: SourceEnd<'_>) {
-        self.call(ws, self.functions.on_source_end, |function, server, user| {
+    fn on_bytes(&mut self, ws: &mut Context<'_>, source: SourceId, bytes: &[u8]) {
+        if self.functions.on_bytes.is_none() {
+            ws.broadcast(bytes);
+            return;
+        }
+        let (data, len) = parts(bytes);
+        self.call(ws, self.functions.on_bytes, |function, server, user| {
+            // SAFETY: a function of this type, which is C's promise; that many bytes are there.
+            unsafe { function(server, source_number(source), data, len, user) }
+        });
+    }
+
+    fn on_source_drain(&mut self, ws: &mut Context<'_>, source: SourceId) {
+        self.call(ws, self.functions.on_source_drain, |function, server, user| {
             // SAFETY: a function of this type, which is C's promise.
-            unsafe { function(server, source_number(source.0), user) }
+            unsafe { function(server, source_number(source), user) }
+        });
+    }
+
+    fn on_source_end(&mut self, ws: &mut Context<'_>, source: SourceId, end: SourceEnd<'_>) {
+        let (number, reason) = (end_number(end), end.to_string());
+        let (data, len) = parts(reason.as_bytes());
+        self.call(ws, self.functions.on_source_end, |function, server, user| {
+            // SAFETY: a function of this type, which is C's promise; that many bytes are there.
+            unsafe { function(server, source_number(source), number, data.cast(), len, user) }
         });
     }
 

@@ -21,6 +21,8 @@ pub const WSLOOP_ERR_PANIC: c_int = -9;
 pub(super) enum Error {
     /// The caller's mistake, and which.
     Argument(&'static str),
+    /// The same, in the words of who has found it.
+    Malformed(String),
     Busy,
     Gone,
     State,
@@ -38,7 +40,7 @@ pub(super) type Outcome<T = c_int> = Result<T, Error>;
 impl Error {
     pub(super) fn code(&self) -> c_int {
         match self {
-            Error::Argument(_) => WSLOOP_ERR_ARGUMENT,
+            Error::Argument(_) | Error::Malformed(_) => WSLOOP_ERR_ARGUMENT,
             Error::Busy => WSLOOP_ERR_BUSY,
             Error::Gone => WSLOOP_ERR_GONE,
             Error::State => WSLOOP_ERR_STATE,
@@ -62,6 +64,7 @@ impl Error {
     pub(super) fn text(&self) -> String {
         match self {
             Error::Argument(why) | Error::Unsupported(why) => why.to_string(),
+            Error::Malformed(why) => why.clone(),
             Error::System(error) => error.to_string(),
             Error::Panic(message) => format!("a bug of wsloop's: {message}"),
             _ => explain(self.code()).to_string_lossy().into_owned(),
@@ -87,8 +90,8 @@ fn explain(code: c_int) -> &'static CStr {
         WSLOOP_BACKPRESSURE => c"queued, but the peer does not keep up",
         WSLOOP_ERR_ARGUMENT => c"an argument makes no sense",
         WSLOOP_ERR_BUSY => c"not possible inside a callback",
-        WSLOOP_ERR_GONE => c"there is no such connection, or none any more",
-        WSLOOP_ERR_STATE => c"the connection is not open, or it was done before",
+        WSLOOP_ERR_GONE => c"there is no such connection or source, or none any more",
+        WSLOOP_ERR_STATE => c"it is not open, or that was done before",
         WSLOOP_ERR_FULL => c"so much waits already that nothing was added",
         WSLOOP_ERR_SYSTEM => c"the system refused",
         WSLOOP_ERR_STOPPED => c"the server has stopped",

@@ -5,7 +5,7 @@ use std::slice;
 
 use super::data::{WSLOOP_BINARY, WSLOOP_TEXT};
 use super::error::{Error, Outcome};
-use crate::ids::{ConnId, RouteId};
+use crate::ids::{ConnId, RouteId, SourceId};
 use crate::proto::Message;
 
 /// Bytes by address and length; the address may be null if the length is 0.
@@ -99,8 +99,16 @@ pub(super) fn number(id: ConnId) -> u64 {
 /// Marks the number of a source, so that nothing mistakes it for a connection: no slot is as high.
 const SOURCE: u64 = 1 << 31;
 
-pub(super) fn source_number(id: ConnId) -> u64 {
-    number(id) | SOURCE
+pub(super) fn source_number(source: SourceId) -> u64 {
+    number(source.0) | SOURCE
+}
+
+/// The source of this number, whether there is one or not.
+pub(super) fn source(number: u64) -> SourceId {
+    match number & SOURCE {
+        0 => SourceId(ConnId::NONE),
+        _ => SourceId(conn(number & !SOURCE)),
+    }
 }
 
 /// The connection of this number, whether there is one or not.

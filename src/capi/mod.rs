@@ -17,6 +17,7 @@ mod lifecycle;
 mod log;
 mod remote;
 mod request;
+mod sources;
 mod stats;
 #[cfg(test)]
 mod tests;

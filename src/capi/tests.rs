@@ -10,18 +10,20 @@ use super::connections::*;
 use super::data::*;
 use super::entry::{enter, wsloop_error_text};
 use super::error::*;
-use super::input::{conn, number, source_number};
+use super::input::{conn, number, source, source_number};
 use super::lifecycle::*;
 use super::remote::*;
 use super::request::*;
+use super::sources::*;
 use super::types::*;
 use super::wsloop_server;
 use crate::context::Context;
 use crate::http::request;
-use crate::ids::ConnId;
+use crate::ids::{ConnId, SourceId};
 use crate::net::stream::{Socket, Stream};
 use crate::proto::Message;
 use crate::server::Server;
+use crate::source::SourceEnd;
 
 const REQUEST: &[u8] = b"GET /?ada HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -133,6 +135,8 @@ fn handler() -> wsloop_handler {
         on_close: Some(on_close),
         on_timer: None,
         on_line: None,
+        on_bytes: None,
+        on_source_drain: None,
         on_source_end: None,
         on_wake: None,
     }
@@ -456,9 +460,11 @@ fn connections_are_numbers_and_sources_are_none_of_them() {
     for id in ids {
         assert_eq!(conn(number(id)), id);
         assert_ne!(number(id), 0);
-        assert!(conn(source_number(id)).slot() > 1 << 30);
+        let of_source = source_number(SourceId(id));
+        assert!(conn(of_source).slot() > 1 << 30);
+        assert_eq!((source(of_source), source(number(id))), (SourceId(id), SourceId(ConnId::NONE)));
     }
-    assert_eq!((number(ConnId::NONE), conn(0)), (0, ConnId::NONE));
+    assert_eq!((number(ConnId::NONE), conn(0), source(0).0), (0, ConnId::NONE, ConnId::NONE));
     assert_eq!(conn(5 << 32), ConnId::NONE);
 }
 
@@ -476,5 +482,87 @@ fn structs_are_copied_as_far_as_both_know_them() {
             copy_in((&raw const handlers).cast::<wsloop_handler>()).map(|_| ()).unwrap_err().code(),
             WSLOOP_ERR_UNSUPPORTED
         );
+    }
+}
+
+unsafe extern "C" fn on_bytes(
+    server: *mut wsloop_server,
+    source: wsloop_source,
+    data: *const c_void,
+    len: usize,
+    user: *mut c_void,
+) {
+    // SAFETY: as every callback may.
+    unsafe {
+        let bytes = std::slice::from_raw_parts(data.cast::<u8>(), len);
+        note(user, format!("bytes {}", String::from_utf8_lossy(bytes)));
+        assert_eq!(wsloop_tell(server, source, data, len), WSLOOP_OK);
+        assert_eq!(wsloop_end_source(server, source), WSLOOP_OK);
+        assert_eq!(wsloop_tell(server, source, data, len), WSLOOP_ERR_STATE);
+    }
+}
+
+unsafe extern "C" fn on_source_end(
+    server: *mut wsloop_server,
+    source: wsloop_source,
+    end: c_int,
+    reason: *const c_char,
+    len: usize,
+    user: *mut c_void,
+) {
+    // SAFETY: as every callback may.
+    unsafe {
+        assert_eq!(wsloop_tell(server, source, null(), 0), WSLOOP_ERR_GONE);
+        let reason = std::slice::from_raw_parts(reason.cast::<u8>(), len);
+        note(user, format!("end {end}: {}", String::from_utf8_lossy(reason)));
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "Miri knows no timeout of a socket")]
+fn a_source_is_told_and_tells_and_ends() {
+    let mut notes = Notes::default();
+    let user: *mut c_void = (&raw mut notes).cast();
+    let server = server(user);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = format!("tcp:{}\0", listener.local_addr().unwrap());
+    let target = CStr::from_bytes_with_nul(target.as_bytes()).unwrap();
+    let handler = wsloop_handler {
+        on_bytes: Some(on_bytes),
+        on_source_end: Some(on_source_end),
+        ..handler()
+    };
+    // SAFETY: the server is there, and then it is not.
+    unsafe {
+        assert_eq!(wsloop_route(server, c"/".as_ptr(), &handler, user), 0);
+        let mut source = 7;
+        let out = &raw mut source;
+        assert_eq!(wsloop_open(server, 0, c"tcp:x".as_ptr(), out), WSLOOP_ERR_ARGUMENT);
+        assert_eq!(source, 0);
+        assert_eq!(wsloop_open(server, 0, target.as_ptr(), out), WSLOOP_OK);
+        assert_eq!(wsloop_tell(server, source, c"hello ".as_ptr().cast(), 6), WSLOOP_OK);
+        assert_eq!(wsloop_source_buffered(server, source), 6);
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(b"you").unwrap();
+        while wsloop_turn(server, 10) >= 0 && (*user.cast::<Notes>()).0.is_empty() {}
+        assert_eq!(rest(&peer), b"hello you");
+        drop(peer);
+        while wsloop_turn(server, 10) >= 0 && (*user.cast::<Notes>()).0.len() < 2 {}
+        let notes = (*user.cast::<Notes>()).take();
+        assert_eq!(notes, ["bytes you", "end 0: it has ended"]);
+        assert_eq!(wsloop_free(server), WSLOOP_OK);
+    }
+}
+
+#[test]
+fn every_end_has_its_number() {
+    for (end, number) in [
+        (SourceEnd::Ended, WSLOOP_END_OK),
+        (SourceEnd::Unreachable("why"), WSLOOP_END_UNREACHABLE),
+        (SourceEnd::Failed("why"), WSLOOP_END_FAILED),
+        (SourceEnd::Stalled, WSLOOP_END_STALLED),
+        (SourceEnd::Stopped, WSLOOP_END_STOPPED),
+    ] {
+        assert_eq!(end_number(end), number);
     }
 }

@@ -82,7 +82,9 @@ pub struct wsloop_handler {
     pub on_close: Option<unsafe extern "C" fn(server: *mut wsloop_server, conn: wsloop_conn, code: u16, reason: *const c_char, len: usize, user: *mut c_void)>,
     pub on_timer: Option<unsafe extern "C" fn(server: *mut wsloop_server, conn: wsloop_conn, tag: u64, user: *mut c_void)>,
     pub on_line: Option<unsafe extern "C" fn(server: *mut wsloop_server, source: wsloop_source, line: *const c_char, len: usize, user: *mut c_void) -> *const c_char>,
-    pub on_source_end: Option<unsafe extern "C" fn(server: *mut wsloop_server, source: wsloop_source, user: *mut c_void)>,
+    pub on_bytes: Option<unsafe extern "C" fn(server: *mut wsloop_server, source: wsloop_source, data: *const c_void, len: usize, user: *mut c_void)>,
+    pub on_source_drain: Option<unsafe extern "C" fn(server: *mut wsloop_server, source: wsloop_source, user: *mut c_void)>,
+    pub on_source_end: Option<unsafe extern "C" fn(server: *mut wsloop_server, source: wsloop_source, end: c_int, reason: *const c_char, len: usize, user: *mut c_void)>,
     pub on_wake: Option<unsafe extern "C" fn(server: *mut wsloop_server, user: *mut c_void)>,
 }
 

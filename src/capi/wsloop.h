@@ -79,7 +79,10 @@ typedef struct wsloop_remote wsloop_remote;   /* reaches a server from other thr
  * WSLOOP_ERR_GONE, and it is not given to another (before 4 billion more have come). */
 typedef uint64_t wsloop_conn;
 
-typedef uint64_t wsloop_source; /* names a source of lines; no wsloop_conn */
+/* Names a source: what is no client, but came by wsloop_feed(), or was opened by wsloop_open().  It
+ * may be kept as a wsloop_conn may, and is none: functions for the one answer WSLOOP_ERR_GONE to the
+ * other. */
+typedef uint64_t wsloop_source;
 
 typedef struct wsloop_timer {
   uint64_t opaque[2];
@@ -98,11 +101,11 @@ enum {
   WSLOOP_BACKPRESSURE = 1,     /* queued, but over 64 KiB wait: send less until on_drain */
   WSLOOP_ERR_ARGUMENT = -1,    /* NULL, not UTF-8, a size that is not set, ... */
   WSLOOP_ERR_BUSY = -2,        /* not in a callback */
-  WSLOOP_ERR_GONE = -3,        /* no such connection, or none any more */
-  WSLOOP_ERR_STATE = -4,       /* the connection is not open yet, or closing; or done before */
+  WSLOOP_ERR_GONE = -3,        /* no such connection or source, or none any more */
+  WSLOOP_ERR_STATE = -4,       /* it is not open yet, or closing; or done before */
   WSLOOP_ERR_FULL = -5,        /* so much waits already that nothing was added */
   WSLOOP_ERR_SYSTEM = -6,      /* see wsloop_errno() */
-  WSLOOP_ERR_STOPPED = -7,     /* the server was stopped, and all its connections have ended */
+  WSLOOP_ERR_STOPPED = -7,     /* the server was stopped */
   WSLOOP_ERR_UNSUPPORTED = -8, /* not on this system, not by this peer, not in this version */
   WSLOOP_ERR_PANIC = -9        /* a bug was caught; see above */
 };
@@ -201,14 +204,28 @@ typedef struct wsloop_handler {
   /* A timer, by its tag; conn is 0 if it belongs to the route. */
   void (*on_timer)(wsloop_server *server, wsloop_conn conn, uint64_t tag, void *user);
 
-  /* A line from a source that feeds this route.  Return NULL, or what is wrong with it: text that
-   * ends in NUL and stays for a moment after the return; the source is told.  Without this
-   * function each line is broadcast. */
+  /* A line from a source of this route: one that feeds it, or that was opened for lines.  Return
+   * NULL, or what is wrong with it: text that ends in NUL and stays for a moment after the return.
+   * Who came by a feed is told that; of one that was opened, the log is.  Without this function each
+   * line is broadcast. */
   const char *(*on_line)(wsloop_server *server, wsloop_source source, const char *line, size_t len,
                          void *user);
 
-  /* The source has ended. */
-  void (*on_source_end)(wsloop_server *server, wsloop_source source, void *user);
+  /* Bytes from a source that was opened for bytes, cut anywhere.  Without this function they are
+   * broadcast as binary messages. */
+  void (*on_bytes)(wsloop_server *server, wsloop_source source, const void *data, size_t len,
+                   void *user);
+
+  /* As on_drain, after wsloop_tell(). */
+  void (*on_source_drain)(wsloop_server *server, wsloop_source source, void *user);
+
+  /* The source has ended; all that came of it was handed over before.  Called once for each that
+   * came by a feed, and for each that wsloop_open() has opened, reached or not; nothing is called for
+   * it after this.  end is one of WSLOOP_END_, and reason the same in words, with what the system
+   * says: "it cannot be reached: Connection refused (os error 111)".  A new one may be opened in
+   * here; to try again and again, do that in on_timer. */
+  void (*on_source_end)(wsloop_server *server, wsloop_source source, int end, const char *reason,
+                        size_t len, void *user);
 
   /* After wsloop_wake() or wsloop_remote_wake(), called once or more. */
   void (*on_wake)(wsloop_server *server, void *user);
@@ -227,8 +244,9 @@ int wsloop_errno(const wsloop_server *server);
 /* Makes a server.  config NULL: all defaults.  On failure *out is NULL. */
 int wsloop_new(const wsloop_config *config, wsloop_server **out);
 
-/* Ends all connections at once (on_close, 1006, comes from in here) and frees the server; NULL is
- * fine.  Not in a callback: there, wsloop_stop() it, and free it when the loop has ended. */
+/* Ends all connections and sources at once (on_close, 1006, and on_source_end, WSLOOP_END_STOPPED,
+ * come from in here) and frees the server; NULL is fine.  Not in a callback: there, wsloop_stop()
+ * it, and free it when the loop has ended. */
 int wsloop_free(wsloop_server *server);
 
 /* Has handler serve a path, compared without the query and percent-decoded: "/%63hat" is "/chat",
@@ -299,7 +317,8 @@ int wsloop_fd(const wsloop_server *server);
 int wsloop_timeout_ms(const wsloop_server *server);
 
 /* Has the server stop in its next turn: nobody new is accepted, every connection is closed with
- * 1001, and cut after close_timeout_ms.  From any thread and signal handler. */
+ * 1001 and every source ended, and cut after close_timeout_ms.  From any thread and signal
+ * handler. */
 int wsloop_stop(const wsloop_server *server);
 
 /* Has on_wake of every route called in the next turn.  From any thread and signal handler. */
@@ -367,6 +386,72 @@ int wsloop_protocol_version(const wsloop_server *server, wsloop_conn conn);
 /* Writes the open connections of a route, or of WSLOOP_ALL_ROUTES, as many as there is room for.
  * Returns how many there are. */
 size_t wsloop_members(const wsloop_server *server, int route, wsloop_conn *out, size_t room);
+
+/* ------------------------------------------------------------------------------ sources --- */
+
+/* Opens a source for a route, whose handler is given what comes of it:
+ *   "tcp:127.0.0.1:5900"     who listens there; a name of a host in place of the address is looked
+ *                            up before this returns, which may block for seconds
+ *   "unix:/run/player.sock"  who listens there
+ *   "dev:/dev/ttyUSB0"       a device.  It is read and written as it is set: give it its speed, and
+ *                            `raw -echo`, by stty(1) before
+ * A device sends lines, the others bytes; "lines:" or "bytes:" before it says otherwise.  Lines end
+ * in LF or CR LF, have 64 KiB at most, and go to on_line; bytes go to on_bytes.
+ *
+ * It returns before the source is reached, which may take handshake_timeout_ms; what it is told
+ * meanwhile waits.  Whether it could be reached, on_source_end says.  It counts as one of
+ * max_connections, in whose place a client could be.  *out, where it is not NULL, is its name, and 0
+ * on failure.  WSLOOP_ERR_ARGUMENT if the text is none of these; WSLOOP_ERR_SYSTEM if the host has no
+ * address, or the system refuses at once, as for a path at which there is nothing; WSLOOP_ERR_STOPPED
+ * once the server stops.  After an error on_source_end is not called.
+ *
+ * To have pages talk to a device, whose lines are broadcast:
+ *   static void on_message(wsloop_server *s, wsloop_conn c, int kind, const void *data,
+ *                          size_t len, void *user) {
+ *     struct app *app = user;
+ *     wsloop_tell(s, app->meter, data, len);
+ *   }
+ *   ...
+ *   wsloop_handler handler = { .size = sizeof handler, .on_message = on_message };
+ *   int route = wsloop_route(server, "/meter", &handler, &app);
+ *   wsloop_open(server, route, "dev:/dev/ttyUSB0", &app.meter); */
+int wsloop_open(wsloop_server *server, int route, const char *target, wsloop_source *out);
+
+/* Queues something for a source: bytes, or one line for a source of lines, to which the LF is added
+ * here; so do not pass one.  Who came by a feed may be told something as well.  WSLOOP_OK or
+ * WSLOOP_BACKPRESSURE, then on_source_drain follows; WSLOOP_ERR_FULL if more than max_backlog would
+ * wait, or there is no memory for it: the source stays, and on_source_drain follows here too;
+ * WSLOOP_ERR_STATE behind wsloop_end_source() or wsloop_close_source(); WSLOOP_ERR_UNSUPPORTED for
+ * standard input.  Between callbacks it is written in the next turn, for which the timeout is 0. */
+int wsloop_tell(wsloop_server *server, wsloop_source source, const void *data, size_t len);
+
+/* Ends what a source is told, behind what is queued: a half-close.  What still comes of it is handed
+ * over, until it ends as well; one that is silent for close_timeout_ms is cut, and every one after
+ * twelve times as long.  WSLOOP_ERR_STATE if that was done before. */
+int wsloop_end_source(wsloop_server *server, wsloop_source source);
+
+/* Ends a source both ways: what it was told is still written, and nothing that comes of it is handed
+ * over.  on_source_end follows, WSLOOP_END_OK, later in the turn or in another. */
+int wsloop_close_source(wsloop_server *server, wsloop_source source);
+
+/* Stops reading from a source, and reads on: it is slowed down meanwhile, and its end is not noticed.
+ * To be paused it has to be reached, and not yet ended by the two functions above; else
+ * WSLOOP_ERR_STATE. */
+int wsloop_pause_source(wsloop_server *server, wsloop_source source);
+int wsloop_resume_source(wsloop_server *server, wsloop_source source);
+
+/* Bytes that it was told and that the kernel has not taken yet; 0 if there is no such source. */
+size_t wsloop_source_buffered(const wsloop_server *server, wsloop_source source);
+
+/* How a source has ended, for on_source_end.  Less than 0 is not well.  Later versions add others. */
+enum {
+  WSLOOP_END_OK = 0,           /* its stream has ended, or wsloop_close_source() was called */
+  WSLOOP_END_UNREACHABLE = -1, /* nobody listens there, or answers within handshake_timeout_ms */
+  WSLOOP_END_FAILED = -2,      /* the connection broke, or it was cut */
+  WSLOOP_END_STALLED = -3,     /* it took nothing of what it was told: for ping_interval_ms and
+                                  pong_timeout_ms together, or idle_timeout_ms if that is less */
+  WSLOOP_END_STOPPED = -4      /* the server stops */
+};
 
 /* ------------------------------------------------------------------------------- timers --- */
 

@@ -33,7 +33,7 @@ use crate::proto::{self, Violation};
 
 impl Connection {
     /// Whether nothing more may be queued.
-    pub(super) fn has_last_words(&self) -> bool {
+    pub(crate) fn has_last_words(&self) -> bool {
         self.exit != Exit::None
     }
 

@@ -139,9 +139,14 @@ impl Peers {
         self.drop_now(id, code::ABNORMAL, &error.to_string());
     }
 
+    /// A source whose end was not reported yet.
+    pub(crate) fn source(&self, source: SourceId) -> Option<&Connection> {
+        self.get(source.0).filter(|conn| conn.is_source())
+    }
+
     /// Bytes that wait for a source to take them.
     pub(crate) fn untold(&self, source: SourceId) -> usize {
-        self.get(source.0).map_or(0, Connection::queued)
+        self.source(source).map_or(0, Connection::queued)
     }
 
     /// Ends what a source is told, behind what is queued; what still comes of it is handed over until
@@ -166,7 +171,7 @@ impl Peers {
 
     /// Ends a source both ways: what it was told is written, and nothing that comes is looked at.
     pub(crate) fn close_source(&mut self, source: SourceId, code: u16, why: &str) {
-        let Some(conn) = self.get(source.0).filter(|conn| conn.is_source()) else { return };
+        let Some(conn) = self.source(source) else { return };
         let linger = conn.stream.ends_in_answer();
         self.end_both_ways(source.0, code, why, linger);
     }

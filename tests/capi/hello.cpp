@@ -1,12 +1,35 @@
-// The header in C++17: a server starts, turns once and is freed; and an exception that leaves a
+// The header in C++17: a server starts, turns once, opens a source and is freed; and an exception that leaves a
 // callback goes no further: there the process aborts, as the header says.
 #include <csignal>
+#include <string>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <wsloop.h>
 
 static void throws(wsloop_server *, void *) { throw 1; }
+
+static int ended = 1;
+
+static void on_source_end(wsloop_server *, wsloop_source, int end, const char *, size_t, void *) {
+  ended = end;
+}
+
+// Opens a source and closes it.
+static bool opens(wsloop_server *server, int port) {
+  wsloop_handler handler{};
+  handler.size = sizeof handler;
+  handler.on_source_end = on_source_end;
+  const int route = wsloop_route(server, "/", &handler, nullptr);
+  const std::string target = "lines:tcp:127.0.0.1:" + std::to_string(port);
+  wsloop_source source = 0;
+  if (wsloop_open(server, route, target.c_str(), &source) != WSLOOP_OK) return false;
+  if (wsloop_tell(server, source, "hello", 5) != WSLOOP_OK) return false;
+  if (wsloop_close_source(server, source) != WSLOOP_OK) return false;
+  while (ended == 1 && wsloop_turn(server, -1) >= 0) {
+  }
+  return ended == WSLOOP_END_OK;
+}
 
 static int aborts() {
   wsloop_server *server = nullptr;
@@ -31,8 +54,10 @@ int main() {
   config.size = sizeof config;
   wsloop_server *server = nullptr;
   if (wsloop_new(&config, &server) != WSLOOP_OK) return 1;
-  if (wsloop_listen(server, "127.0.0.1:0") <= 0) return 2;
+  const int port = wsloop_listen(server, "127.0.0.1:0");
+  if (port <= 0) return 2;
   if (wsloop_turn(server, 0) < 0) return 3;
+  if (!opens(server, port)) return 6;
   const pid_t child = fork();
   if (child == 0) {
     close(STDERR_FILENO);

@@ -242,6 +242,7 @@ static void null_is_an_error_everywhere(void) {
   wsloop_stats stats;
   wsloop_str text;
   wsloop_timer timer = {{0, 0}};
+  wsloop_source source;
   IS(wsloop_new(NULL, NULL), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_free(NULL), WSLOOP_OK);
   IS(wsloop_turn(none, 0), WSLOOP_ERR_ARGUMENT);
@@ -275,6 +276,15 @@ static void null_is_an_error_everywhere(void) {
   IS(wsloop_protocol_version(none, 1), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_set_timer(none, 1, 1, 1, NULL), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_set_route_timer(none, 0, 1, 1, NULL), WSLOOP_ERR_ARGUMENT);
+  source = 7;
+  IS(wsloop_open(none, 0, "tcp:127.0.0.1:1", &source), WSLOOP_ERR_ARGUMENT);
+  IS(source, 0);
+  IS(wsloop_tell(none, 1, "", 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_end_source(none, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_close_source(none, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_pause_source(none, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_resume_source(none, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_source_buffered(none, 1), 0);
   IS(wsloop_get_stats(none, NULL), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_get_cut(none, 0, NULL, NULL), WSLOOP_ERR_ARGUMENT);
   HOLDS(wsloop_remote_new(none) == NULL && wsloop_remote_clone(NULL) == NULL);
@@ -300,6 +310,7 @@ static void null_is_an_error_everywhere(void) {
   IS(wsloop_route(s, "/x", NULL, NULL), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_listen(s, NULL), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_feed(s, NULL, 0), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_open(s, 0, NULL, NULL), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_serve_folder(s, NULL), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_get_stats(s, NULL), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_set_log(WSLOOP_LOG_INFO, NULL, NULL), WSLOOP_ERR_ARGUMENT);
@@ -363,6 +374,31 @@ static void nonsense_is_an_error(void) {
   IS(wsloop_feed(s, "127.0.0.1:0", -1), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_feed(s, "nonsense", 0), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_feed_stdin(s, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_open(s, 1, "tcp:127.0.0.1:1", NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_open(s, -1, "tcp:127.0.0.1:1", NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_open(s, 0, "", NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_open(s, 0, "127.0.0.1:1", NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_open(s, 0, "tcp:1", NULL), WSLOOP_ERR_ARGUMENT);
+  HOLDS(!strcmp(wsloop_error_text(s), "'1' is not HOST:PORT"));
+  IS(wsloop_open(s, 0, "dev:no/slash", NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_open(s, 0, "unix:/\xff", NULL), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_open(s, 0, "unix:/no/such/socket", NULL), WSLOOP_ERR_SYSTEM);
+  IS(wsloop_errno(s), ENOENT);
+  IS(wsloop_open(s, 0, "dev:/no/such/device", NULL), WSLOOP_ERR_SYSTEM);
+  /* Nobody, and who is no source. */
+  for (code = 0; code < 4; code++) {
+    wsloop_source wrong[4];
+    wrong[0] = 0, wrong[1] = ~0ull, wrong[2] = last, wrong[3] = 1ull << 31;
+    IS(wsloop_tell(s, wrong[code], "x", 1), WSLOOP_ERR_GONE);
+    IS(wsloop_end_source(s, wrong[code]), WSLOOP_ERR_GONE);
+    IS(wsloop_close_source(s, wrong[code]), WSLOOP_ERR_GONE);
+    IS(wsloop_pause_source(s, wrong[code]), WSLOOP_ERR_GONE);
+    IS(wsloop_resume_source(s, wrong[code]), WSLOOP_ERR_GONE);
+    IS(wsloop_source_buffered(s, wrong[code]), 0);
+  }
+  /* A client, by the number of a source. */
+  IS(wsloop_tell(s, last | 1ull << 31, "x", 1), WSLOOP_ERR_GONE);
+  IS(wsloop_close_source(s, last | 1ull << 31), WSLOOP_ERR_GONE);
   IS(wsloop_serve_folder(s, "/no/such/folder"), WSLOOP_ERR_SYSTEM);
   IS(wsloop_serve_folder(s, "/dev/null") < 0, 1);
   IS(wsloop_local_addr(s, NULL, 0), WSLOOP_ERR_SYSTEM);
@@ -377,7 +413,7 @@ static void nonsense_is_an_error(void) {
   IS(wsloop_listen_fd(s, fd), WSLOOP_ERR_ARGUMENT);
   IS(wsloop_remote_broadcast(NULL, 0, WSLOOP_TEXT, "", 0), WSLOOP_ERR_ARGUMENT);
   HOLDS(!strcmp(wsloop_strerror(WSLOOP_ERR_GONE),
-                "there is no such connection, or none any more"));
+                "there is no such connection or source, or none any more"));
   HOLDS(!strcmp(wsloop_strerror(-100), "no error of wsloop's"));
   HOLDS(!strcmp(wsloop_version(), WSLOOP_VERSION));
   /* And the connection is as it was. */
@@ -931,18 +967,25 @@ static void descriptors_are_taken_over_or_left(void) {
   IS(wsloop_free(s), WSLOOP_OK);
 }
 
+static wsloop_source fed;
+
 static const char *on_line(wsloop_server *s, wsloop_source source, const char *line, size_t len,
                            void *user) {
   (void)user;
   /* A source is no connection. */
   IS(wsloop_send(s, source, WSLOOP_TEXT, line, len), WSLOOP_ERR_GONE);
+  fed = source;
   note("line ", line, len);
   return len == 3 && !memcmp(line, "bad", 3) ? "too bad" : NULL;
 }
 
-static void on_source_end(wsloop_server *s, wsloop_source source, void *user) {
-  (void)s, (void)source, (void)user;
-  note("end", "", 0);
+static void on_source_end(wsloop_server *s, wsloop_source source, int end, const char *reason,
+                          size_t len, void *user) {
+  char number[16];
+  (void)user;
+  IS(wsloop_tell(s, source, "late", 4), WSLOOP_ERR_GONE);
+  snprintf(number, sizeof number, "end %d ", end);
+  note(number, reason, len);
 }
 
 static void lines_come_in(void) {
@@ -961,7 +1004,7 @@ static void lines_come_in(void) {
   HOLDS(!strcmp(text, "error: line 2: too bad\n"));
   close(fd);
   while (!strstr(notes, "end")) HOLDS(wsloop_turn(s, 10) >= 0);
-  HOLDS(noted("line good line bad line last end "));
+  HOLDS(noted("line good line bad line last end 0 it has ended "));
   IS(wsloop_free(s), WSLOOP_OK);
 }
 
@@ -977,7 +1020,243 @@ static void lines_come_from_standard_input(void) {
   HOLDS(write(pair[1], "one\r\ntwo", 8) == 8);
   close(pair[1]);
   while (!strstr(notes, "end")) HOLDS(wsloop_turn(s, 10) >= 0);
-  HOLDS(noted("line one line two end "));
+  HOLDS(noted("line one line two end 0 it has ended "));
+  IS(wsloop_free(s), WSLOOP_OK);
+  HOLDS(dup2(kept, STDIN_FILENO) == STDIN_FILENO);
+  close(kept), close(pair[0]);
+}
+
+/* --------------------------------------------------------------------- sources opened --- */
+
+static wsloop_source opened;
+
+static void on_bytes(wsloop_server *s, wsloop_source source, const void *data, size_t len,
+                     void *user) {
+  HOLDS(s == seen && user == &route_data && source == opened);
+  /* A source is no connection. */
+  IS(wsloop_close(s, source, 1000, NULL, 0), WSLOOP_ERR_GONE);
+  note("bytes ", (const char *)data, len);
+  if (len == 5 && !memcmp(data, "pause", 5)) IS(wsloop_pause_source(s, source), WSLOOP_OK);
+  if (len == 3 && !memcmp(data, "ask", 3)) IS(wsloop_tell(s, source, "answer", 6), WSLOOP_OK);
+}
+
+static void on_source_drain(wsloop_server *s, wsloop_source source, void *user) {
+  HOLDS(s == seen && user == &route_data && source == opened);
+  note("drain", "", 0);
+}
+
+/* A server with a handler of sources on its route. */
+static wsloop_server *source_server(const wsloop_config *config) {
+  wsloop_server *s = server(config);
+  wsloop_handler handler = recorder();
+  handler.on_line = on_line;
+  handler.on_bytes = on_bytes;
+  handler.on_source_drain = on_source_drain;
+  handler.on_source_end = on_source_end;
+  IS(wsloop_route(s, "/", &handler, &route_data), 0);
+  return s;
+}
+
+static void turn_until(wsloop_server *s, const char *what) {
+  while (!strstr(notes, what)) HOLDS(wsloop_turn(s, 1000) >= 0);
+}
+
+/* Opens a source that is reached, and gives back its other end. */
+static int open_source(wsloop_server *s, const char *how) {
+  struct sockaddr_in addr;
+  socklen_t len = sizeof addr;
+  char target[64];
+  int fd, listener = tcp(0, 1);
+  HOLDS(getsockname(listener, (struct sockaddr *)&addr, &len) == 0);
+  snprintf(target, sizeof target, "%stcp:127.0.0.1:%d", how, ntohs(addr.sin_port));
+  IS(wsloop_open(s, 0, target, &opened), WSLOOP_OK);
+  HOLDS(opened != 0);
+  IS(wsloop_timeout_ms(s), 0);
+  IS(wsloop_pause_source(s, opened), WSLOOP_ERR_STATE); /* not reached yet */
+  fd = accept(listener, NULL, NULL);
+  HOLDS(fd >= 0);
+  while (wsloop_timeout_ms(s) == 0 || wsloop_pause_source(s, opened) != WSLOOP_OK)
+    HOLDS(wsloop_turn(s, 10) >= 0);
+  IS(wsloop_resume_source(s, opened), WSLOOP_OK);
+  close(listener);
+  return fd;
+}
+
+static void bytes_go_both_ways_until_both_have_ended(void) {
+  wsloop_server *s = source_server(NULL);
+  char text[64];
+  int fd = open_source(s, "");
+  IS(wsloop_tell(s, opened, NULL, 1), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_tell(s, opened, "x", SIZE_MAX), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_tell(s, opened, NULL, 0), WSLOOP_OK);
+  IS(wsloop_tell(s, opened, "\xff\0!", 3), WSLOOP_OK);
+  IS(wsloop_timeout_ms(s), 0);
+  IS(wsloop_source_buffered(s, opened), 3);
+  IS(answer(s, fd, text, sizeof text), 3);
+  HOLDS(!memcmp(text, "\xff\0!", 3));
+  write_all(fd, "ask", 3);
+  IS(answer(s, fd, text, sizeof text), 6);
+  HOLDS(!memcmp(text, "answer", 6) && noted("bytes ask "));
+  /* What comes while it is paused waits, and so does its end. */
+  write_all(fd, "pause", 5);
+  turn_until(s, "bytes pause ");
+  write_all(fd, "on", 2);
+  IS(wsloop_turn(s, 0) >= 0, 1);
+  HOLDS(noted("bytes pause "));
+  IS(wsloop_resume_source(s, opened), WSLOOP_OK);
+  IS(wsloop_resume_source(s, opened), WSLOOP_OK);
+  turn_until(s, "bytes on ");
+  HOLDS(noted("bytes on "));
+  /* It is told no more, and still heard. */
+  IS(wsloop_tell(s, opened, "bye", 3), WSLOOP_OK);
+  IS(wsloop_end_source(s, opened), WSLOOP_OK);
+  IS(wsloop_end_source(s, opened), WSLOOP_ERR_STATE);
+  IS(wsloop_tell(s, opened, "late", 4), WSLOOP_ERR_STATE);
+  IS(wsloop_pause_source(s, opened), WSLOOP_ERR_STATE);
+  IS(answer(s, fd, text, sizeof text), 3);
+  IS(answer(s, fd, text, sizeof text), 0);
+  write_all(fd, "last", 4);
+  close(fd);
+  turn_until(s, "end");
+  HOLDS(noted("bytes last end 0 it has ended "));
+  IS(wsloop_tell(s, opened, "late", 4), WSLOOP_ERR_GONE);
+  IS(wsloop_close_source(s, opened), WSLOOP_ERR_GONE);
+  IS(wsloop_source_buffered(s, opened), 0);
+  IS(wsloop_free(s), WSLOOP_OK);
+}
+
+static void lines_go_both_ways(void) {
+  wsloop_server *s = source_server(NULL);
+  char text[64];
+  int fd = open_source(s, "lines:");
+  IS(wsloop_tell(s, opened, "speed 3", 7), WSLOOP_OK);
+  IS(wsloop_tell(s, opened, "", 0), WSLOOP_OK);
+  IS(answer(s, fd, text, sizeof text), 9);
+  HOLDS(!strcmp(text, "speed 3\n\n"));
+  write_all(fd, "one\r\nbad\ntwo", 12);
+  turn_until(s, "line bad ");
+  /* It is not told what is wrong with its lines. */
+  IS(recv(fd, text, sizeof text, MSG_DONTWAIT), -1);
+  IS(wsloop_close_source(s, opened), WSLOOP_OK);
+  IS(wsloop_close_source(s, opened), WSLOOP_OK);
+  turn_until(s, "end");
+  HOLDS(noted("line one line bad end 0 it has ended "));
+  IS(answer(s, fd, text, sizeof text), 0);
+  close(fd);
+  IS(wsloop_free(s), WSLOOP_OK);
+}
+
+static void without_a_function_all_that_comes_is_broadcast(void) {
+  wsloop_server *s = server(NULL);
+  int client = open_peer(s), fd = open_source(s, "");
+  write_all(fd, "\x01\x02", 2);
+  hears(s, client, 2, "\x01\x02");
+  close(fd);
+  fd = open_source(s, "lines:");
+  write_all(fd, "a line\n", 7);
+  hears(s, client, 1, "a line");
+  IS(wsloop_free(s), WSLOOP_OK);
+  close(fd), close(client);
+}
+
+static void a_source_that_does_not_keep_up_is_told_no_more(void) {
+  static char large[70000], taken[70000];
+  wsloop_config config = defaults();
+  wsloop_server *s;
+  int fd, rc;
+  config.max_backlog = 100000;
+  s = source_server(&config);
+  fd = open_source(s, "");
+  while ((rc = wsloop_tell(s, opened, large, sizeof large)) == WSLOOP_OK) {
+  }
+  IS(rc, WSLOOP_BACKPRESSURE);
+  HOLDS(wsloop_source_buffered(s, opened) > 65536);
+  IS(wsloop_tell(s, opened, large, sizeof large), WSLOOP_ERR_FULL);
+  while (!strstr(notes, "drain")) answer(s, fd, taken, sizeof taken);
+  HOLDS(noted("drain "));
+  IS(wsloop_source_buffered(s, opened), 0);
+  IS(wsloop_tell(s, opened, "x", 1), WSLOOP_OK);
+  IS(wsloop_free(s), WSLOOP_OK);
+  close(fd);
+}
+
+/* Has it end; it must have ended so. */
+static void ends(wsloop_server *s, const char *how) {
+  turn_until(s, "end");
+  if (strncmp(notes, how, strlen(how))) HOLDS(noted(how));
+  IS(wsloop_tell(s, opened, "x", 1), WSLOOP_ERR_GONE);
+  notes[0] = 0;
+}
+
+static void every_end_has_its_reason(void) {
+  static char large[4000000];
+  struct linger at_once = {1, 0};
+  struct sockaddr_in addr;
+  socklen_t len = sizeof addr;
+  wsloop_config config = defaults();
+  wsloop_server *s = source_server(NULL);
+  char target[64];
+  int fd = tcp(0, 1);
+  HOLDS(getsockname(fd, (struct sockaddr *)&addr, &len) == 0);
+  close(fd);
+  snprintf(target, sizeof target, "tcp:127.0.0.1:%d", ntohs(addr.sin_port));
+  IS(wsloop_open(s, 0, target, &opened), WSLOOP_OK);
+  ends(s, "end -1 it cannot be reached: Connection refused");
+
+  fd = open_source(s, "");
+  HOLDS(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
+  close(fd);
+  ends(s, "end -2 it failed: Connection reset");
+
+  fd = open_source(s, "");
+  close(fd);
+  ends(s, "end 0 it has ended ");
+
+  fd = open_source(s, "");
+  IS(wsloop_tell(s, opened, "good night", 10), WSLOOP_OK);
+  IS(wsloop_stop(s), WSLOOP_OK);
+  ends(s, "end -4 the server stops ");
+  IS(wsloop_open(s, 0, target, &opened), WSLOOP_ERR_STOPPED);
+  IS(opened, 0);
+  HOLDS(answer(s, fd, target, sizeof target) == 10);
+  close(fd);
+  IS(wsloop_run(s), WSLOOP_OK);
+  IS(wsloop_free(s), WSLOOP_OK);
+
+  config.ping_interval_ms = 20;
+  config.pong_timeout_ms = 20;
+  s = source_server(&config);
+  fd = open_source(s, "");
+  IS(wsloop_tell(s, opened, large, sizeof large), WSLOOP_BACKPRESSURE);
+  while (wsloop_tell(s, opened, large, sizeof large) >= 0) {
+  }
+  ends(s, "end -3 it takes nothing ");
+  close(fd);
+  IS(wsloop_free(s), WSLOOP_OK);
+}
+
+static void who_feeds_may_be_told_and_standard_input_not(void) {
+  wsloop_server *s = source_server(NULL);
+  char text[64];
+  int fd, port, pair[2], kept = dup(STDIN_FILENO);
+  port = wsloop_feed(s, "127.0.0.1:0", 0);
+  fd = tcp((uint16_t)port, 0);
+  fed = 0;
+  write_all(fd, "a line\n", 7);
+  turn_until(s, "line a line ");
+  IS(wsloop_tell(s, fed, "thanks", 6), WSLOOP_OK);
+  IS(answer(s, fd, text, sizeof text), 7);
+  HOLDS(!strcmp(text, "thanks\n"));
+  close(fd);
+  turn_until(s, "end 0 ");
+  notes[0] = 0;
+  HOLDS(pipe(pair) == 0 && dup2(pair[0], STDIN_FILENO) == STDIN_FILENO);
+  IS(wsloop_feed_stdin(s, 0), WSLOOP_OK);
+  HOLDS(write(pair[1], "typed\n", 6) == 6);
+  turn_until(s, "line typed ");
+  IS(wsloop_tell(s, fed, "thanks", 6), WSLOOP_ERR_UNSUPPORTED);
+  close(pair[1]);
+  turn_until(s, "end 0 ");
   IS(wsloop_free(s), WSLOOP_OK);
   HOLDS(dup2(kept, STDIN_FILENO) == STDIN_FILENO);
   close(kept), close(pair[0]);
@@ -1106,6 +1385,12 @@ int main(void) {
   descriptors_are_taken_over_or_left();
   lines_come_in();
   lines_come_from_standard_input();
+  bytes_go_both_ways_until_both_have_ended();
+  lines_go_both_ways();
+  without_a_function_all_that_comes_is_broadcast();
+  a_source_that_does_not_keep_up_is_told_no_more();
+  every_end_has_its_reason();
+  who_feeds_may_be_told_and_standard_input_not();
   a_signal_handler_stops_it();
   a_remote_is_heard_and_bounded();
   writing_to_who_has_gone_is_no_sigpipe();
