@@ -210,7 +210,7 @@ impl<'a> Context<'a> {
 
     /// Ends what a source is told, behind what is queued for it. What still comes of it is handed over
     /// until it ends as well; one that is silent for [`Config::close_timeout`] is cut, and every one
-    /// after twelve times as long.
+    /// after twelve times as long. A device ends at once, both ways.
     ///
     /// [`Config::close_timeout`]: crate::Config::close_timeout
     pub fn end_source(&mut self, source: SourceId) {
@@ -224,7 +224,9 @@ impl<'a> Context<'a> {
     }
 
     /// Stops reading from a source until [`resume_source`](Context::resume_source): it is slowed
-    /// down, and its end is not noticed.
+    /// down, and its end is not noticed. It may be paused before it is reached, and after
+    /// [`end_source`](Context::end_source), when its silence is not counted; but not after
+    /// [`close_source`](Context::close_source).
     pub fn pause_source(&mut self, source: SourceId) {
         self.peers.pause(source.0);
     }

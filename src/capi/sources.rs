@@ -146,7 +146,7 @@ pub unsafe extern "C" fn wsloop_pause_source(
 ) -> c_int {
     let pause = |this: &wsloop_server| {
         this.with_context(|ws| {
-            let id = source_that(ws, source, Connection::is_open)?;
+            let id = source_that(ws, source, Connection::is_heard)?;
             ws.pause_source(id);
             Ok(WSLOOP_OK)
         })

@@ -427,7 +427,8 @@ int wsloop_tell(wsloop_server *server, wsloop_source source, const void *data, s
 
 /* Ends what a source is told, behind what is queued: a half-close.  What still comes of it is handed
  * over, until it ends as well; one that is silent for close_timeout_ms is cut, and every one after
- * twelve times as long.  WSLOOP_ERR_STATE if that was done before. */
+ * twelve times as long.  A device ends at once, both ways.  WSLOOP_ERR_STATE if this was done
+ * before. */
 int wsloop_end_source(wsloop_server *server, wsloop_source source);
 
 /* Ends a source both ways: what it was told is still written, and nothing that comes of it is handed
@@ -435,8 +436,8 @@ int wsloop_end_source(wsloop_server *server, wsloop_source source);
 int wsloop_close_source(wsloop_server *server, wsloop_source source);
 
 /* Stops reading from a source, and reads on: it is slowed down meanwhile, and its end is not noticed.
- * To be paused it has to be reached, and not yet ended by the two functions above; else
- * WSLOOP_ERR_STATE. */
+ * It may be paused before it is reached, and behind wsloop_end_source(), when its silence is not
+ * counted.  WSLOOP_ERR_STATE behind wsloop_close_source(), or where its end is known. */
 int wsloop_pause_source(wsloop_server *server, wsloop_source source);
 int wsloop_resume_source(wsloop_server *server, wsloop_source source);
 

@@ -19,7 +19,6 @@ use crate::peers::closing::Report;
 use crate::peers::complaints::quoted;
 use crate::peers::connection::{ReadyState, Role};
 use crate::peers::time::{NEVER, Timer};
-use crate::proto::close::code;
 pub(crate) use requests::too_many_from_there;
 use routes::Routes;
 
@@ -179,9 +178,7 @@ impl Dispatcher {
 
     /// Ends all connections at once; their handlers are told.
     pub(crate) fn end(&mut self) {
-        for id in self.peers.ids() {
-            self.peers.drop_now(id, code::ABNORMAL, "the server is gone");
-        }
+        self.peers.end_all();
         self.settle();
         self.peers.count_left_out(NEVER);
     }

@@ -12,6 +12,7 @@
 //! | the peer: the end of its stream | `read_ended` | none | written | goes |
 //! | a handler: `Context::end_source` | `end_source` | none | written | goes with the source's end |
 //! | the same: `Context::close_source` | `close_source` | none | written | waits for the source's end |
+//! | a source that has gone, when it is told something | `hear_out` | none | dropped | goes with the source's end |
 //! | a source that speaks no lines | `refuse_source` | none | written | waits for the peer's end |
 //! | the last HTTP response | `end` | none | written | waits for the peer's end |
 //! | a deadline | `cut` | none | dropped | goes at once |
@@ -337,16 +338,28 @@ impl Peers {
         }
     }
 
+    /// The server goes, and everybody with it at once; nobody is opened any more.
+    pub(crate) fn end_all(&mut self) {
+        self.stopping = true;
+        for id in self.ids() {
+            let is_source = self.get(id).is_some_and(Connection::is_source);
+            let code = if is_source { code::GOING_AWAY } else { code::ABNORMAL };
+            self.drop_now(id, code, "the server is gone");
+        }
+    }
+
     fn stop_one(&mut self, id: ConnId) {
         const WHY: &str = "the server stops";
         let now = self.clock.now();
         let Some(conn) = self.get_mut(id) else { return };
         match conn.ready_state {
             // What it was told is still written.
-            ReadyState::Open if matches!(conn.role, Role::Source { reach: Reach::Opened, .. }) => {
+            _ if conn.is_heard()
+                && matches!(conn.role, Role::Source { reach: Reach::Opened, .. }) =>
+            {
                 self.close_source(SourceId(id), code::GOING_AWAY, WHY);
             }
-            ReadyState::Open | ReadyState::Connecting if conn.is_source() => {
+            _ if conn.is_heard() || conn.is_opening() => {
                 self.drop_now(id, code::GOING_AWAY, WHY);
             }
             ReadyState::Open => {

@@ -279,7 +279,8 @@ impl Connection {
 
     /// Whether bytes that came in have to wait.
     pub(crate) fn has_to_wait(&self) -> bool {
-        self.reading.has_to_wait()
+        // Of who is not reached nothing can be read but why.
+        (self.reading.has_to_wait() && !self.is_opening())
             || (matches!(self.inbox, Inbox::Head(_)) && self.writing.outbox.is_busy())
     }
 

@@ -163,7 +163,10 @@ impl Connection {
             (ReadyState::Closing | ReadyState::Closed, _) => {
                 // A source is told no more, and may still have much to say.
                 let said = if self.is_source() { self.heard } else { 0 };
-                let step = after(self.since.max(self.written).max(said), times.close);
+                let step = match self.is_paused() && !self.writing.blocked {
+                    true => NEVER,
+                    false => after(self.since.max(self.written).max(said), times.close),
+                };
                 (step.min(self.latest_close(times)), Overdue::Close)
             }
         }

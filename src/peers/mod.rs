@@ -445,7 +445,7 @@ impl Peers {
 
     pub(crate) fn pause(&mut self, id: ConnId) {
         self.changed = true;
-        if let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open()) {
+        if let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open() || conn.is_heard()) {
             conn.reading.pause();
         }
     }

@@ -447,6 +447,9 @@ impl Peers {
 
     #[cold]
     fn write_failed(&mut self, id: ConnId, error: &io::Error) {
+        if error.kind() == ErrorKind::BrokenPipe && self.hear_out(id) {
+            return;
+        }
         // That the peer has gone is no news; that a file shrank is.
         if error.kind() == ErrorKind::UnexpectedEof {
             self.complain(Level::Warn, format_args!("#{} cut short: {error}", id.serial()));

@@ -32,6 +32,11 @@ impl Connection {
         matches!(self.role, Role::Source { reach: Reach::Opening, .. })
     }
 
+    /// Whether it is a source, and what comes of it is handed over.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.is_source() && !self.is_ending()
+    }
+
     /// Whether what is wrong with its lines is told to itself, and not to the log.
     pub(crate) fn is_told_of_lines(&self) -> bool {
         let came = matches!(self.role, Role::Source { reach: Reach::Came, .. });
@@ -162,11 +167,20 @@ impl Peers {
         if !conn.is_opening() {
             conn.ready_state = ReadyState::Closing;
             conn.since = now;
-            conn.reading.resume();
             conn.list_to_write(&mut self.to_write);
-            self.read_next_turn(id);
         }
         self.arm(id);
+    }
+
+    /// Nobody is there any more to be told anything: what a source had said before is still handed
+    /// over. False if that has been done, or it is no source.
+    pub(super) fn hear_out(&mut self, id: ConnId) -> bool {
+        let to_be_heard = |conn: &&mut Connection| conn.is_heard() && !conn.reading.has_ended();
+        let Some(conn) = find(&mut self.conns, id).filter(to_be_heard) else { return false };
+        conn.writing.outbox.clear();
+        self.end_source(SourceId(id));
+        self.write_this_turn(id);
+        true
     }
 
     /// Ends a source both ways: what it was told is written, and nothing that comes is looked at.
@@ -337,6 +351,46 @@ mod tests {
         assert_eq!(got, "last words");
         assert_eq!(scene.ended_by(2 * close - 1), None);
         assert_eq!(scene.ended_by(2 * close).as_deref(), Some("it failed: not done in time"));
+    }
+
+    #[test]
+    fn one_that_is_ended_and_paused_is_cut_when_all_its_time_is_over_or_it_takes_nothing() {
+        let close = Config::default().close_timeout.as_millis() as u64;
+        for told in [1, 2 << 20] {
+            let mut scene = scene();
+            scene.is_reached();
+            let (_peer, _) = scene.listener.accept().unwrap();
+            scene.peers.pause(scene.source.0);
+            scene.peers.tell(scene.source, Message::Binary(&vec![b'x'; told]));
+            scene.peers.end_source(scene.source);
+            scene.writes();
+            if told == 1 {
+                assert_eq!(scene.ended_by(12 * close - 1), None);
+                let end = "it failed: takes too long to close";
+                assert_eq!(scene.ended_by(12 * close).as_deref(), Some(end));
+            } else {
+                assert_eq!(scene.ended_by(close - 1), None);
+                assert_eq!(scene.ended_by(close).as_deref(), Some("it takes nothing"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_stop_ends_those_that_are_told_no_more() {
+        let mut scene = scene();
+        scene.is_reached();
+        let (_peer, _) = scene.listener.accept().unwrap();
+        scene.peers.end_source(scene.source);
+        scene.writes();
+        scene.peers.stop();
+        scene.writes();
+        assert_eq!(scene.ended_by(0).as_deref(), Some("the server stops"));
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let fed = scene.peers.admit_source(Stream::from_fd(ours.into()).unwrap().0, None, 0);
+        scene.peers.end_source(SourceId(fed));
+        scene.writes();
+        scene.peers.stop();
+        assert_eq!(scene.ended_by(0).as_deref(), Some("the server stops"));
     }
 
     #[test]

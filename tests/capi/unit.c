@@ -1072,12 +1072,9 @@ static int open_source(wsloop_server *s, const char *how) {
   IS(wsloop_open(s, 0, target, &opened), WSLOOP_OK);
   HOLDS(opened != 0);
   IS(wsloop_timeout_ms(s), 0);
-  IS(wsloop_pause_source(s, opened), WSLOOP_ERR_STATE); /* not reached yet */
   fd = accept(listener, NULL, NULL);
   HOLDS(fd >= 0);
-  while (wsloop_timeout_ms(s) == 0 || wsloop_pause_source(s, opened) != WSLOOP_OK)
-    HOLDS(wsloop_turn(s, 10) >= 0);
-  IS(wsloop_resume_source(s, opened), WSLOOP_OK);
+  while (wsloop_timeout_ms(s) == 0) HOLDS(wsloop_turn(s, 10) >= 0);
   close(listener);
   return fd;
 }
@@ -1112,11 +1109,15 @@ static void bytes_go_both_ways_until_both_have_ended(void) {
   IS(wsloop_end_source(s, opened), WSLOOP_OK);
   IS(wsloop_end_source(s, opened), WSLOOP_ERR_STATE);
   IS(wsloop_tell(s, opened, "late", 4), WSLOOP_ERR_STATE);
-  IS(wsloop_pause_source(s, opened), WSLOOP_ERR_STATE);
+  IS(wsloop_pause_source(s, opened), WSLOOP_OK);
   IS(answer(s, fd, text, sizeof text), 3);
   IS(answer(s, fd, text, sizeof text), 0);
   write_all(fd, "last", 4);
   close(fd);
+  while (wsloop_turn(s, 0) > 0) {
+  }
+  HOLDS(noted(""));
+  IS(wsloop_resume_source(s, opened), WSLOOP_OK);
   turn_until(s, "end");
   HOLDS(noted("bytes last end 0 it has ended "));
   IS(wsloop_tell(s, opened, "late", 4), WSLOOP_ERR_GONE);
@@ -1139,6 +1140,7 @@ static void lines_go_both_ways(void) {
   IS(recv(fd, text, sizeof text, MSG_DONTWAIT), -1);
   IS(wsloop_close_source(s, opened), WSLOOP_OK);
   IS(wsloop_close_source(s, opened), WSLOOP_OK);
+  IS(wsloop_pause_source(s, opened), WSLOOP_ERR_STATE);
   turn_until(s, "end");
   HOLDS(noted("line one line bad end 0 it has ended "));
   IS(answer(s, fd, text, sizeof text), 0);
@@ -1233,6 +1235,12 @@ static void every_end_has_its_reason(void) {
   ends(s, "end -3 it takes nothing ");
   close(fd);
   IS(wsloop_free(s), WSLOOP_OK);
+
+  s = source_server(NULL);
+  fd = open_source(s, "");
+  IS(wsloop_free(s), WSLOOP_OK);
+  HOLDS(noted("end -4 the server stops "));
+  close(fd);
 }
 
 static void who_feeds_may_be_told_and_standard_input_not(void) {

@@ -374,3 +374,107 @@ fn both_directions_of_a_bridge_are_complete_however_slow_either_end_is() {
     client.close(1000, "");
     running.stop();
 }
+
+/// A Unix socket, and the source that is it.
+fn unix_listener(scratch: &Scratch) -> (UnixListener, Source) {
+    let path = scratch.join("socket");
+    (UnixListener::bind(&path).unwrap(), Source::unix(path))
+}
+
+#[test]
+fn what_it_said_before_it_went_is_handed_over_though_it_can_be_told_nothing_more() {
+    // So little is read in a turn that there is more when it is told something.
+    let (mut server, said) = server(config(|config| config.read_budget = 1_000));
+    let scratch = Scratch::new();
+    let (listener, source) = unix_listener(&scratch);
+    let id = open(&mut server, &source);
+    let (mut peer, _) = listener.accept().unwrap();
+    turn_while_busy(&mut server);
+    peer.write_all(&[b'x'; 50_000]).unwrap();
+    drop(peer);
+    assert_eq!(tell(&mut server, id, "are you there?"), SendStatus::Queued);
+    let (all, end) = rest(&mut server, &said);
+    assert_eq!((all.len(), &*end), (50_000, "it has ended"));
+}
+
+#[test]
+fn one_that_is_told_no_more_may_be_paused_before_and_after() {
+    for before in [true, false] {
+        let (mut server, said) = server(Config::default());
+        let scratch = Scratch::new();
+        let (listener, source) = unix_listener(&scratch);
+        let id = open(&mut server, &source);
+        let (mut peer, _) = listener.accept().unwrap();
+        turn_while_busy(&mut server);
+        if before {
+            server.context("/").unwrap().pause_source(id);
+        }
+        server.context("/").unwrap().end_source(id);
+        turn_while_busy(&mut server);
+        server.context("/").unwrap().pause_source(id);
+        peer.write_all(b"much").unwrap();
+        drop(peer);
+        turn_while_busy(&mut server);
+        assert_eq!(said.try_recv().ok(), None, "it is paused");
+        server.context("/").unwrap().resume_source(id);
+        assert_eq!(rest(&mut server, &said), (b"much".to_vec(), "it has ended".to_string()));
+    }
+}
+
+#[test]
+fn one_that_is_paused_and_cannot_be_reached_has_its_reason_at_once() {
+    let (mut server, said) = server(Config::default());
+    let (listener, addr) = listener();
+    drop(listener);
+    let id = open(&mut server, &Source::tcp(addr));
+    server.context("/").unwrap().pause_source(id);
+    let Said::End(end) = next(&mut server, &said) else { panic!("it has not ended") };
+    assert!(end.starts_with("it cannot be reached: Connection refused"), "{end}");
+}
+
+#[test]
+fn one_that_is_paused_before_it_is_reached_is_not_read() {
+    let (mut server, said) = server(Config::default());
+    let scratch = Scratch::new();
+    let (listener, source) = unix_listener(&scratch);
+    let id = open(&mut server, &source);
+    server.context("/").unwrap().pause_source(id);
+    let (mut peer, _) = listener.accept().unwrap();
+    peer.write_all(b"early").unwrap();
+    drop(peer);
+    turn_while_busy(&mut server);
+    assert_eq!(said.try_recv().ok(), None, "it is paused");
+    server.context("/").unwrap().resume_source(id);
+    assert_eq!(rest(&mut server, &said), (b"early".to_vec(), "it has ended".to_string()));
+}
+
+/// Opens its source again whenever it has ended.
+struct Stubborn {
+    source: Source,
+    ends: Sender<(SourceId, String, bool)>,
+}
+
+impl Handler for Stubborn {
+    fn on_start(&mut self, ws: &mut Context<'_>) {
+        ws.open(&self.source).unwrap();
+    }
+
+    fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
+
+    fn on_source_end(&mut self, ws: &mut Context<'_>, id: SourceId, end: SourceEnd<'_>) {
+        let again = ws.open(&self.source).is_ok();
+        let _ = self.ends.send((id, end.to_string(), again));
+    }
+}
+
+#[test]
+fn a_server_that_goes_is_one_that_stops() {
+    let (_listener, addr) = listener();
+    let (ends, ended) = channel();
+    let mut server = listening(Config::default());
+    server.route("/", Stubborn { source: Source::tcp(addr), ends });
+    turn_while_busy(&mut server);
+    drop(server);
+    let ended: Vec<_> = ended.try_iter().map(|(_, end, again)| (end, again)).collect();
+    assert_eq!(ended, [("the server stops".to_string(), false)]);
+}
