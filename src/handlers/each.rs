@@ -49,8 +49,13 @@ impl Each {
     /// Passes on what came of a source.
     fn pass<'m>(&self, ws: &mut Context<'_>, source: SourceId, message: impl Into<Message<'m>>) {
         let Some(&conn) = self.conns.get(&source) else { return };
-        if ws.send_to(conn, message) == SendStatus::Backpressure {
-            ws.pause_source(source);
+        match ws.send_to(conn, message) {
+            SendStatus::Queued => {}
+            SendStatus::Backpressure => ws.pause_source(source),
+            // What followed would be read as if nothing had been left out.
+            SendStatus::Dropped => {
+                ws.to(conn).close(code::POLICY, "backlog full");
+            }
         }
     }
 }

@@ -12,7 +12,9 @@ use crate::serving::*;
 use crate::sourced::*;
 use crate::turning::*;
 use wsloop::handlers::{Each, Shared};
-use wsloop::{Config, Context, SendStatus, Source, Version};
+use wsloop::{
+    Config, Context, Handler, Message, OnFull, SendStatus, Source, SourceEnd, SourceId, Version,
+};
 
 #[test]
 fn what_it_is_told_before_it_is_reached_comes_first_and_its_end_is_handed_over() {
@@ -477,4 +479,24 @@ fn a_server_that_goes_is_one_that_stops() {
     drop(server);
     let ended: Vec<_> = ended.try_iter().map(|(_, end, again)| (end, again)).collect();
     assert_eq!(ended, [("the server stops".to_string(), false)]);
+}
+
+#[test]
+fn a_bridge_ends_where_it_would_leave_something_out() {
+    let drops = config(|config| {
+        config.on_full = OnFull::Drop;
+        config.max_backlog = 10_000;
+    });
+    let (listener, addr) = listener();
+    let running = serve(drops, move |server| server.route("/", Each::new(Source::tcp(addr))));
+    let mut client = Client::open(running.addr, Version::Rfc6455, "/");
+    let mut peer = accept(&listener);
+    peer.write_all(&[b'x'; 50_000]).unwrap();
+    let (mut first, mut came) = (0x82, 0);
+    while first == 0x82 {
+        let (next, payload) = client.read_frame();
+        (first, came) = (next, came + payload.len());
+    }
+    assert_eq!(first, 0x88, "after {came} bytes");
+    running.stop();
 }
