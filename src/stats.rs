@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Stats {
     /// How long the server has run.
     pub uptime: Duration,
-    /// Connections accepted: WebSockets, plain HTTP, sources of lines.
+    /// Connections accepted: WebSockets, plain HTTP, feeds; not the sources that were opened.
     pub accepted: u64,
     /// Requests that were refused with a status of 400 or more.
     pub refused: u64,

@@ -518,7 +518,7 @@ int wsloop_remote_broadcast(const wsloop_remote *remote, int route, int kind, co
 typedef struct wsloop_stats {
   size_t size; /* sizeof(wsloop_stats), to be set before the call */
   uint64_t uptime_ms;
-  uint64_t accepted; /* connections: WebSockets, plain HTTP, sources */
+  uint64_t accepted; /* connections: WebSockets, plain HTTP, feeds; not what was opened */
   uint64_t refused;  /* requests, with a status of 400 or more */
   uint64_t opened;   /* WebSockets */
   uint64_t closed;
