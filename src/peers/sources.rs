@@ -394,6 +394,14 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_does_not_wait_for_one_that_was_closed_before_it_is_reached() {
+        let mut scene = scene();
+        scene.peers.close_source(scene.source, code::NORMAL, "");
+        scene.peers.stop();
+        assert_eq!(scene.ended_by(0).as_deref(), Some("it has ended"));
+    }
+
+    #[test]
     fn much_that_it_is_told_before_it_is_reached_waits() {
         let mut scene = scene();
         scene.writes();

@@ -498,5 +498,26 @@ fn a_bridge_ends_where_it_would_leave_something_out() {
         (first, came) = (next, came + payload.len());
     }
     assert_eq!(first, 0x88, "after {came} bytes");
+    drop((client, peer));
+    running.stop();
+}
+
+#[test]
+fn a_client_is_read_on_when_the_other_side_of_its_bridge_has_caught_up() {
+    let scratch = Scratch::new();
+    let (listener, source) = unix_listener(&scratch);
+    let running = serve(Config::default(), move |server| server.route("/", Each::new(source)));
+    let mut client = Client::open(running.addr, Version::Rfc6455, "/");
+    // Several times what the kernel holds for a Unix socket.
+    client.send(&masked(0x82, &[b'x'; 1_000_000]));
+    client.send(&masked(0x82, b"and on"));
+    let (mut peer, _) = listener.accept().unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut got = vec![0; 1_000_006];
+    peer.read_exact(&mut got).unwrap();
+    assert!(got.ends_with(b"xxand on"));
+    drop(peer);
+    assert_eq!(client.read_close(), (1000, String::new()));
+    client.close(1000, "");
     running.stop();
 }
