@@ -79,9 +79,9 @@ typedef struct wsloop_remote wsloop_remote;   /* reaches a server from other thr
  * WSLOOP_ERR_GONE, and it is not given to another (before 4 billion more have come). */
 typedef uint64_t wsloop_conn;
 
-/* Names a source: what is no client, but came by wsloop_feed(), or was opened by wsloop_open().  It
- * may be kept as a wsloop_conn may, and is none: functions for the one answer WSLOOP_ERR_GONE to the
- * other. */
+/* Names a source: what is no client, but came by a feed or was opened by wsloop_open().  0 is none.
+ * It may be kept as a wsloop_conn may, but is not one: functions for connections answer
+ * WSLOOP_ERR_GONE to it, and those for sources to a wsloop_conn. */
 typedef uint64_t wsloop_source;
 
 typedef struct wsloop_timer {
