@@ -15,16 +15,20 @@ use crate::peers::sending::SendStatus;
 use crate::proto::Message;
 use crate::source::{Source, SourceEnd};
 
-/// How a source has ended. Less than 0 is not well.
+/// How a source has ended: less than 0 is not well, and more is what a program has ended with.
 pub const WSLOOP_END_OK: c_int = 0;
 pub const WSLOOP_END_UNREACHABLE: c_int = -1;
 pub const WSLOOP_END_FAILED: c_int = -2;
 pub const WSLOOP_END_STALLED: c_int = -3;
 pub const WSLOOP_END_STOPPED: c_int = -4;
+/// What the shell adds to the number of a signal.
+const KILLED: c_int = 128;
 
 pub(super) fn end_number(end: SourceEnd<'_>) -> c_int {
     match end {
         SourceEnd::Ended => WSLOOP_END_OK,
+        SourceEnd::Exited(code) => code,
+        SourceEnd::Killed(signal) => KILLED.saturating_add(signal),
         SourceEnd::Unreachable(_) => WSLOOP_END_UNREACHABLE,
         SourceEnd::Failed(_) => WSLOOP_END_FAILED,
         SourceEnd::Stalled => WSLOOP_END_STALLED,
@@ -60,6 +64,9 @@ pub unsafe extern "C" fn wsloop_open(
             let route = self::route(route, ws.routes())?;
             if ws.is_stopping() {
                 return Err(Error::Stopped);
+            }
+            if !ws.has_room_for(&source) {
+                return Err(Error::Full);
             }
             let id = ws.at(ConnId::NONE, route).open(&source)?;
             // SAFETY: what the header demands is what `put` demands.

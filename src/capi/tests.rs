@@ -165,16 +165,20 @@ fn bounds_for_all_are_read() {
     let config = unsafe { defaults.read() }.unwrap();
     assert_eq!((config.max_memory, config.max_per_address), (None, None));
     assert_eq!(config.message_timeout, Some(Duration::from_secs(60)));
+    assert_eq!((config.max_programs, config.program_grace), (64, Duration::from_secs(2)));
     let bounds = wsloop_config {
         max_memory: 5_000_000,
         max_per_address: 7,
         message_timeout_ms: WSLOOP_NEVER,
+        max_programs: 3,
+        program_grace_ms: 50,
         ..defaults
     };
     // SAFETY: as before.
     let config = unsafe { bounds.read() }.unwrap();
     assert_eq!((config.max_memory, config.max_per_address), (Some(5_000_000), Some(7)));
     assert_eq!(config.message_timeout, None);
+    assert_eq!((config.max_programs, config.program_grace), (3, Duration::from_millis(50)));
 }
 
 /// A peer that has sent a request.
@@ -562,6 +566,8 @@ fn every_end_has_its_number() {
         (SourceEnd::Failed("why"), WSLOOP_END_FAILED),
         (SourceEnd::Stalled, WSLOOP_END_STALLED),
         (SourceEnd::Stopped, WSLOOP_END_STOPPED),
+        (SourceEnd::Exited(3), 3),
+        (SourceEnd::Killed(9), 137),
     ] {
         assert_eq!(end_number(end), number);
     }

@@ -67,6 +67,8 @@ pub struct wsloop_config {
     pub max_memory: usize,
     pub hosts: *const *const c_char,
     pub host_count: usize,
+    pub max_programs: u32,
+    pub program_grace_ms: u32,
 }
 
 #[repr(C)]
@@ -204,6 +206,8 @@ impl wsloop_config {
         if self.max_per_address != 0 {
             config.max_per_address = Some(self.max_per_address as usize);
         }
+        set(&mut config.max_programs, self.max_programs as usize);
+        set_time(&mut config.program_grace, self.program_grace_ms);
         if self.max_memory != 0 {
             config.max_memory = Some(self.max_memory);
         }

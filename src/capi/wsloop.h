@@ -165,6 +165,9 @@ typedef struct wsloop_config {
    * WSLOOP_F_SECURE_PROXY or WSLOOP_F_TRUST_PROXY. */
   const char *const *hosts;
   size_t host_count;
+  uint32_t max_programs;     /* 64 that wsloop_open() has started and that have not ended */
+  uint32_t program_grace_ms; /* 2,000 that a program has to end by itself when its input has ended,
+                                and again after SIGTERM; then SIGKILL */
 } wsloop_config;
 
 /* ---------------------------------------------------------------------------- callbacks --- */
@@ -395,15 +398,21 @@ size_t wsloop_members(const wsloop_server *server, int route, wsloop_conn *out, 
  *   "unix:/run/player.sock"  who listens there
  *   "dev:/dev/ttyUSB0"       a device.  It is read and written as it is set: give it its speed, and
  *                            `raw -echo`, by stty(1) before
- * A device sends lines, the others bytes; "lines:" or "bytes:" before it says otherwise.  Lines end
- * in LF or CR LF, have 64 KiB at most, and go to on_line; bytes go to on_bytes.
+ *   "exec:./controller"      a program, by /bin/sh -c, in a process group of its own: what it is told
+ *                            goes to its standard input, and its standard output comes here; its
+ *                            standard error is ours.  Of the environment it has PATH, HOME, LANG and
+ *                            TZ, and PYTHONUNBUFFERED=1.  When it is closed its input ends, and what
+ *                            then runs on is sent SIGTERM and SIGKILL; see program_grace_ms
+ * Devices and programs send lines, the others bytes; "lines:" or "bytes:" before it says otherwise.
+ * Lines end in LF or CR LF, have 64 KiB at most, and go to on_line; bytes go to on_bytes.
  *
  * It returns before the source is reached, which may take handshake_timeout_ms; what it is told
  * meanwhile waits.  Whether it could be reached, on_source_end says.  It counts as one of
  * max_connections, in whose place a client could be.  *out, where it is not NULL, is its name, and 0
  * on failure.  WSLOOP_ERR_ARGUMENT if the text is none of these; WSLOOP_ERR_SYSTEM if the host has no
  * address, or the system refuses at once, as for a path at which there is nothing; WSLOOP_ERR_STOPPED
- * once the server stops.  After an error on_source_end is not called.
+ * once the server stops; WSLOOP_ERR_FULL if max_programs run.  After an error on_source_end is not
+ * called.
  *
  * To have pages talk to a device, whose lines are broadcast:
  *   static void on_message(wsloop_server *s, wsloop_conn c, int kind, const void *data,
@@ -444,10 +453,14 @@ int wsloop_resume_source(wsloop_server *server, wsloop_source source);
 /* Bytes that it was told and that the kernel has not taken yet; 0 if there is no such source. */
 size_t wsloop_source_buffered(const wsloop_server *server, wsloop_source source);
 
-/* How a source has ended, for on_source_end.  Less than 0 is not well.  Later versions add others. */
+/* How a source has ended, for on_source_end.  More than 0 is what a program has ended with, as the
+ * shell says it: its exit code, or 128 and the number of the signal that has ended it; 127 is a
+ * command that was not found.  Less than 0 is one of these; later versions may add others. */
 enum {
-  WSLOOP_END_OK = 0,           /* its stream has ended, or wsloop_close_source() was called */
-  WSLOOP_END_UNREACHABLE = -1, /* nobody listens there, or answers within handshake_timeout_ms */
+  WSLOOP_END_OK = 0,           /* its stream has ended, a program has exited with 0, or
+                                  wsloop_close_source() was called */
+  WSLOOP_END_UNREACHABLE = -1, /* nobody listens there, or answers within handshake_timeout_ms; a
+                                  program cannot be started */
   WSLOOP_END_FAILED = -2,      /* the connection broke, or it was cut */
   WSLOOP_END_STALLED = -3,     /* it took nothing of what it was told: for ping_interval_ms and
                                   pong_timeout_ms together, or idle_timeout_ms if that is less */

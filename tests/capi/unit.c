@@ -1243,6 +1243,36 @@ static void every_end_has_its_reason(void) {
   close(fd);
 }
 
+static void programs_are_sources_too(void) {
+  wsloop_config config = defaults();
+  wsloop_server *s;
+  config.max_programs = 1;
+  config.program_grace_ms = 50;
+  s = source_server(&config);
+  IS(wsloop_open(s, 0, "exec:", &opened), WSLOOP_ERR_ARGUMENT);
+  IS(wsloop_open(s, 0, "exec:read a; echo $a and on; exit 3", &opened), WSLOOP_OK);
+  IS(wsloop_open(s, 0, "exec:true", NULL), WSLOOP_ERR_FULL);
+  IS(wsloop_tell(s, opened, "so", 2), WSLOOP_OK);
+  turn_until(s, "end");
+  HOLDS(noted("line so and on end 3 it has ended with exit code 3 "));
+  while (wsloop_open(s, 0, "exec:kill -TERM $$", &opened) == WSLOOP_ERR_FULL)
+    HOLDS(wsloop_turn(s, 10) >= 0);
+  turn_until(s, "end");
+  HOLDS(noted("end 143 it was ended by signal 15 "));
+  while (wsloop_open(s, 0, "bytes:exec:printf x", &opened) == WSLOOP_ERR_FULL)
+    HOLDS(wsloop_turn(s, 10) >= 0);
+  turn_until(s, "end");
+  HOLDS(noted("bytes x end 0 it has ended "));
+  /* One that ignores the end of its input has no more than its grace. */
+  while (wsloop_open(s, 0, "exec:echo here; exec sleep 1000", &opened) == WSLOOP_ERR_FULL)
+    HOLDS(wsloop_turn(s, 10) >= 0);
+  turn_until(s, "line here ");
+  IS(wsloop_stop(s), WSLOOP_OK);
+  IS(wsloop_run(s), WSLOOP_OK);
+  HOLDS(noted("line here end -4 the server stops "));
+  IS(wsloop_free(s), WSLOOP_OK);
+}
+
 static void who_feeds_may_be_told_and_standard_input_not(void) {
   wsloop_server *s = source_server(NULL);
   char text[64];
@@ -1398,6 +1428,7 @@ int main(void) {
   without_a_function_all_that_comes_is_broadcast();
   a_source_that_does_not_keep_up_is_told_no_more();
   every_end_has_its_reason();
+  programs_are_sources_too();
   who_feeds_may_be_told_and_standard_input_not();
   a_signal_handler_stops_it();
   a_remote_is_heard_and_bounded();

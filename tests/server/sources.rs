@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixListener;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use crate::common::*;
