@@ -16,6 +16,7 @@ pub const FILES: &[(&str, &[u8])] = &[
     ("/plotter.html", include_bytes!("../../demo/web/plotter.html")),
     ("/stocks.html", include_bytes!("../../demo/web/stocks.html")),
     ("/monitor.html", include_bytes!("../../demo/web/monitor.html")),
+    ("/train.html", include_bytes!("../../demo/web/train.html")),
     ("/style.css", include_bytes!("../../demo/web/style.css")),
     ("/connection.js", include_bytes!("../../demo/web/connection.js")),
     ("/favicon.svg", include_bytes!("../../demo/web/favicon.svg")),
@@ -32,6 +33,7 @@ pub const FILES: &[(&str, &[u8])] = &[
     ("/demo/stocks.rs", include_bytes!("../../demo/stocks.rs")),
     ("/demo/monitor.rs", include_bytes!("../../demo/monitor.rs")),
     ("/demo/sync.rs", include_bytes!("../../demo/sync.rs")),
+    ("/demo/train.py", include_bytes!("../../demo/train.py")),
 ];
 
 /// The Content-Security-Policy of the pages. Their own scripts and styles stand in them and are known by

@@ -19,7 +19,7 @@ const CONTENT_TYPES: &[(&str, &[&str])] = &[
     ("text/html; charset=utf-8", &["html", "htm"]),
     ("text/css; charset=utf-8", &["css"]),
     ("text/javascript; charset=utf-8", &["js", "mjs"]),
-    ("text/plain; charset=utf-8", &["txt", "rs"]),
+    ("text/plain; charset=utf-8", &["txt", "rs", "py"]),
     ("text/markdown; charset=utf-8", &["md"]),
     ("text/csv; charset=utf-8", &["csv"]),
     ("application/json", &["json", "map"]),
