@@ -3,7 +3,8 @@
 //   var connection = new Connection("/echo", {
 //     onopen: function () { },                // each time it opens, so also after a reconnect
 //     onmessage: function (data) { },         // a string, or a Blob if the message was binary
-//     onstate: function (state, words) { }    // "connecting", "open", "waiting" or "closed"
+//     onstate: function (state, words) { },   // "connecting", "open", "waiting" or "closed"
+//     done: [1000]                            // the codes after which it stays closed; these by default
 //   });
 //   connection.send("text");                  // false if it could not be sent
 //   connection.close();                       // for good, until connection.connect()
@@ -38,6 +39,7 @@ Connection.prototype.connect = function () {
   this.show("connecting", "Connecting");
 
   var socket, openedAt;
+  var done = this.handlers.done || [1000];
   try {
     socket = new Socket(this.url);
   } catch (error) {
@@ -65,7 +67,7 @@ Connection.prototype.connect = function () {
       // A connection that lasted is a success, one closed at once is not: no hammering.
       if (new Date().getTime() - openedAt > 5000) self.failures = 0;
     }
-    if (openedAt && event.code === 1000) self.show("closed", words); // the server is done
+    if (openedAt && done.indexOf(event.code) >= 0) self.show("closed", words); // the server is done
     else self.retry(words);
   };
 };

@@ -17,6 +17,7 @@ pub const FILES: &[(&str, &[u8])] = &[
     ("/stocks.html", include_bytes!("../../demo/web/stocks.html")),
     ("/monitor.html", include_bytes!("../../demo/web/monitor.html")),
     ("/train.html", include_bytes!("../../demo/web/train.html")),
+    ("/terminal.html", include_bytes!("../../demo/web/terminal.html")),
     ("/style.css", include_bytes!("../../demo/web/style.css")),
     ("/connection.js", include_bytes!("../../demo/web/connection.js")),
     ("/favicon.svg", include_bytes!("../../demo/web/favicon.svg")),
