@@ -7,7 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/interop/server.sh
 . "$here/../interop/server.sh"
 
-start_server "$1"
+start_server "$1" --bridge "/train=shared:exec:'$here/../../demo/train.py'"
 failed=0
 node "$here/firefox.mjs" "http://$address" "${@:2}" || failed=1
 stop_server || failed=1

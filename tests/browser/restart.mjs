@@ -1,6 +1,6 @@
 // Every page is open while the server is killed, stays away a moment and comes back on the same
 // port: each must say that it reconnects, and then be at work again.
-// Usage: node restart.mjs WSLOOP_BINARY      Chromium is $CHROMIUM or /usr/bin/chromium.
+// Usage: WSLOOP_TRAIN=…/demo/train.py node restart.mjs WSLOOP_BINARY      Chromium is $CHROMIUM or /usr/bin/chromium.
 // Exit code: 0 all passed, 1 not, 2 could not start.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -16,7 +16,8 @@ if (!binary) {
 
 // Starts the server, and answers with it and the HOST:PORT it says it listens on.
 async function start(address) {
-  const server = spawn(binary, ['--quiet', '--listen', address], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const train = `/train=shared:exec:'${process.env.WSLOOP_TRAIN}'`;
+  const server = spawn(binary, ['--quiet', '--listen', address, '--bridge', train], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = createInterface({ input: server.stdout });
   const [line] = await Promise.race([once(lines, 'line'), once(server, 'exit').then(() => ['(nothing)'])]);
   assert.match(line, /^listening on ws:\/\//);
@@ -69,6 +70,15 @@ const atWork = {
     await page.locator('#play').click();
     await page.locator('#play').getByText('Pause').waitFor();
     await page.locator('#play').click();
+  },
+  async train(page) {
+    await page.locator('button[data-line="points 2 left"][aria-pressed=false]').click();
+    await page.locator('button[data-line="points 2 left"][aria-pressed=true]').waitFor();
+  },
+  async terminal(page) {
+    await page.locator('#input').fill('again');
+    await page.locator('#input').press('Enter');
+    await page.getByText('echo: again', { exact: true }).waitFor();
   },
 };
 

@@ -1,16 +1,17 @@
 // The demo site in a real browser: Chromium, driven by playwright-core (package.json).
-// Usage: WSLOOP_FEED=HOST:PORT node run.mjs BASE_URL [SCREENSHOT_DIR]      e.g. node run.mjs http://127.0.0.1:8080/
+// Usage: WSLOOP_FEED=HOST:PORT WSLOOP_TRAIN_PID=FILE node run.mjs BASE_URL [SCREENSHOT_DIR]      e.g. node run.mjs http://127.0.0.1:8080/
 // Chromium is $CHROMIUM or /usr/bin/chromium. Exit code: 0 all passed, 1 not, 2 could not start.
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { bridgePictures, checkBridges } from './bridges.mjs';
 import { checkPeople, peoplePictures } from './people.mjs';
 
 const [base, shots] = process.argv.slice(2);
 const executablePath = process.env.CHROMIUM || '/usr/bin/chromium';
 const PAGES = [
   'index', 'echo', 'broadcast', 'hello', 'tracker', 'chat', 'websock', 'sync',
-  'plotter', 'stocks', 'monitor',
+  'plotter', 'stocks', 'monitor', 'train', 'terminal',
 ];
 const TIMEOUT = 10_000; // for any one thing to happen
 
@@ -85,7 +86,8 @@ for (const name of PAGES) {
     assert.match(await page.locator('#state').textContent(), /^Open/);
     const { width, links } = await page.evaluate(() => ({
       width: document.documentElement.scrollWidth,
-      links: Array.from(document.querySelectorAll('[href], [src]'), (element) => element.href || element.src),
+      links: Array.from(document.querySelectorAll('[href], [src]'), (element) =>
+        new URL(element.getAttribute('href') || element.getAttribute('src'), location).href),
     }));
     assert.ok(width <= 390, `${width} pixels wide on a screen of 390`);
     for (const link of new Set(links)) assert.equal((await fetch(link)).status, 200, link);
@@ -252,6 +254,7 @@ await check('a browser without WebSocket is told so', async (context) => {
 });
 
 await checkPeople({ check, open, address, state, line, lines, keepSockets });
+await checkBridges({ check, open, address, state });
 
 if (shots) {
   mkdirSync(shots, { recursive: true });
@@ -274,6 +277,7 @@ if (shots) {
           }
         }
         if (peoplePictures[name]) await peoplePictures[name](page, context);
+        if (bridgePictures[name]) await bridgePictures[name](page);
         await page.screenshot({ path: join(shots, `${name}-${look}.png`), fullPage: true, animations: 'disabled' });
       }, options);
     }

@@ -26,7 +26,15 @@ if [ "${3-}" = tls ]; then
     flags=("${tls[@]}")
     export NODE_EXTRA_CA_CERTS=$work/server.pem
 fi
-start_server "$1" --feed 127.0.0.1:0=/plot "${flags[@]}"
+# What is bridged: the train, whose program says which process it is, and programs for the terminal.
+export WSLOOP_TRAIN=$here/../../demo/train.py WSLOOP_TRAIN_PID=$work/train.pid
+bridges=(
+    --bridge "/train=shared:exec:echo \$\$ > '$WSLOOP_TRAIN_PID'; exec '$WSLOOP_TRAIN'"
+    --bridge '/shout=exec:sed -u "s/.*/\U&!/; /^QUIT/q"'
+    --bridge '/fail=exec:read line; exit 3'
+    --bridge '/bytes=bytes:exec:cat'
+)
+start_server "$1" --feed 127.0.0.1:0=/plot "${bridges[@]}" "${flags[@]}"
 IFS= read -r -t 20 line <&"${WSLOOP[0]}" || line='(nothing)'
 [[ $line =~ ^lines\ from\ tcp://([^/]+:[0-9]+)\  ]] || { echo "run.sh: where do lines go? $line" >&2; exit 1; }
 export WSLOOP_FEED=${BASH_REMATCH[1]}
