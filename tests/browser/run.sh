@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real browser (chromium by playwright-core) against the binary and its demo pages.
 # Usage: run.sh WSLOOP_BINARY [SCREENSHOT_DIR [tls]]
-# Needs node, npm, chromium; for tls, which is for a binary with the feature, openssl. Installs into a
+# Needs node, npm, chromium, x11vnc; for tls, which is for a binary with the feature, openssl. Installs into a
 # temporary folder.
 set -euo pipefail
 case $#-${3-tls} in
@@ -41,5 +41,8 @@ export WSLOOP_FEED=${BASH_REMATCH[1]}
 failed=0
 node "$work/browser/run.mjs" "$scheme://$address" "${@:2:1}" || failed=1
 stop_server || failed=1
-[ "$scheme" = https ] || node "$work/browser/restart.mjs" "$(realpath "$1")" || failed=1
+if [ "$scheme" = http ]; then
+    node "$work/browser/restart.mjs" "$(realpath "$1")" || failed=1
+    node "$work/browser/vnc.mjs" "$(realpath "$1")" || failed=1
+fi
 exit "$failed"
