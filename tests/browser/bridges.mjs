@@ -62,11 +62,11 @@ async function checkTrain({ check, open, address, state }) {
     const [page, other] = [await open(context, 'train'), await open(context, 'train')];
     await page.bringToFront();
     await stands(page);
-    await page.keyboard.press('ArrowUp');
-    await page.keyboard.press('ArrowUp');
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('ArrowRight');
     for (const window of [page, other]) await window.getByText('10 km/h', { exact: true }).waitFor();
     assert.equal(await page.locator('#lever').getAttribute('aria-valuetext'), '10 km/h');
-    await page.locator('#lever').press('ArrowDown');
+    await page.locator('#lever').press('ArrowLeft');
     await other.getByText('5 km/h', { exact: true }).waitFor();
     await page.keyboard.press('0');
     for (const window of [page, other]) await stands(window);
@@ -223,12 +223,14 @@ async function checkTerminal({ check, address, state }) {
     await page.locator('#screen .received').getByText(/^echo: x+… \(30006 characters\)$/).waitFor();
   });
 
-  await check('terminal: the commands can be copied', async (context) => {
+  await check('terminal: the commands can be copied, and the first does what it says', async (context) => {
     await context.grantPermissions(['clipboard-read']);
-    const page = await openAt(context, '/echo');
+    const page = await openAt(context, '/greet'); // which is what the first of them bridges
     await page.getByText('Copy', { exact: true }).first().click();
     await page.getByText('Copied', { exact: true }).waitFor();
-    assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^wsloop --bridge '\/shout=exec:sed .*'$/);
+    await type(page, 'Ann');
+    await line(page, 'received', 'Hello Ann!');
+    assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^wsloop --bridge '\/greet=exec:while .*; done'$/);
   });
 }
 

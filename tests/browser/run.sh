@@ -31,6 +31,7 @@ export WSLOOP_TRAIN=$here/../../demo/train.py WSLOOP_TRAIN_PID=$work/train.pid
 bridges=(
     --bridge "/train=shared:exec:echo \$\$ > '$WSLOOP_TRAIN_PID'; exec '$WSLOOP_TRAIN'"
     --bridge '/shout=exec:sed -u "s/.*/\U&!/; /^QUIT/q"'
+    --bridge '/greet=exec:while read -r name; do echo "Hello $name!"; done'
     --bridge '/fail=exec:read line; exit 3'
     --bridge '/bytes=bytes:exec:cat'
 )
