@@ -16,7 +16,7 @@ use crate::ids::{ConnId, RouteId};
 use crate::peers::complaints::{quoted, shown};
 use crate::peers::inbox::{Challenge, Inbox};
 use crate::proto::handshake::{self, Offer};
-use crate::proto::{Decoder, take};
+use crate::proto::{Decoder, Framing, take};
 
 impl Dispatcher {
     /// Looks for the end of a head. Returns what lies behind it.
@@ -220,7 +220,7 @@ impl Dispatcher {
             conn.extras_mut().protocol = protocol;
         }
         conn.version = offer.version;
-        conn.deflate = deflate;
+        conn.framing = Framing::of(offer.version, deflate);
         conn.route = route;
         match offer.challenge() {
             Some(parts) => {
@@ -259,7 +259,7 @@ impl Dispatcher {
 
     fn open(&mut self, id: ConnId, request: &Request<'_>) {
         let Some(conn) = self.peers.get_mut(id) else { return };
-        conn.inbox = Inbox::Frames(Decoder::new(conn.version, conn.deflate));
+        conn.inbox = Inbox::Frames(Decoder::new(conn.version, conn.framing.agreed()));
         let (version, from) = (conn.version, conn.addr);
         let path = request.path().as_bytes();
         info!("#{} open: {version} {} from {from}", id.serial(), shown(path));

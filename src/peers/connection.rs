@@ -29,7 +29,6 @@ use super::time::{Millis, NEVER};
 use crate::ids::{ConnId, RouteId};
 use crate::net::stream::Stream;
 use crate::net::transfer::Received;
-use crate::proto::deflate::Agreed;
 use crate::proto::{Framing, MAX_HEAD, Version};
 use crate::source::Cut;
 
@@ -150,8 +149,8 @@ pub(crate) struct Connection {
     pub(crate) stream: Stream,
     pub(crate) addr: PeerAddr,
     pub(crate) version: Version,
-    /// The compression agreed on, if any.
-    pub(crate) deflate: Option<Agreed>,
+    /// How what is sent to it is framed: by its version and the compression agreed on.
+    pub(crate) framing: Framing,
     pub(crate) route: RouteId,
     pub(crate) inbox: Inbox,
 
@@ -183,7 +182,7 @@ impl Connection {
             stream,
             addr: addr.into(),
             version: Version::Rfc6455,
-            deflate: None,
+            framing: Framing::Hybi,
             route: 0,
             inbox: Inbox::Head(Vec::new()),
             role: Role::Http { served: false },
@@ -229,10 +228,6 @@ impl Connection {
 
     pub(super) fn is_gone(&self) -> bool {
         self.exit == Exit::Gone
-    }
-
-    pub(super) fn framing(&self) -> Framing {
-        Framing::of(self.version, self.deflate)
     }
 
     pub(crate) fn extras(&self) -> Option<&Extras> {

@@ -235,7 +235,7 @@ impl Peers {
             conn.stream.limit_unacknowledged(time);
         }
         if let Some(room) = self.rooms.get_mut(usize::from(conn.route)) {
-            conn.membership = room.join(id, conn.framing());
+            conn.membership = room.join(id, conn.framing);
         }
         self.stats.opened = self.stats.opened.wrapping_add(1);
         self.weigh_again(id);
@@ -246,7 +246,7 @@ impl Peers {
     /// caught up before, or is not to have it.
     fn leave_room(&mut self, id: ConnId) {
         let Some(conn) = self.get(id).filter(|conn| conn.is_websocket()) else { return };
-        let (route, framing) = (usize::from(conn.route), conn.framing());
+        let (route, framing) = (usize::from(conn.route), conn.framing);
         let Membership { place, .. } = conn.membership;
         let Some(room) = self.rooms.get_mut(route).filter(|room| room.has_member(id, place)) else {
             return;

@@ -159,7 +159,7 @@ impl Peers {
         let Some(mut out) = self.outgoing(id).filter(|out| out.conn.is_open()) else {
             return SendStatus::Dropped;
         };
-        let framing = out.conn.framing();
+        let framing = out.conn.framing;
         let deflated = framing.deflate(message, &mut out.spares.pool);
         let Some(envelope) = framing.envelope(message, deflated.as_deref()) else {
             debug!("#{} cannot carry binary messages ({})", id.serial(), out.conn.version);
@@ -201,7 +201,7 @@ impl Peers {
     pub(crate) fn backlog(&self, conn: &Connection) -> usize {
         let room = self.rooms.get(usize::from(conn.route));
         let room = room.filter(|room| room.has_member(conn.id, conn.membership.place));
-        let wire = room.and_then(|room| room.wire(conn.framing()));
+        let wire = room.and_then(|room| room.wire(conn.framing));
         let owed = wire.map_or(0, |wire| wire.since(conn.membership.had).0.len());
         conn.queued().saturating_add(owed)
     }
@@ -239,7 +239,7 @@ impl Peers {
     fn end_those_who_miss(&mut self, route: RouteId, except: ConnId) {
         let Some(room) = self.rooms.get(usize::from(route)) else { return };
         let misses = |id: &ConnId| {
-            let wire = self.get(*id).and_then(|conn| room.wire(conn.framing()));
+            let wire = self.get(*id).and_then(|conn| room.wire(conn.framing));
             *id != except && wire.is_some_and(Wire::is_incomplete)
         };
         let missing: Vec<ConnId> = room.members().iter().copied().filter(misses).collect();
@@ -306,7 +306,7 @@ impl Peers {
     fn deliver_to(&mut self, id: ConnId, room: &Room, had: u16) -> Result<(), Unsent> {
         let Some(mut out) = self.outgoing_at_once(id) else { return Ok(()) };
         let from = std::mem::replace(&mut out.conn.membership.had, had);
-        let Some(wire) = room.wire(out.conn.framing()) else { return Ok(()) };
+        let Some(wire) = room.wire(out.conn.framing) else { return Ok(()) };
         let (bytes, messages) = wire.since(from);
         if messages == 0 {
             return Ok(());

@@ -235,6 +235,14 @@ impl Framing {
         }
     }
 
+    /// The compression agreed on, if any.
+    pub(crate) fn agreed(self) -> Option<Agreed> {
+        match self {
+            Framing::Deflate(agreed) => Some(agreed),
+            Framing::Hixie | Framing::Hybi => None,
+        }
+    }
+
     /// The compressed payload of a message, if it is to be sent in that form. The buffer belongs to
     /// the pool.
     pub(crate) fn deflate(self, message: Message<'_>, pool: &mut Pool) -> Option<Vec<u8>> {
