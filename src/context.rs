@@ -40,7 +40,7 @@ impl<'a> Context<'a> {
 
     /// A context of another connection, whichever route it is on.
     pub fn to(&mut self, id: ConnId) -> Context<'_> {
-        let opened = self.peers.get(id).filter(|conn| conn.is_websocket());
+        let opened = self.peers.get(id).filter(|c| c.is_websocket() || c.is_listener());
         let route = opened.map_or(self.route, |conn| conn.route);
         Context::new(self.peers, id, route)
     }
@@ -94,8 +94,8 @@ impl<'a> Context<'a> {
 
     /// Queues a message for this connection.
     ///
-    /// [`SendStatus::Dropped`] if the connection is not open, its protocol version is a Hixie one
-    /// and the message binary, the backlog would grow over [`Config::max_backlog`]
+    /// [`SendStatus::Dropped`] if the connection is not open, its protocol version is a Hixie one, or
+    /// it listens by plain HTTP, and the message is binary, the backlog would grow over [`Config::max_backlog`]
     /// (see [`Config::on_full`]), or there is no memory for the message: then the connection ends
     /// with 1011, or with 1006 if a part of the message is written already.
     ///
@@ -121,13 +121,15 @@ impl<'a> Context<'a> {
         self.peers.broadcast(self.route, message.into(), self.id);
     }
 
-    /// The open connections on this route, in no particular order.
+    /// The open connections on this route, in no particular order, and whoever listens there by plain
+    /// HTTP ([`Server::events`](crate::Server::events)).
     pub fn members(&self) -> &[ConnId] {
         self.peers.members(self.route)
     }
 
     /// Queues a ping with up to 125 bytes; the rest of `payload` is cut off. The answer comes to
-    /// [`on_pong`](crate::Handler::on_pong). Dropped in the Hixie versions, which have no ping.
+    /// [`on_pong`](crate::Handler::on_pong). Dropped in the Hixie versions, which have no ping; a
+    /// comment, without payload and answer, for who listens by plain HTTP.
     pub fn ping(&mut self, payload: &[u8]) -> SendStatus {
         self.peers.ping(self.id, payload)
     }
@@ -264,11 +266,12 @@ impl<'a> Context<'a> {
         self.peers.get(self.id).map_or(ReadyState::Closed, |conn| conn.ready_state())
     }
 
-    /// The protocol version; `None` before the handshake is accepted, and once the connection has
-    /// gone.
+    /// The protocol version; `None` before the handshake is accepted, once the connection has gone,
+    /// and for who listens by plain HTTP.
     pub fn version(&self) -> Option<Version> {
-        let shaken = |state| state != ReadyState::Connecting;
-        self.peers.get(self.id).filter(|conn| shaken(conn.ready_state())).map(|conn| conn.version)
+        let conn = self.peers.get(self.id)?;
+        let shaken = conn.ready_state() != ReadyState::Connecting && !conn.is_listener();
+        shaken.then_some(conn.version)
     }
 
     /// The subprotocol chosen in [`on_request`](crate::Handler::on_request), if any.

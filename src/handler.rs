@@ -32,7 +32,8 @@ use crate::source::SourceEnd;
 ///
 /// [`on_open`](Handler::on_open) and [`on_close`](Handler::on_close) are called once each for every
 /// connection that opens, whichever way it ends; nothing is called for it after `on_close`. What a
-/// callback sends is written when the turn ends.
+/// callback sends is written when the turn ends. Of those who listen by plain HTTP
+/// ([`Server::events`](crate::Server::events)) a handler is told nothing but their request.
 pub trait Handler {
     /// The handler was given its route ([`Server::route`](crate::Server::route)): called once, before
     /// anything else. `ws` belongs to no connection.
@@ -55,6 +56,14 @@ pub trait Handler {
 
     /// One whole message. It is borrowed from the receive buffer: copy what must be kept.
     fn on_message(&mut self, ws: &mut Context<'_>, message: Message<'_>);
+
+    /// A message has come by plain HTTP, a POST to this path, where that is allowed
+    /// ([`Server::publish`](crate::Server::publish)); [`on_request`](Handler::on_request) was asked
+    /// before. `ws` is not open, so nothing can be sent to it. By default the message is sent to
+    /// everyone on the route.
+    fn on_publish(&mut self, ws: &mut Context<'_>, message: Message<'_>) {
+        ws.broadcast(message);
+    }
 
     /// A pong has come, with the payload of the ping it answers, 125 bytes at most. Answers to the
     /// server's own pings, which are empty, come here too. The server answers pings by itself.

@@ -19,6 +19,8 @@ pub struct Stats {
     /// WebSockets open now, by version, oldest first: [`Version::Hixie75`](crate::Version::Hixie75) to
     /// [`Version::Rfc6455`](crate::Version::Rfc6455).
     pub open: [u64; 5],
+    /// Clients who listen by plain HTTP now: see [`Server::events`](crate::Server::events).
+    pub listening: u64,
     /// Whole messages received.
     pub messages_in: u64,
     /// Messages queued; one for many connections counts for each.

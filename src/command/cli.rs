@@ -1,6 +1,7 @@
 //! The command line: what it allows, and what it said.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,6 +47,14 @@ Where and what
                              bytes: before TARGET, behind shared:, says otherwise
       --pass-env NAME        let programs see this variable beside PATH, HOME, LANG, TZ and those of
                              CGI; may be repeated
+      --publish PATH         take messages for PATH by POST: curl -d TEXT http://ADDR/PATH; a
+                             broadcast or a shared bridge sends it where those of its clients go,
+                             any other handler to all on PATH; may be repeated
+      --last PATH            send who comes to PATH the last message that went to all there; may be
+                             repeated
+
+On the paths of broadcast, feeds and shared bridges, GET with Accept: text/event-stream gets all text
+messages as Server-Sent Events: curl -N -H 'Accept: text/event-stream' http://ADDR/PATH
 
 Who may connect
       --host NAME            serve requests for this host, on any port: example.com,
@@ -136,6 +145,10 @@ pub struct Options {
     pub bridges: Vec<Bridge>,
     /// The variables that programs see beside the usual ones.
     pub pass_env: Vec<String>,
+    /// Paths for which messages are taken by POST.
+    pub publish: Vec<String>,
+    /// Paths where newcomers are sent the last message.
+    pub last: Vec<String>,
     pub config: Config,
     pub log: LevelFilter,
     /// The files of the certificate and of its key: both or neither.
@@ -206,11 +219,14 @@ impl BuiltIn {
         }
     }
 
-    fn mount(self, server: &mut Server, path: &str) {
+    fn mount(self, server: &mut Server, path: &str) -> io::Result<()> {
         match self {
             BuiltIn::Mirror => server.route(path, Mirror),
             BuiltIn::Echo => server.route(path, Echo::default()),
-            BuiltIn::Broadcast => server.route(path, Broadcast),
+            BuiltIn::Broadcast => {
+                server.route(path, Broadcast);
+                return server.events(path);
+            }
             BuiltIn::WebSocket => server.route(path, Echo::new("Server echoed: ")),
             BuiltIn::Hello => server.route(path, Hello),
             BuiltIn::Chat => server.route(path, Chat::default()),
@@ -224,6 +240,7 @@ impl BuiltIn {
             }
             BuiltIn::Monitor => server.route(path, Monitor::default()),
         }
+        Ok(())
     }
 }
 
@@ -234,27 +251,38 @@ impl Options {
         self.listen.is_empty() && self.root.is_none() && !asked
     }
 
-    /// Puts every handler on its path. Programs may have so many open files.
-    pub fn mount_routes(&self, server: &mut Server, open_files: Option<u64>) {
+    /// Adds all routes, and what they offer beside WebSockets. Programs may have so many open files.
+    pub fn mount_routes(&self, server: &mut Server, open_files: Option<u64>) -> io::Result<()> {
         for (path, handler) in BUILT_IN_PATHS {
-            handler.mount(server, path);
+            handler.mount(server, path)?;
         }
         for (path, handler) in &self.routes {
-            handler.mount(server, path);
+            handler.mount(server, path)?;
         }
         for Bridge { path, is_shared, source } in &self.bridges {
             let source = self.equipped(source, open_files);
-            match is_shared {
-                true => server.route(path, Shared::new(source)),
-                false => server.route(path, Each::new(source)),
+            if *is_shared {
+                server.route(path, Shared::new(source));
+                server.events(path)?;
+            } else {
+                server.route(path, Each::new(source));
             }
         }
-        for (_, path) in &self.feeds {
-            let built_in = BUILT_IN_PATHS.iter().any(|(named, _)| named == path);
-            if !built_in && !self.routes.iter().any(|(named, _)| named == path) {
-                BuiltIn::Broadcast.mount(server, path);
+        let fed = self.feeds.iter().map(|(_, path)| path);
+        for path in fed.chain(&self.publish).chain(&self.last) {
+            if !self.has_handler(path) {
+                BuiltIn::Broadcast.mount(server, path)?;
             }
         }
+        self.publish.iter().try_for_each(|path| server.publish(path))?;
+        self.last.iter().try_for_each(|path| server.keep_last(path))
+    }
+
+    /// Whether somebody has said what serves a path.
+    fn has_handler(&self, path: &str) -> bool {
+        BUILT_IN_PATHS.iter().any(|(named, _)| *named == path)
+            || self.routes.iter().any(|(named, _)| named == path)
+            || self.bridges.iter().any(|bridge| bridge.path == path)
     }
 
     /// A program finds the variables that it is to see, and its own limit of open files.
@@ -290,6 +318,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         feeds: Vec::new(),
         bridges: Vec::new(),
         pass_env: Vec::new(),
+        publish: Vec::new(),
+        last: Vec::new(),
         config,
         log: LevelFilter::Info,
         tls_cert: None,
@@ -346,6 +376,8 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         "--feed" => options.feeds.push(feed(&text(parser, name)?)?),
         "--bridge" => options.bridges.push(bridge(&text(parser, name)?)?),
         "--pass-env" => options.pass_env.push(variable(&text(parser, name)?)?),
+        "--publish" => options.publish.push(path(parser, name)?),
+        "--last" => options.last.push(path(parser, name)?),
         "--host" => config.hosts.push(text(parser, name)?),
         "--versions" => config.versions = versions(&text(parser, name)?)?,
         "--secure-proxy" => config.secure_proxy = true,
@@ -481,6 +513,12 @@ fn bridge(word: &str) -> Result<Bridge, String> {
     Ok(Bridge { path: path.to_string(), is_shared: shared.is_some(), source })
 }
 
+fn path(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {
+    let path = text(parser, name)?;
+    check_path(name, &path)?;
+    Ok(path)
+}
+
 fn check_path(flag: &str, path: &str) -> Result<(), String> {
     if path.starts_with('/') || path == "*" {
         return Ok(());
@@ -565,6 +603,12 @@ mod tests {
     }
 
     #[test]
+    fn paths_are_published_to_and_keep_their_last() {
+        let given = options("--publish /a --last /b --publish *").unwrap();
+        assert_eq!((given.publish, given.last), (vec!["/a".into(), "*".into()], vec!["/b".into()]));
+    }
+
+    #[test]
     fn versions_are_named_with_commas_between() {
         assert_eq!(options("").unwrap().config.versions, Version::ALL);
         let given = options("--versions rfc6455,hixie76").unwrap();
@@ -601,6 +645,9 @@ mod tests {
             ("--pass-env A=b", "--pass-env: 'A=b'"),
             ("--max-programs 0", "--max-programs: '0'"),
             ("--program-grace soon", "--program-grace: 'soon'"),
+            ("--publish", "--publish needs a value"),
+            ("--publish x", "--publish: the path 'x'"),
+            ("--last x", "--last: the path 'x'"),
             ("--route /x=tea", "--route: no handler 'tea'"),
             ("--quiet=yes", "quiet"),
         ] {
@@ -645,6 +692,8 @@ mod tests {
             "--route",
             "--feed",
             "--bridge",
+            "--publish",
+            "--last",
             "--origin",
             "--host",
             "--versions",

@@ -66,7 +66,7 @@ fn serve(options: &Options) -> Result<(), String> {
             .map_err(|error| format!("--tls-cert, --tls-key: {error}"))?;
         server.set_tls(tls);
     }
-    options.mount_routes(&mut server, open_files);
+    options.mount_routes(&mut server, open_files).map_err(|error| error.to_string())?;
     match &options.root {
         Some(root) => server.serve_folder(root).map_err(|error| format!("--root: {error}"))?,
         None => {
@@ -94,6 +94,9 @@ fn serve(options: &Options) -> Result<(), String> {
     for Bridge { path, is_shared, source } in &options.bridges {
         let how = if *is_shared { ", for all together" } else { "" };
         ready += &format!("{path} is bridged to {source}{how}\n");
+    }
+    for path in &options.publish {
+        ready += &format!("messages by POST go to {path}\n");
     }
     if options.is_demo() {
         ready += &default_feed(&mut server);

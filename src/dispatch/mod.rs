@@ -1,6 +1,7 @@
 //! Calls handlers: turns bytes into requests, messages and lines, and tells handlers whatever else
 //! they are to know. Nothing in this folder knows the poll.
 
+mod by_http;
 mod reading;
 mod requests;
 pub(crate) mod routes;
@@ -171,7 +172,7 @@ impl Dispatcher {
         let Some(conn) = self.peers.get(id).filter(|conn| conn.is_open()) else { return };
         if conn.is_websocket() {
             self.with_handler(id, |handler, ws| handler.on_drain(ws));
-        } else {
+        } else if conn.is_source() {
             self.with_source(id, |handler, ws, source| handler.on_source_drain(ws, source));
         }
     }
@@ -198,6 +199,7 @@ impl Dispatcher {
                 self.with_handler(id, |handler, ws| handler.on_close(ws, code, reason));
             }
             (Role::Source { reach, .. }, ending) => self.source_ended(id, reach, ending),
+            (Role::Listener, Some(ending)) => self.events_ended(id, &ending),
             _ => {}
         }
         if gone {

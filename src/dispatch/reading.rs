@@ -104,6 +104,7 @@ impl Dispatcher {
             }
             rest = match &conn.inbox {
                 Inbox::Head(_) => self.process_head(id, rest),
+                Inbox::Post(_) => self.process_post(id, rest),
                 Inbox::Challenge(_) => self.process_challenge(id, rest),
                 Inbox::Frames(_) => self.process_frames(id, rest),
                 Inbox::Lines(_) => self.process_lines(id, rest),

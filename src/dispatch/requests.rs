@@ -9,7 +9,6 @@ use crate::context::Context;
 use crate::handler::Answer;
 use crate::http::files::too_many_files;
 use crate::http::host;
-use crate::http::origin::admitted;
 use crate::http::request::{self, Request};
 use crate::http::response::Response;
 use crate::ids::{ConnId, RouteId};
@@ -128,13 +127,17 @@ impl Dispatcher {
             && addr.is_some_and(|addr| addr.ip().is_loopback())
     }
 
-    /// Answers plain HTTP: by the handler of the path if that has an answer, else by the site.
+    /// Answers plain HTTP: with what the route of the path offers to it, by its handler if that has an
+    /// answer, else by the site.
     fn serve(&mut self, id: ConnId, request: &Request<'_>) {
+        let route = self.routes.find(request.path());
+        if route.is_some_and(|route| self.serve_offer(id, route, request)) {
+            return;
+        }
         if request.content_length() > 0 {
             let response = Response::text(413, "request bodies are not taken here\n");
             return self.peers.respond(id, response, request.is_head(), false);
         }
-        let route = self.routes.find(request.path());
         let response = match route.and_then(|route| self.ask(id, route, request)) {
             Some(Answer::Respond(response)) => response,
             _ if route.is_some() && handshake::is_too_old(request) => {
@@ -165,7 +168,13 @@ impl Dispatcher {
         self.peers.respond(id, response, request.is_head(), request.keeps_alive());
     }
 
-    fn ask(&mut self, id: ConnId, route: RouteId, request: &Request<'_>) -> Option<Answer> {
+    /// Asks the handler what it makes of a request.
+    pub(super) fn ask(
+        &mut self,
+        id: ConnId,
+        route: RouteId,
+        request: &Request<'_>,
+    ) -> Option<Answer> {
         let handler = self.routes.handler(route)?;
         Some(handler.on_request(&mut Context::new(&mut self.peers, id, route), request))
     }
@@ -180,13 +189,7 @@ impl Dispatcher {
         let Some(route) = self.routes.find(request.path()) else {
             return Err(Response::text(404, "no WebSocket is served at this path\n"));
         };
-        let (origin, secure) = (offer.origin(), self.peers.is_secure(id, request));
-        if !admitted(&self.peers.config.origins, origin, request.header("Host"), secure) {
-            let (id, origin) = (id.serial(), shown(origin.unwrap_or_default()));
-            let line = format_args!("#{id} refused: pages of {origin} may not connect");
-            self.peers.complain(Level::Warn, line);
-            return Err(Response::text(403, "pages of this origin may not connect\n"));
-        }
+        self.check_origin(id, request, offer.origin())?;
         match self.ask(id, route, request) {
             Some(Answer::Respond(response)) => Err(response),
             Some(Answer::Protocol(name)) if !request.protocols().any(|offer| offer == name) => {

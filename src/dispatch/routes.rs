@@ -9,6 +9,16 @@ use crate::ids::RouteId;
 struct Route {
     path: String,
     handler: Box<dyn Handler>,
+    offers: Offers,
+}
+
+/// What a route offers to plain HTTP.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Offers {
+    /// To hear its messages as Server-Sent Events.
+    pub(crate) events: bool,
+    /// To say one by POST.
+    pub(crate) posts: bool,
 }
 
 /// The routes, in the order they were added. There are few, so a search looks at each.
@@ -30,6 +40,7 @@ impl Routes {
         match self.routes.iter_mut().find(|route| route.path == path) {
             Some(route) => {
                 route.handler = handler;
+                route.offers = Offers::default();
                 false
             }
             None if is_full => {
@@ -37,7 +48,8 @@ impl Routes {
                 false
             }
             None => {
-                self.routes.push(Route { path: path.to_string(), handler });
+                let offers = Offers::default();
+                self.routes.push(Route { path: path.to_string(), handler, offers });
                 true
             }
         }
@@ -61,6 +73,17 @@ impl Routes {
 
     pub(super) fn handler(&mut self, route: RouteId) -> Option<&mut (dyn Handler + 'static)> {
         Some(self.routes.get_mut(usize::from(route))?.handler.as_mut())
+    }
+
+    pub(super) fn offers(&self, route: RouteId) -> Offers {
+        self.routes.get(usize::from(route)).map(|route| route.offers).unwrap_or_default()
+    }
+
+    /// Changes what a route offers.
+    pub(crate) fn offer(&mut self, route: RouteId, change: impl FnOnce(&mut Offers)) {
+        if let Some(route) = self.routes.get_mut(usize::from(route)) {
+            change(&mut route.offers);
+        }
     }
 
     pub(super) fn ids(&self) -> std::ops::Range<RouteId> {
@@ -94,7 +117,8 @@ mod tests {
         assert!(routes.add("/first", nothing()));
         // Not by `add`, which looks at all the others each time.
         while routes.routes.len() < Routes::MOST {
-            routes.routes.push(Route { path: String::new(), handler: nothing() });
+            let offers = Offers::default();
+            routes.routes.push(Route { path: String::new(), handler: nothing(), offers });
         }
         assert!(!routes.add("/one-too-many", nothing()));
         assert_eq!((routes.named("/one-too-many"), routes.named("/first")), (None, Some(0)));

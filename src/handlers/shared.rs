@@ -95,6 +95,10 @@ impl Handler for Shared {
         }
     }
 
+    fn on_publish(&mut self, ws: &mut Context<'_>, message: Message<'_>) {
+        self.on_message(ws, message);
+    }
+
     fn on_source_drain(&mut self, _: &mut Context<'_>, _: SourceId) {
         let dropped = std::mem::take(&mut self.dropped);
         if dropped > 0 {

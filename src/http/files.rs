@@ -476,6 +476,7 @@ mod tests {
         let body = match response.body {
             Body::Bytes(bytes) => bytes.into_owned(),
             Body::File { file, offset, len } => read_part(&file, offset, len),
+            Body::Events => panic!("the site has none"),
         };
         Answer { status, head: String::from_utf8(head).unwrap(), body }
     }

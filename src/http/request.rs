@@ -86,6 +86,17 @@ impl<'a> Request<'a> {
             .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     }
 
+    /// Whether an answer of this media type is asked for by its name.
+    pub(crate) fn accepts(&self, media_type: &str) -> bool {
+        let mut lists = self.header_values("Accept");
+        lists.any(|list| list.split(|&byte| byte == b',').any(|item| is_type(item, media_type)))
+    }
+
+    /// Whether its body is of this media type.
+    pub(crate) fn has_type(&self, media_type: &str) -> bool {
+        self.header_bytes("Content-Type").is_some_and(|value| is_type(value, media_type))
+    }
+
     pub(crate) fn is_http_1_1(&self) -> bool {
         self.minor == 1
     }
@@ -104,6 +115,12 @@ impl<'a> Request<'a> {
         let digits = self.header("Content-Length").unwrap_or("0");
         digits.parse().unwrap_or(u64::MAX)
     }
+}
+
+/// Whether a value names this media type, with parameters or without.
+fn is_type(value: &[u8], media_type: &str) -> bool {
+    let name = value.split(|&byte| byte == b';').next().unwrap_or_default();
+    name.trim_ascii().eq_ignore_ascii_case(media_type.as_bytes())
 }
 
 /// Whether this may be the name of a field: a token (RFC 9110 section 5.6.2).
@@ -452,6 +469,29 @@ mod tests {
         for name in ["", "a b", "a:", "a\r\n", "\u{e9}", "(a)"] {
             assert!(!is_token(name), "{name:?}");
         }
+    }
+
+    #[test]
+    fn media_types_are_named_with_parameters_or_without() {
+        let ask = |field: &str, asked: fn(&Request<'_>) -> bool| {
+            let mut slots = [httparse::EMPTY_HEADER; 8];
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
+            asked(&parse(head.as_bytes(), &mut slots).unwrap())
+        };
+        let events = |field: &str| ask(field, |request| request.accepts("text/event-stream"));
+        for field in [
+            "Accept: text/event-stream",
+            "accept: text/html, TEXT/Event-Stream;q=0.5",
+            "Accept: */*\r\nAccept:text/event-stream ; a=b",
+        ] {
+            assert!(events(field), "{field}");
+        }
+        for field in ["X: text/event-stream", "Accept: */*", "Accept: text/*", "Accept:"] {
+            assert!(!events(field), "{field}");
+        }
+        let bytes = |field: &str| ask(field, |request| request.has_type("application/x"));
+        assert!(bytes("Content-Type: application/X; charset=utf-8"));
+        assert!(!bytes("Content-Type: application/xy") && !bytes("Accept: application/x"));
     }
 
     #[test]

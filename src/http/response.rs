@@ -35,7 +35,13 @@ pub struct Response {
 #[derive(Debug)]
 pub(crate) enum Body {
     Bytes(Cow<'static, [u8]>),
-    File { file: File, offset: u64, len: u64 },
+    File {
+        file: File,
+        offset: u64,
+        len: u64,
+    },
+    /// Server-Sent Events, which follow until the connection ends.
+    Events,
 }
 
 impl Response {
@@ -96,6 +102,16 @@ impl Response {
         self
     }
 
+    /// The head of a stream of Server-Sent Events. nginx passes each on at once, and keeps none.
+    pub(crate) fn events() -> Response {
+        let response = Response::new(200)
+            .header("Content-Type", "text/event-stream")
+            .header("Cache-Control", "no-store")
+            .header("X-Content-Type-Options", "nosniff")
+            .header("X-Accel-Buffering", "no");
+        Response { body: Body::Events, ..response }
+    }
+
     /// 426, which has to say what to upgrade to (RFC 9110 section 15.5.22).
     pub(crate) fn upgrade_required(text: impl Into<String>) -> Response {
         let response = Response::text(426, text);
@@ -129,6 +145,7 @@ impl Response {
         match &self.body {
             Body::Bytes(bytes) => bytes.len() as u64,
             Body::File { len, .. } => *len,
+            Body::Events => 0,
         }
     }
 
@@ -140,7 +157,7 @@ impl Response {
 
     /// Writes the head: status line, `Date`, the fields, `Content-Length`, and `Connection` if this
     /// is the last response. 204 and 304 have no body and state no length (RFC 9110 sections 15.3.5
-    /// and 15.4.5).
+    /// and 15.4.5); a stream of events has a body without one.
     pub(crate) fn write_head(&self, keep_alive: bool, out: &mut Vec<u8>) {
         let status_line = format!("HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status));
         out.extend_from_slice(status_line.as_bytes());
@@ -163,7 +180,7 @@ impl Response {
                 field(name, value);
             }
         }
-        if !self.is_bodiless() {
+        if !self.is_bodiless() && !matches!(self.body, Body::Events) {
             field("Content-Length", &self.content_length().to_string());
         }
         if !said {

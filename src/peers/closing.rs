@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|
 //! | a handler: `Context::close` | `close` | ours | written | goes once the peer's close has come |
 //! | the same on a Hixie connection | `close` | `FF 00` in 76 | written | goes with the peer's end |
+//! | the same on a listener | `close` | none | written | waits for the peer's end |
 //! | the peer: its close frame | `close_received` | answered | written | goes |
 //! | the peer: a broken rule | `violated`, `fail` | ours | written | waits for the peer's end |
 //! | a full backlog | `fail` | ours | written | waits for the peer's end |
@@ -40,9 +41,14 @@ impl Connection {
 
     /// Whether a request is on its way: a part of it has come, or TLS is being agreed on for it.
     fn is_asking(&self) -> bool {
-        let Inbox::Head(kept) = &self.inbox else { return false };
         let unread = self.extras().is_some_and(|extras| !extras.unread.is_empty());
-        !kept.is_empty() || unread || self.stream.is_handshaking() || self.stream.has_unread()
+        match &self.inbox {
+            Inbox::Head(kept) if kept.is_empty() => {
+                unread || self.stream.is_handshaking() || self.stream.has_unread()
+            }
+            Inbox::Head(_) | Inbox::Post(_) => true,
+            _ => false,
+        }
     }
 
     /// Whether the peer has had no answer yet to anything.
@@ -104,9 +110,8 @@ impl Peers {
     /// Starts the closing handshake (RFC 6455 section 7.1.2). False if there is nothing to close,
     /// or the code may not be sent.
     pub(crate) fn close(&mut self, id: ConnId, code: u16, reason: &str) -> bool {
-        let Some(version) = self.get(id).filter(|c| c.is_open()).map(|c| c.version) else {
-            return false;
-        };
+        let Some(conn) = self.get(id).filter(|conn| conn.is_open()) else { return false };
+        let (version, listens) = (conn.version, conn.is_listener());
         if !close::may_be_sent(version, code) {
             let id = id.serial();
             self.complain(
@@ -117,6 +122,10 @@ impl Peers {
         }
         if !self.start_closing(id, Some((code, truncate_reason(reason)))) {
             return false;
+        }
+        // To a listener the end of the response is all.
+        if listens {
+            self.end(id, code, reason, true);
         }
         // The Hixie clients of 2010 answer no close; they wait for the end of the stream. What they
         // still send is read, to see their end.
@@ -132,8 +141,8 @@ impl Peers {
         true
     }
 
-    /// Queues our close frame behind all that was sent, and reads on for the peer's. False if the
-    /// connection is not open.
+    /// Queues our close frame behind all that was sent, and reads on for the peer's; a listener has
+    /// neither. False if the connection is not open.
     fn start_closing(&mut self, id: ConnId, close: Option<(u16, &str)>) -> bool {
         // What was broadcast before still goes to it. It may not fit, which ends the connection
         // too.
@@ -145,9 +154,11 @@ impl Peers {
         conn.close_sent = true;
         conn.since = now;
         conn.reading.resume();
-        let version = conn.version;
+        let version = (!conn.is_listener()).then_some(conn.version);
         self.leave_room(id);
-        self.append(id, |out| proto::encode_close(version, close, out));
+        if let Some(version) = version {
+            self.append(id, |out| proto::encode_close(version, close, out));
+        }
         self.read_next_turn(id);
         self.arm(id);
         true

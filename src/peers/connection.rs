@@ -6,6 +6,7 @@
 //! | Connecting | Http | None | a request or its response is under way, or the next is awaited |
 //! | Connecting | Http | LastWords | the last response is being written |
 //! | Open | WebSocket | None | messages go both ways |
+//! | Open | Listener | None | what is said on its route goes out, as events in a response without end |
 //! | Connecting | Source | None | a source that was opened, and is not reached yet |
 //! | Open | Source | None | lines or bytes come in, and what it is told goes out |
 //! | Closing | Source | Lingering | it is told no more; what still comes is awaited, and its end |
@@ -58,6 +59,8 @@ pub(crate) enum Role {
         /// It was pinged, and has sent nothing since.
         awaiting_pong: bool,
     },
+    /// Hears what is said on its route by plain HTTP. No handler is owed anything.
+    Listener,
     /// A source; `on_source_end` is owed.
     Source { reach: Reach, cut: Cut },
     /// Its handler was told of its end.

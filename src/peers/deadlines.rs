@@ -3,8 +3,10 @@
 //! | [`Overdue`] | begins | lasts | what follows |
 //! |---|---|---|---|
 //! | Handshake | accepted, or the last response written | `handshake_timeout` | 408; gone, if no request began |
+//! | Handshake | a message by POST began | as for Message | 408 |
 //! | Connect | a handler opened a source | `handshake_timeout` | cut |
 //! | Ping | the peer last sent or took anything | `ping_interval` | a ping |
+//! | Ping | a listener came, had the last one or took anything | `ping_interval` | a comment |
 //! | Pong | that ping left for the peer | `pong_timeout` | cut |
 //! | Message | a message began that is not whole yet | `message_timeout`, and a second for each [`LEAST_RATE`] bytes that have come | closed, 1008 |
 //! | Idle | the peer last sent or took anything | `idle_timeout` | cut |
@@ -18,7 +20,7 @@
 //! an answer that it cannot give yet. And what a peer has sent was sent in time, however late it is
 //! read: so nobody is cut before the kernel was asked for what it holds.
 //!
-//! Hixie clients and sources of lines cannot be pinged. Of these, those that have vanished are found
+//! Hixie clients and sources of lines cannot be pinged, and listeners by plain HTTP answer nothing. Of these, those that have vanished are found
 //! by the keep-alive of TCP, which every socket has, after two minutes. So no deadline of their own is
 //! needed: a page that only listens, and a sensor that is silent for days, are as alive as any. Only a
 //! source that a handler opened has to take what it is told: there may be a client who waits for that.
@@ -137,10 +139,19 @@ impl Connection {
                 };
                 if rate < stall.0 { (rate, Overdue::Rate) } else { stall }
             }
+            (ReadyState::Connecting, _) if matches!(self.inbox, Inbox::Post(_)) => {
+                (self.message_due(times), Overdue::Handshake)
+            }
             (ReadyState::Connecting, _) => (after(self.since, times.handshake), Overdue::Handshake),
             // A sensor may be silent for days, and need not read what it is answered.
             (ReadyState::Open, Role::Source { reach: Reach::Came, .. }) => (NEVER, Overdue::Stall),
             (ReadyState::Open, Role::Source { .. }) => stall,
+            // It never says anything.
+            (ReadyState::Open, Role::Listener) => {
+                let last = self.since.max(self.heard);
+                let at = if self.writing.blocked { NEVER } else { after(last, times.ping) };
+                if at < stall.0 { (at, Overdue::Ping) } else { stall }
+            }
             // A paused peer cannot be heard: that is not its fault.
             (ReadyState::Open, _) if self.is_paused() => stall,
             (ReadyState::Open, role) => {
@@ -174,8 +185,12 @@ impl Connection {
 
     /// When the message that is under way has to be whole, as it looks by now.
     fn message_due(&self, times: &Times) -> Millis {
-        let Inbox::Frames(decoder) = &self.inbox else { return NEVER };
-        let Some((begun, come)) = decoder.under_way() else { return NEVER };
+        let under_way = match &self.inbox {
+            Inbox::Frames(decoder) => decoder.under_way(),
+            Inbox::Post(post) => Some((self.since, post.body.len())),
+            _ => None,
+        };
+        let Some((begun, come)) = under_way else { return NEVER };
         let more = (come as u64).saturating_mul(1000) / LEAST_RATE;
         begun.saturating_add(times.message).saturating_add(more)
     }
@@ -213,6 +228,7 @@ impl Connection {
         match (&self.inbox, self.role) {
             _ if self.stream.is_handshaking() => false,
             (Inbox::Head(kept), Role::Http { served }) => !served || !kept.is_empty(),
+            (Inbox::Post(_), _) => true,
             _ => false,
         }
     }
@@ -353,7 +369,9 @@ impl Peers {
         let asked = self.ping(id, b"") != SendStatus::Dropped;
         if let Some(conn) = self.get_mut(id).filter(|conn| conn.is_open()) {
             if asked {
-                conn.role = Role::WebSocket { awaiting_pong: true };
+                if let Role::WebSocket { awaiting_pong } = &mut conn.role {
+                    *awaiting_pong = true;
+                }
                 conn.since = now;
             } else if conn.queued() > 0 {
                 // No ping fits before that is written, and if it cannot be, no ping is due.

@@ -9,6 +9,8 @@ use crate::proto::lines::Lines;
 pub(crate) enum Inbox {
     /// A request head, as far as it has come.
     Head(Vec<u8>),
+    /// The body of a request, which is a message.
+    Post(Box<Post>),
     /// The eight bytes behind a Hixie-76 head.
     Challenge(Box<Challenge>),
     /// Frames.
@@ -21,6 +23,20 @@ pub(crate) enum Inbox {
     Lent,
     /// Ignored: the connection is at its end.
     Discard,
+}
+
+/// A message that comes by POST.
+#[derive(Debug)]
+pub(crate) struct Post {
+    /// As much of it as has come.
+    pub(crate) body: Vec<u8>,
+    /// Its length, as it was announced.
+    pub(crate) len: usize,
+    pub(crate) is_binary: bool,
+    /// That of the page that sends it, if it is a page.
+    pub(crate) origin: Option<String>,
+    /// Whether another request may follow.
+    pub(crate) keep_alive: bool,
 }
 
 /// A Hixie-76 handshake that waits for its last bytes.

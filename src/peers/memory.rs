@@ -34,6 +34,8 @@ pub(super) struct Memory {
     own: usize,
     /// How many of them have TLS.
     sessions: usize,
+    /// By the last messages of rooms.
+    kept: usize,
     /// By those buffers that several may share, as far as they still do.
     shared: usize,
     buffers: Vec<Weak<Vec<u8>>>,
@@ -46,7 +48,8 @@ impl Memory {
 
     fn held(&self) -> usize {
         let sessions = self.sessions.saturating_mul(TLS);
-        self.own.saturating_mul(KIB).saturating_add(self.shared).saturating_add(sessions)
+        let together = self.shared.saturating_add(self.kept).saturating_add(sessions);
+        self.own.saturating_mul(KIB).saturating_add(together)
     }
 
     /// Counts anew what a connection holds.
@@ -96,6 +99,7 @@ impl Connection {
     fn memory(&self) -> usize {
         let incoming = match &self.inbox {
             Inbox::Head(head) => head.capacity(),
+            Inbox::Post(post) => post.body.capacity(),
             Inbox::Challenge(challenge) => challenge.head.capacity(),
             // A message that has begun with nothing is looked at again when more of it has come.
             Inbox::Frames(decoder) if decoder.under_way().is_some() => decoder.held().max(1),
@@ -134,6 +138,14 @@ impl Peers {
     pub(crate) fn weigh_again(&mut self, id: ConnId) {
         if self.get(id).is_some_and(|conn| conn.writing.weight > 0) {
             self.weigh(id);
+        }
+    }
+
+    /// What a room keeps has grown or shrunk.
+    pub(super) fn count_kept(&mut self, before: usize, now: usize) {
+        self.memory.kept = self.memory.kept.saturating_sub(before).saturating_add(now);
+        if self.held_in_all() > self.memory.max {
+            self.make_room();
         }
     }
 

@@ -7,11 +7,13 @@
 //! files beside it, by subject: `sending`, `closing`, `deadlines`.
 
 pub(crate) mod addr;
+mod by_http;
 pub(crate) mod closing;
 pub(crate) mod complaints;
 pub(crate) mod connection;
 mod deadlines;
 pub(crate) mod inbox;
+mod last;
 mod memory;
 pub(crate) mod room;
 pub(crate) mod sending;
@@ -29,8 +31,8 @@ use crate::config::Config;
 use crate::ids::{self, ConnId, RouteId};
 use crate::net::stream::{Readiness, Stream};
 use crate::net::transfer::Received;
-use crate::proto::Version;
 use crate::proto::pool::Pool;
+use crate::proto::{Framing, Version};
 use crate::stats::Stats;
 use addr::Visitors;
 use complaints::Allowance;
@@ -184,6 +186,7 @@ impl Peers {
         stats.bytes_out = self.spares.written;
         for (_, conn) in &self.conns {
             stats.backlog = stats.backlog.saturating_add(self.backlog(conn) as u64);
+            stats.listening = stats.listening.saturating_add(u64::from(conn.is_listener()));
             let version = Version::ALL.iter().position(|version| *version == conn.version);
             if let Some(open) = version.and_then(|place| stats.open.get_mut(place))
                 && conn.is_websocket()
@@ -223,29 +226,40 @@ impl Peers {
 
     /// The handshake is done: the connection joins the room of its route.
     pub(crate) fn open(&mut self, id: ConnId) {
+        self.stats.opened = self.stats.opened.wrapping_add(1);
+        self.enter(id, Role::WebSocket { awaiting_pong: false });
+    }
+
+    /// It joins the room of its route, as a client of this kind.
+    fn enter(&mut self, id: ConnId, role: Role) {
         let now = self.clock.now();
         let Some(conn) = find(&mut self.conns, id) else { return };
         conn.ready_state = ReadyState::Open;
-        conn.role = Role::WebSocket { awaiting_pong: false };
+        conn.role = role;
         conn.since = now;
         conn.heard = now;
-        if conn.version.is_hixie()
+        // Those that answer no ping.
+        if matches!(conn.framing, Framing::Hixie | Framing::Events)
             && let Some(time) = self.times.unacknowledged()
         {
             conn.stream.limit_unacknowledged(time);
         }
-        if let Some(room) = self.rooms.get_mut(usize::from(conn.route)) {
+        let (route, mut keeps_last) = (conn.route, false);
+        if let Some(room) = self.rooms.get_mut(usize::from(route)) {
             conn.membership = room.join(id, conn.framing);
+            keeps_last = room.last.is_kept();
         }
-        self.stats.opened = self.stats.opened.wrapping_add(1);
         self.weigh_again(id);
         self.arm(id);
+        if keeps_last {
+            self.send_last(id, route);
+        }
     }
 
     /// The connection leaves the room of its route. What waits there is not sent to it: it has
     /// caught up before, or is not to have it.
     fn leave_room(&mut self, id: ConnId) {
-        let Some(conn) = self.get(id).filter(|conn| conn.is_websocket()) else { return };
+        let Some(conn) = self.get(id) else { return };
         let (route, framing) = (usize::from(conn.route), conn.framing);
         let Membership { place, .. } = conn.membership;
         let Some(room) = self.rooms.get_mut(route).filter(|room| room.has_member(id, place)) else {
@@ -295,6 +309,7 @@ impl Peers {
     pub(crate) fn held(&self) -> usize {
         let of_each = self.conns.iter().map(|(_, conn)| match &conn.inbox {
             Inbox::Frames(decoder) => decoder.held(),
+            Inbox::Post(post) => post.body.capacity(),
             _ => 0,
         });
         of_each.sum()

@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use super::last::Last;
 use crate::ids::ConnId;
 use crate::proto::pool::Pool;
 use crate::proto::{Framing, Message};
@@ -40,6 +41,8 @@ pub(super) struct Room {
     posted: u16,
     /// Those messages, in each framing that any member has.
     wires: Vec<Wire>,
+    /// The last message, for those who come later.
+    pub(super) last: Last,
 }
 
 /// Messages side by side, in one framing.

@@ -21,7 +21,7 @@ use super::{Peers, find};
 use crate::config::{Config, OnFull};
 use crate::ids::{ConnId, RouteId};
 use crate::proto::close::code;
-use crate::proto::{self, Envelope, Message};
+use crate::proto::{self, Envelope, Framing, Message};
 use crate::stats::Stats;
 use outbox::{Left, Spares};
 
@@ -160,12 +160,14 @@ impl Peers {
             return SendStatus::Dropped;
         };
         let framing = out.conn.framing;
-        let deflated = framing.deflate(message, &mut out.spares.pool);
-        let Some(envelope) = framing.envelope(message, deflated.as_deref()) else {
-            debug!("#{} cannot carry binary messages ({})", id.serial(), out.conn.version);
+        let Ok(recoded) = framing.recode(message, &mut out.spares.pool) else {
+            return self.unsent(id, Unsent::NoMemory);
+        };
+        let Some(envelope) = framing.envelope(message, recoded.as_deref()) else {
+            debug!("#{} cannot carry binary messages ({framing:?})", id.serial());
             return SendStatus::Dropped;
         };
-        let payload = deflated.as_deref().unwrap_or(message.as_bytes());
+        let payload = recoded.as_deref().unwrap_or(message.as_bytes());
         let len = envelope.len() + payload.len();
         if !out.has_room(len) {
             return self.unsent(id, Unsent::Full);
@@ -178,7 +180,7 @@ impl Peers {
         } else if !out.append(len, |out| envelope.put(payload, out)) {
             return self.unsent(id, Unsent::NoMemory);
         }
-        out.spares.pool.give(deflated.unwrap_or_default());
+        out.spares.pool.give(recoded.unwrap_or_default());
         out.message_queued()
     }
 
@@ -212,6 +214,9 @@ impl Peers {
     pub(crate) fn broadcast(&mut self, route: RouteId, message: Message<'_>, except: ConnId) {
         if !self.to_deliver.is_empty() {
             self.catch_up(except);
+        }
+        if self.rooms.get(usize::from(route)).is_some_and(|room| room.last.is_kept()) {
+            self.keep(route, message);
         }
         let Some(room) = self.rooms.get_mut(usize::from(route)) else { return };
         if room.members().is_empty() {
@@ -356,13 +361,12 @@ impl Peers {
     // Control frames.
 
     pub(crate) fn ping(&mut self, id: ConnId, payload: &[u8]) -> SendStatus {
-        let Some(conn) = self.get(id).filter(|conn| conn.is_open() && !conn.version.is_hixie())
-        else {
+        let framing = self.get(id).filter(|conn| conn.is_open()).map(|conn| conn.framing);
+        let Some(framing) = framing.filter(|framing| *framing != Framing::Hixie) else {
             return SendStatus::Dropped;
         };
-        let version = conn.version;
         self.append_control(id, |out| {
-            proto::encode_ping(version, payload, out);
+            proto::encode_ping(framing, payload, out);
         })
     }
 

@@ -23,7 +23,7 @@ use crate::source::{Cut, Source, SourceEnd};
 pub(super) const TAKES_NOTHING: &str = "takes nothing";
 
 impl Connection {
-    pub(super) fn is_source(&self) -> bool {
+    pub(crate) fn is_source(&self) -> bool {
         matches!(self.role, Role::Source { .. })
     }
 

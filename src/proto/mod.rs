@@ -2,12 +2,13 @@
 //!
 //! Nothing in this folder knows a socket, a clock or a log. `handshake` turns a request head into
 //! the opening of one of five versions; from then on a [`Decoder`] and a [`Framing`] are all that
-//! is needed.
+//! is needed. Who hears messages by plain HTTP has a [`Framing`] alone.
 
 mod bytes;
 pub(crate) mod close;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 pub(crate) mod deflate;
+mod events;
 mod frame;
 pub(crate) mod handshake;
 mod hixie;
@@ -224,6 +225,8 @@ pub(crate) enum Framing {
     Hybi,
     /// As Hybi, but compressed where that makes a message shorter.
     Deflate(Agreed),
+    /// Server-Sent Events, to a client of plain HTTP.
+    Events,
 }
 
 impl Framing {
@@ -239,30 +242,32 @@ impl Framing {
     pub(crate) fn agreed(self) -> Option<Agreed> {
         match self {
             Framing::Deflate(agreed) => Some(agreed),
-            Framing::Hixie | Framing::Hybi => None,
+            Framing::Hixie | Framing::Hybi | Framing::Events => None,
         }
     }
 
-    /// The compressed payload of a message, if it is to be sent in that form. The buffer belongs to
-    /// the pool.
-    pub(crate) fn deflate(self, message: Message<'_>, pool: &mut Pool) -> Option<Vec<u8>> {
-        match self {
-            Framing::Hixie | Framing::Hybi => None,
-            Framing::Deflate(agreed) => pool.deflate(agreed, message.as_bytes()),
-        }
-    }
-
-    /// What surrounds a message; `None` if the message has no wire form: binary in the Hixie
-    /// versions.
-    pub(crate) fn envelope(
+    /// The payload of a message in the form in which it is sent, if that is another: compressed, or
+    /// in lines. The buffer belongs to the pool. Fails if there is no memory for it.
+    pub(crate) fn recode(
         self,
         message: Message<'_>,
-        deflated: Option<&[u8]>,
-    ) -> Option<Envelope> {
+        pool: &mut Pool,
+    ) -> Result<Option<Vec<u8>>, Violation> {
         match (self, message) {
-            (Framing::Hybi | Framing::Deflate(_), _) => Some(frame::envelope(message, deflated)),
+            (Framing::Deflate(agreed), _) => Ok(pool.deflate(agreed, message.as_bytes())),
+            (Framing::Events, Message::Text(text)) => events::lines(text.as_bytes(), pool),
+            (Framing::Hixie | Framing::Hybi | Framing::Events, _) => Ok(None),
+        }
+    }
+
+    /// What surrounds a message, which may be recoded; `None` if the message has no wire form: binary
+    /// in the Hixie versions and in events.
+    pub(crate) fn envelope(self, message: Message<'_>, recoded: Option<&[u8]>) -> Option<Envelope> {
+        match (self, message) {
+            (Framing::Hybi | Framing::Deflate(_), _) => Some(frame::envelope(message, recoded)),
             (Framing::Hixie, Message::Text(_)) => Some(Envelope::Hixie),
-            (Framing::Hixie, Message::Binary(_)) => None,
+            (Framing::Events, Message::Text(_)) => Some(Envelope::Event),
+            (Framing::Hixie | Framing::Events, Message::Binary(_)) => None,
         }
     }
 
@@ -274,24 +279,26 @@ impl Framing {
         pool: &mut Pool,
         out: &mut Vec<u8>,
     ) -> Result<bool, Violation> {
-        let deflated = self.deflate(message, pool);
-        let Some(envelope) = self.envelope(message, deflated.as_deref()) else { return Ok(false) };
-        let payload = deflated.as_deref().unwrap_or(message.as_bytes());
+        let recoded = self.recode(message, pool)?;
+        let Some(envelope) = self.envelope(message, recoded.as_deref()) else { return Ok(false) };
+        let payload = recoded.as_deref().unwrap_or(message.as_bytes());
         memory::make_room(out, envelope.len().saturating_add(payload.len()))?;
         envelope.put(payload, out);
-        pool.give(deflated.unwrap_or_default());
+        pool.give(recoded.unwrap_or_default());
         Ok(true)
     }
 }
 
-/// What surrounds a payload on the wire: a head before it, and in the Hixie versions an end behind
-/// it.
+/// What surrounds a payload on the wire: a head before it, and in the Hixie versions and in events an
+/// end behind it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Envelope {
     /// The head of a frame with this first byte, for a payload of this length.
     Frame(u8, usize),
     /// A byte on either side.
     Hixie,
+    /// The beginning of the first line, and the end of the last.
+    Event,
 }
 
 impl Envelope {
@@ -299,6 +306,7 @@ impl Envelope {
         match self {
             Envelope::Frame(first, len) => frame::head(first, len),
             Envelope::Hixie => Short::of([hixie::TEXT]),
+            Envelope::Event => Short::of(events::DATA),
         }
     }
 
@@ -306,6 +314,7 @@ impl Envelope {
         match self {
             Envelope::Frame(..) => &[],
             Envelope::Hixie => &[hixie::END],
+            Envelope::Event => events::END,
         }
     }
 
@@ -327,12 +336,15 @@ impl Envelope {
     }
 }
 
-/// Appends a ping. False where the version has none.
-pub(crate) fn encode_ping(version: Version, payload: &[u8], out: &mut Vec<u8>) -> bool {
-    if !version.is_hixie() {
-        frame::encode_control(frame::PING, payload, out);
+/// Appends a ping; in events a comment, which has no payload and no answer. False where there is none:
+/// in the Hixie versions.
+pub(crate) fn encode_ping(framing: Framing, payload: &[u8], out: &mut Vec<u8>) -> bool {
+    match framing {
+        Framing::Hixie => return false,
+        Framing::Hybi | Framing::Deflate(_) => frame::encode_control(frame::PING, payload, out),
+        Framing::Events => out.extend_from_slice(events::HEARTBEAT),
     }
-    !version.is_hixie()
+    true
 }
 
 /// Appends the answer to a ping.

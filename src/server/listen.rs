@@ -145,7 +145,7 @@ impl Server {
         Ok(addr)
     }
 
-    fn named_route(&self, path: &str) -> io::Result<RouteId> {
+    pub(super) fn named_route(&self, path: &str) -> io::Result<RouteId> {
         let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no route {path}"));
         self.dispatcher.routes.named(path).ok_or_else(missing)
     }

@@ -3,6 +3,7 @@
 
 mod accept;
 mod alarm;
+mod by_http;
 mod listen;
 mod machine;
 pub(crate) mod remote;
@@ -137,7 +138,7 @@ impl Server {
     /// request is compared without its query and percent-decoded, as that of a file is: `/%63hat` is
     /// `/chat`, but an encoded slash is no slash. A route that is named encoded, `/a%20b`, is found
     /// by requests that spell it so. `*` stands for all that no other route names. A path that was
-    /// added before gets the new handler. There may be 65,535 routes; one more is not added, which the
+    /// added before gets the new handler, and offers nothing to plain HTTP until that is said anew. There may be 65,535 routes; one more is not added, which the
     /// log says.
     pub fn route(&mut self, path: &str, handler: impl Handler + 'static) {
         self.dispatcher.route(path, Box::new(handler));

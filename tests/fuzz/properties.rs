@@ -321,7 +321,7 @@ fn check_seen(version: Version, seen: &Seen) {
         }
         Seen::Ping(payload) => {
             assert!(!hixie && payload.len() <= 125);
-            proto::encode_ping(version, payload, &mut bytes);
+            proto::encode_ping(Framing::of(version, None), payload, &mut bytes);
         }
         Seen::Close(close) => {
             assert!(version != Version::Hixie75);

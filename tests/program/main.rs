@@ -19,6 +19,7 @@ mod memory;
 mod run;
 
 mod bridges;
+mod by_http;
 mod cli;
 #[cfg(all(feature = "deflate", target_os = "linux"))]
 mod deflate;

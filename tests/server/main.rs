@@ -27,6 +27,7 @@ mod calls;
 mod broadcasts;
 mod callbacks;
 mod embedding;
+mod events;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod fd_only;
 mod feeds;

@@ -576,6 +576,7 @@ impl Case<'_> {
             Inbox::Frames(decoder) => decoder.held(),
             Inbox::Head(kept) => kept.capacity(),
             Inbox::Challenge(_) | Inbox::Lines(_) | Inbox::Bytes | Inbox::Discard => return Ok(()),
+            Inbox::Post(_) => return self.wrong("nothing may be posted here"),
             Inbox::Lent => return self.wrong("its decoder is lent"),
         };
         let mut begun = self.client.spoken.iter().filter(|spoken| spoken.end > sent);

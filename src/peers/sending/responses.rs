@@ -4,7 +4,7 @@ use log::Level;
 
 use super::Peers;
 use crate::http::response::{Body, Response};
-use crate::ids::ConnId;
+use crate::ids::{ConnId, RouteId};
 use crate::peers::connection::Role;
 use crate::proto::close::code;
 
@@ -24,6 +24,7 @@ impl Peers {
         let head_only = head_only || response.is_bodiless();
         match response.body {
             _ if head_only => {}
+            Body::Events => {}
             Body::Bytes(bytes) => out.append_other(|out| out.extend_from_slice(&bytes)),
             Body::File { file, offset, len } => {
                 out.conn.writing.outbox.append_file(out.spares, file, offset, len);
@@ -36,6 +37,12 @@ impl Peers {
         if !keep_alive {
             self.end(id, code::NORMAL, "", true);
         }
+    }
+
+    /// Queues the head of a response that has no end: what is said on the route follows it.
+    pub(crate) fn respond_with_events(&mut self, id: ConnId, response: &Response, route: RouteId) {
+        self.append(id, |out| response.write_head(false, out));
+        self.listen(id, route);
     }
 
     /// Answers a request that cannot be served, and ends the connection after the answer.

@@ -197,7 +197,7 @@ fn encoded(version: Version, message: &Value) -> Vec<u8> {
         "binary_hex" => return encode_message(version, unhex(string(value))[..].into()),
         "binary_repeat" => return encode_message(version, repeated_bytes(value)[..].into()),
         "ping_hex" => {
-            let encoded = encode_ping(version, &unhex(string(value)), &mut out);
+            let encoded = encode_ping(Framing::of(version, None), &unhex(string(value)), &mut out);
             assert_eq!(encoded, !version.is_hixie());
         }
         "close" => {

@@ -84,7 +84,7 @@ fn fragment(first: u8, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
 
 fn ping(payload: &[u8], key: [u8; 4]) -> Vec<u8> {
     let mut frame = Vec::new();
-    assert!(encode_ping(Version::Rfc6455, payload, &mut frame));
+    assert!(encode_ping(Framing::Hybi, payload, &mut frame));
     mask_frame(&frame, payload.len(), key)
 }
 

@@ -1,0 +1,95 @@
+//! Server-Sent Events (WHATWG HTML, "Server-sent events"), as far as they carry messages: each line of
+//! a text behind `data: `, and an empty line behind the last.
+
+use memchr::{memchr2, memchr2_iter};
+
+use super::close::Violation;
+use super::memory;
+use super::pool::Pool;
+
+/// What comes before each line of a text.
+pub(super) const DATA: [u8; 6] = *b"data: ";
+/// Ends the last line, and the event.
+pub(super) const END: &[u8] = b"\n\n";
+/// A comment, which means nothing.
+pub(super) const HEARTBEAT: &[u8] = b":\n";
+
+/// A text of several lines with [`DATA`] before all but the first; `None` for one of a single line,
+/// which is sent as it is. A line ends in CR LF, CR or LF, and whoever reads the event finds LF in its
+/// place. The buffer belongs to the pool. Fails if there is no memory for it.
+pub(super) fn lines(text: &[u8], pool: &mut Pool) -> Result<Option<Vec<u8>>, Violation> {
+    let ends = memchr2_iter(b'\r', b'\n', text).count();
+    if ends == 0 {
+        return Ok(None);
+    }
+    let len = text.len().saturating_add(ends.saturating_mul(DATA.len()));
+    let mut lines = pool.take(len);
+    memory::make_room(&mut lines, len)?;
+    let mut rest = text;
+    while let Some(end) = memchr2(b'\r', b'\n', rest) {
+        let (line, behind) = rest.split_at(end);
+        lines.extend_from_slice(line);
+        lines.push(b'\n');
+        lines.extend_from_slice(&DATA);
+        let width = if behind.starts_with(b"\r\n") { 2 } else { 1 };
+        rest = behind.get(width..).unwrap_or_default();
+    }
+    lines.extend_from_slice(rest);
+    Ok(Some(lines))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::proto::memory::scarcity::{self, Scarcity};
+    use crate::proto::pool::Pool;
+    use crate::proto::{Framing, Message, Violation, encode_ping};
+
+    fn event(text: &str) -> String {
+        let mut out = Vec::new();
+        let message = Message::Text(text);
+        assert_eq!(Framing::Events.encode(message, &mut Pool::default(), &mut out), Ok(true));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_line_of_a_text_is_a_line_of_data() {
+        for (text, bytes) in [
+            ("", "data: \n\n"),
+            ("one", "data: one\n\n"),
+            (" a space", "data:  a space\n\n"),
+            ("data: x", "data: data: x\n\n"),
+            ("a\nb", "data: a\ndata: b\n\n"),
+            ("a\rb", "data: a\ndata: b\n\n"),
+            ("a\r\nb", "data: a\ndata: b\n\n"),
+            ("a\n\r\nb", "data: a\ndata: \ndata: b\n\n"),
+            ("\n", "data: \ndata: \n\n"),
+            ("a\n", "data: a\ndata: \n\n"),
+            ("\r\r\n", "data: \ndata: \ndata: \n\n"),
+            ("\u{e9}\u{2028}\u{85}", "data: \u{e9}\u{2028}\u{85}\n\n"),
+        ] {
+            assert_eq!(event(text), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_no_event() {
+        let (mut pool, mut out) = (Pool::default(), Vec::new());
+        assert_eq!(Framing::Events.encode(Message::Binary(b"a"), &mut pool, &mut out), Ok(false));
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_ping_is_a_comment() {
+        let mut out = Vec::new();
+        assert!(encode_ping(Framing::Events, b"\n\ndata: no", &mut out));
+        assert_eq!(out, b":\n");
+    }
+
+    #[test]
+    fn lines_that_there_is_no_memory_for_are_none() {
+        let (mut pool, mut out) = (Pool::default(), Vec::new());
+        scarcity::set(Scarcity::After(0));
+        let failed = Framing::Events.encode(Message::Text("a\nb"), &mut pool, &mut out);
+        assert_eq!((failed, out.len()), (Err(Violation::NoMemory), 0));
+    }
+}
