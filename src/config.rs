@@ -34,7 +34,7 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// Largest message in bytes, all fragments together; checked by the announced length, before
     /// memory is taken. Default 1 MiB. At most a quarter of what can be addressed, `isize::MAX / 4`.
-    /// Exceeded: close code 1009. A message that is within it, but that memory cannot be had for as
+    /// Exceeded: close code 1009, or 413 for a POST. A message that is within it, but that memory cannot be had for as
     /// it comes, ends its connection too, with 1011.
     pub max_message: usize,
     /// Most fragments in one message. They share one growing buffer, so this bounds only the work.
@@ -54,7 +54,7 @@ pub struct Config {
     pub max_memory: Option<usize>,
     /// What happens to a connection whose backlog is full. Default [`OnFull::Close`].
     pub on_full: OnFull,
-    /// After this much silence a ping is sent; a peer that takes bytes it had to wait for is not
+    /// After this much silence a ping is sent, and this often a comment to who listens by plain HTTP; a peer that takes bytes it had to wait for is not
     /// silent. Default 25 s: proxies forget idle connections after 30 to 60. `None`: no pings. The
     /// Hixie versions have no ping: there, as for sources of lines, the keep-alive of TCP finds out
     /// that a peer has vanished, two minutes after it has.
@@ -65,11 +65,11 @@ pub struct Config {
     pub pong_timeout: Duration,
     /// How long a message may take from its first byte to its last; for a large one longer, by a
     /// second for each 4 KiB of it that have come. Default 60 s; `None`: for ever. Exceeded: close code
-    /// 1008.
+    /// 1008, or 408 for a POST.
     pub message_timeout: Option<Duration>,
     /// Longest silence, pongs counted as sound, and bytes taken that had to wait. Default none, for
-    /// Hixie clients neither, which send no pongs: a page that only listens would be cut. Exceeded:
-    /// the connection is gone.
+    /// Hixie clients neither, which send no pongs: a page that only listens would be cut. Who listens by
+    /// plain HTTP is never cut for it. Exceeded: the connection is gone.
     pub idle_timeout: Option<Duration>,
     /// How long the peer has to answer a close frame, or to take the last bytes. As long as it takes
     /// some, the period begins anew, and ends after twelve such periods whatever it takes; the same
@@ -118,7 +118,7 @@ pub struct Config {
     /// than RFC 6455 does, and only browsers from before 2012 need them; `vec![Version::Rfc6455]` turns
     /// them off.
     pub versions: Vec<Version>,
-    /// Which pages may connect. Default: those of the same host, on any port; `localhost`, `127.0.0.1`
+    /// Which pages may connect, and listen and post by plain HTTP where that is offered. Default: those of the same host, on any port; `localhost`, `127.0.0.1`
     /// and `[::1]` are one host. Others: 403.
     pub origins: Vec<OriginRule>,
     /// A proxy in front ends TLS: the Hixie answers say `wss`. Default off.
@@ -151,7 +151,8 @@ pub struct Config {
 /// What happens to a connection whose backlog is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFull {
-    /// It is closed with 1008, so that it never misses a message without noticing. The default.
+    /// It is closed with 1008, so that it never misses a message without noticing; the events of who
+    /// listens by plain HTTP end. The default.
     Close,
     /// The message is dropped for this connection alone, and the connection stays open.
     Drop,

@@ -53,8 +53,8 @@ Where and what
       --last PATH            send who comes to PATH the last message that went to all there; may be
                              repeated
 
-On the paths of broadcast, feeds and shared bridges, GET with Accept: text/event-stream gets all text
-messages as Server-Sent Events: curl -N -H 'Accept: text/event-stream' http://ADDR/PATH
+Paths of broadcast, of feeds without a handler and of shared bridges are heard by plain HTTP
+as well, as Server-Sent Events: curl -N -H 'Accept: text/event-stream' http://ADDR/PATH
 
 Who may connect
       --host NAME            serve requests for this host, on any port: example.com,

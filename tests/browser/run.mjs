@@ -284,6 +284,9 @@ if (shots) {
   }
 }
 
+const { default: checkEvents } = await import('./events.mjs');
+await checkEvents({ base, check, address });
+
 const { default: dataDemos } = await import('./data.mjs');
 await dataDemos({ base, check, open, state, shots });
 

@@ -35,7 +35,7 @@ bridges=(
     --bridge '/fail=exec:read line; exit 3'
     --bridge '/bytes=bytes:exec:cat'
 )
-start_server "$1" --feed 127.0.0.1:0=/plot "${bridges[@]}" "${flags[@]}"
+start_server "$1" --feed 127.0.0.1:0=/plot --publish /live --last /live "${bridges[@]}" "${flags[@]}"
 IFS= read -r -t 20 line <&"${WSLOOP[0]}" || line='(nothing)'
 [[ $line =~ ^lines\ from\ tcp://([^/]+:[0-9]+)\  ]] || { echo "run.sh: where do lines go? $line" >&2; exit 1; }
 export WSLOOP_FEED=${BASH_REMATCH[1]}
