@@ -7,15 +7,15 @@
 //! | `max_headers` | `hostile::load::fields_up_to_100` | the same |
 //! | `handshake_timeout` | `hostile::load::bytes_that_trickle_in_do_not_move_the_deadline`, `program::http::who_asks_nothing_in_time_is_told` | `a_handshake_that_takes_its_time` |
 //! | … of a kept-alive connection | `requests_one_after_the_other` | the same |
-//! | `max_message` | `messages_up_to_the_limit`, `hostile::frames::announced_lengths_take_no_memory`, `hostile::frames::hixie_lengths_and_texts_without_end` | `messages_up_to_the_limit`, `server::wire::a_mebibyte_there_and_back` |
+//! | `max_message` | `messages_up_to_the_limit`, `hostile::frames::announced_lengths_take_no_memory`, `hostile::frames::hixie_lengths_and_texts_without_end`, `server::events::what_is_no_message_is_refused` | `messages_up_to_the_limit`, `server::wire::a_mebibyte_there_and_back` |
 //! | `max_fragments` | `hostile::frames::a_million_empty_fragments` | `hostile::frames::fragments_that_wait_for_their_end` |
-//! | `max_backlog`, `on_full` | `a_backlog_filled_to_the_last_byte`, `server::lifecycle::a_full_backlog`, `hostile::frames::a_slow_reader_of_a_broadcast_is_cut_and_the_others_are_not`, `server::wire::messages_over_the_backlog_may_be_dropped_instead` | `a_backlog_filled_to_the_last_byte` |
+//! | `max_backlog`, `on_full` | `a_backlog_filled_to_the_last_byte`, `server::lifecycle::a_full_backlog`, `hostile::frames::a_slow_reader_of_a_broadcast_is_cut_and_the_others_are_not`, `server::wire::messages_over_the_backlog_may_be_dropped_instead`, `server::events::a_slow_listener_is_cut_at_its_backlog`, `server::events::a_slow_listener_may_miss_messages_instead` | `a_backlog_filled_to_the_last_byte` |
 //! | `ping_interval` | `server::lifecycle::a_ping_that_is_not_answered` | `who_talks_is_not_asked` |
 //! | `pong_timeout` | the same, `hostile::peers::peers_that_neither_read_nor_answer` | `server::turns::a_peer_that_answers_its_pings_is_kept` |
-//! | `message_timeout` | `simulation::bounds::a_message_that_trickles_in_has_its_time_and_no_more`, `simulation::bounds::a_message_of_an_old_browser_has_its_time_too` | `simulation::bounds::a_large_message_that_comes_at_a_fair_rate_may_take_longer` |
+//! | `message_timeout` | `simulation::bounds::a_message_that_trickles_in_has_its_time_and_no_more`, `simulation::bounds::a_message_of_an_old_browser_has_its_time_too`, `server::events::a_message_that_does_not_come_in_time_is_not_waited_for` | `simulation::bounds::a_large_message_that_comes_at_a_fair_rate_may_take_longer` |
 //! | `max_memory` | `who_holds_too_much_with_the_others_ends`, `simulation::bounds::who_holds_the_most_goes_first_and_is_told` | the same |
-//! | `max_per_address` | `connections_of_one_address`, `src/peers/addr.rs::connections_are_counted_by_where_they_come_from` | the same |
-//! | `idle_timeout` | `silence_and_sounds` | the same |
+//! | `max_per_address` | `connections_of_one_address`, `src/peers/addr.rs::connections_are_counted_by_where_they_come_from`, `server::events::who_listens_counts_as_a_connection` | the same |
+//! | `idle_timeout` | `silence_and_sounds` | the same, `src/peers/by_http.rs::neither_the_idle_timeout_nor_an_end_of_pings_ends_it` |
 //! | `close_timeout` | `server::lifecycle::the_handler_closes_and_the_peer_does_nothing` | `server::lifecycle::the_handler_closes_and_the_peer_answers` |
 //! | `max_connections` | `one_leaves_and_one_comes`, `that_clients_are_refused_is_said_once`, `hostile::descriptors::more_clients_than_descriptors_are_told` | `one_leaves_and_one_comes` |
 //! | files under way | `hostile::descriptors::slow_readers_of_a_large_file_leave_room_for_others` | the same |

@@ -165,6 +165,13 @@ fn pages_of_other_origins_are_let_in_by_the_same_rules() {
     let_in(&reply);
     assert_eq!(reply.status, 204);
     page.hears("data: hi\n\n");
+    // A name that was made to point here is no way in either.
+    for method in ["GET", "POST", "OPTIONS"] {
+        let mut client = Client::connect(server.addr);
+        let head = format!("{method} / HTTP/1.1\r\nHost: a.org\r\n{EVENTS}{fields}\r\n");
+        client.send(head.as_bytes());
+        assert_eq!(client.read_reply(false).status, 421, "{method}");
+    }
     // Why it failed can be read as well.
     let reply = client.http("PUT", "/", fields);
     let_in(&reply);
