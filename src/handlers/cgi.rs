@@ -1,8 +1,7 @@
 //! What a program is told of the request that it serves.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 use crate::{Context, Request};
 
@@ -26,9 +25,7 @@ pub fn cgi_variables(ws: &Context<'_>, request: &Request<'_>) -> Vec<(String, Os
         _ => (host, if secure { "443" } else { "80" }),
     };
     let mut variables = fields(request);
-    let mut set = |name: &str, value: &str| {
-        variables.insert(name.to_string(), value.as_bytes().to_vec());
-    };
+    let mut set = |name: &str, value: &str| variables.push((name.to_string(), value.into()));
     set("GATEWAY_INTERFACE", "CGI/1.1");
     set("SERVER_SOFTWARE", concat!("wsloop/", env!("CARGO_PKG_VERSION")));
     set("SERVER_PROTOCOL", "HTTP/1.1");
@@ -46,24 +43,26 @@ pub fn cgi_variables(ws: &Context<'_>, request: &Request<'_>) -> Vec<(String, Os
     if secure {
         set("HTTPS", "on");
     }
-    let owned = |(name, value)| (name, OsString::from_vec(value));
-    variables.into_iter().map(owned).collect()
+    variables
 }
 
 /// The fields of a request, under the names that they have as variables.
-fn fields(request: &Request<'_>) -> BTreeMap<String, Vec<u8>> {
-    let mut found: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+fn fields(request: &Request<'_>) -> Vec<(String, OsString)> {
+    let mut found: Vec<(String, OsString)> = Vec::new();
     for (name, value) in request.headers() {
         let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if !plain || name.eq_ignore_ascii_case("Proxy") {
             continue;
         }
         let name = format!("HTTP_{}", name.to_ascii_uppercase().replace('-', "_"));
-        let between: &[u8] = if name == "HTTP_COOKIE" { b"; " } else { b", " };
-        found
-            .entry(name)
-            .and_modify(|had| had.extend_from_slice(&[between, value].concat()))
-            .or_insert_with(|| value.to_vec());
+        let value = OsStr::from_bytes(value);
+        match found.iter_mut().find(|(other, _)| *other == name) {
+            None => found.push((name, value.to_os_string())),
+            Some((_, had)) => {
+                had.push(if name == "HTTP_COOKIE" { "; " } else { ", " });
+                had.push(value);
+            }
+        }
     }
     found
 }

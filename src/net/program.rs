@@ -70,6 +70,14 @@ impl Program {
         self.running().ok_or(io::ErrorKind::WouldBlock)?.write(parts)
     }
 
+    /// Its output.
+    pub(super) fn as_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        match self {
+            Program::Waiting(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Program::Running(running) => Ok(running.output.as_fd()),
+        }
+    }
+
     /// It is told no more: its input ends.
     pub(super) fn end_input(&mut self) {
         if let Some(running) = self.running() {

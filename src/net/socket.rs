@@ -212,6 +212,15 @@ impl Socket {
         }
     }
 
+    /// Writes to what is no socket. That is found out by trying: sockets are many, and these are few.
+    #[inline(never)]
+    fn write_elsewhere(&mut self, part: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Program(program) => program.write(&[IoSlice::new(part)]),
+            _ => Ok(rustix::io::write(self.as_fd()?, part)?),
+        }
+    }
+
     fn is_played(&self) -> bool {
         #[cfg(test)]
         return matches!(self, Socket::Played(_));
@@ -225,7 +234,7 @@ impl Socket {
             Socket::Unix(stream) => Ok(stream.as_fd()),
             Socket::Device(fd) => Ok(fd.as_fd()),
             Socket::Stdin => Ok(stdin()),
-            Socket::Program(_) => Err(io::ErrorKind::Unsupported.into()),
+            Socket::Program(program) => program.as_fd(),
             #[cfg(test)]
             Socket::Played(_) => Err(io::ErrorKind::Unsupported.into()),
         }
@@ -254,10 +263,8 @@ impl Write for Socket {
         match self {
             #[cfg(test)]
             Socket::Played(played) => played.write(part),
-            Socket::Program(program) => program.write(&[IoSlice::new(part)]),
             _ => match rustix::net::send(self.as_fd()?, part, NO_SIGPIPE) {
-                // A device.
-                Err(Errno::NOTSOCK) => Ok(rustix::io::write(self.as_fd()?, part)?),
+                Err(Errno::NOTSOCK) => self.write_elsewhere(part),
                 sent => Ok(sent?),
             },
         }
