@@ -43,7 +43,9 @@ pub trait Handler {
 
     /// A request for this path: to open a WebSocket, or plain HTTP. Called before anything is
     /// answered; `ws` is not open yet, so nothing can be sent to it. By default WebSockets are
-    /// opened, without a subprotocol, and plain HTTP is left to the site.
+    /// opened, without a subprotocol, and plain HTTP is left to what the route offers to it
+    /// ([`Server::events`](crate::Server::events), [`Server::publish`](crate::Server::publish)) and to
+    /// the site.
     fn on_request(&mut self, ws: &mut Context<'_>, request: &Request<'_>) -> Answer {
         let _ = (ws, request);
         Answer::Proceed
@@ -139,10 +141,12 @@ pub trait Handler {
 /// What a handler makes of a request.
 #[derive(Debug)]
 pub enum Answer {
-    /// Open the WebSocket without a subprotocol; leave plain HTTP to the site.
+    /// Open the WebSocket without a subprotocol; answer plain HTTP with what the route offers to it, and
+    /// leave the rest to the site.
     Proceed,
     /// Open the WebSocket with this subprotocol, which must be one of those the client offers
-    /// ([`Request::protocols`]); any other is ignored. Plain HTTP is left to the site.
+    /// ([`Request::protocols`]); any other is ignored. To plain HTTP it says no
+    /// more than [`Proceed`](Answer::Proceed).
     Protocol(String),
     /// Send this response. To a request for a WebSocket it is a refusal, and ends the connection.
     Respond(Response),

@@ -111,6 +111,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_route_offers_ends_with_its_handler() {
+        let nothing = || Box::new(|_: &mut Context<'_>, _: Message<'_>| {});
+        let mut routes = Routes::default();
+        assert!(routes.add("/", nothing()));
+        routes.offer(0, |offers| offers.events = true);
+        routes.offer(1, |offers| offers.events = true);
+        assert!(routes.offers(0).events && !routes.offers(0).posts && !routes.offers(1).events);
+        assert!(!routes.add("/", nothing()));
+        assert!(!routes.offers(0).events);
+    }
+
+    #[test]
     fn a_route_too_many_takes_no_other_routes_place() {
         let nothing = || Box::new(|_: &mut Context<'_>, _: Message<'_>| {});
         let mut routes = Routes::default();

@@ -285,7 +285,7 @@ fn check(mut request: Request<'_>) -> Result<Request<'_>, Response> {
         None => None,
     };
     if request.header_values("Transfer-Encoding").next().is_some() {
-        return Err(bad_request("request bodies are not taken here"));
+        return Err(bad_request("request bodies are not taken without a Content-Length"));
     }
     if let Some(length) = request.header_values("Content-Length").next()
         && (length.is_empty() || !length.iter().all(u8::is_ascii_digit))

@@ -20,10 +20,11 @@
 //! an answer that it cannot give yet. And what a peer has sent was sent in time, however late it is
 //! read: so nobody is cut before the kernel was asked for what it holds.
 //!
-//! Hixie clients and sources of lines cannot be pinged, and listeners by plain HTTP answer nothing. Of these, those that have vanished are found
-//! by the keep-alive of TCP, which every socket has, after two minutes. So no deadline of their own is
-//! needed: a page that only listens, and a sensor that is silent for days, are as alive as any. Only a
-//! source that a handler opened has to take what it is told: there may be a client who waits for that.
+//! Hixie clients and sources of lines cannot be pinged, and those who listen by plain HTTP answer
+//! nothing. Of these, those that have vanished are found by the keep-alive of TCP, which every socket
+//! has, after two minutes. So no deadline of their own is needed: a page that only listens, and a sensor
+//! that is silent for days, are as alive as any. Only a source that a handler opened has to take what it
+//! is told: there may be a client who waits for that.
 
 use std::time::Duration;
 

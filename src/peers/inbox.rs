@@ -39,6 +39,13 @@ pub(crate) struct Post {
     pub(crate) keep_alive: bool,
 }
 
+impl Post {
+    /// Bytes of memory that it holds.
+    pub(super) fn held(&self) -> usize {
+        self.body.capacity().saturating_add(self.origin.as_ref().map_or(0, String::capacity))
+    }
+}
+
 /// A Hixie-76 handshake that waits for its last bytes.
 #[derive(Debug)]
 pub(crate) struct Challenge {

@@ -87,8 +87,12 @@ impl Peers {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
     use crate::config::Config;
+    use crate::net::stream::Stream;
+    use crate::peers::inbox::Inbox;
     use crate::proto::memory::scarcity::{self, Scarcity};
 
     /// What is kept of the last of these.
@@ -126,6 +130,21 @@ mod tests {
         scarcity::set(Scarcity::Over(4));
         assert_eq!(last(&mut peers, &[Message::Binary(b"12345")]), None);
         assert_eq!(peers.held_in_all(), 0);
+    }
+
+    #[test]
+    fn who_holds_the_most_ends_when_what_is_kept_is_too_much_with_it() {
+        let mut peers = Peers::new(Config { max_memory: Some(10_000), ..Config::default() });
+        peers.add_room();
+        peers.keep_last(0);
+        let (ours, _peer) = UnixStream::pair().unwrap();
+        let id = peers.admit(Stream::from_fd(ours.into()).unwrap().0, None);
+        peers.get_mut(id).unwrap().inbox = Inbox::Head(Vec::with_capacity(5000));
+        peers.weigh(id);
+        assert!(last(&mut peers, &[Message::Binary(&[0; 2000])]).is_some());
+        assert!(!peers.get(id).unwrap().is_gone());
+        assert!(last(&mut peers, &[Message::Binary(&[0; 6000])]).is_some());
+        assert!(peers.get(id).unwrap().is_gone());
     }
 
     #[test]

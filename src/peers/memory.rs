@@ -99,7 +99,7 @@ impl Connection {
     fn memory(&self) -> usize {
         let incoming = match &self.inbox {
             Inbox::Head(head) => head.capacity(),
-            Inbox::Post(post) => post.body.capacity(),
+            Inbox::Post(post) => post.held(),
             Inbox::Challenge(challenge) => challenge.head.capacity(),
             // A message that has begun with nothing is looked at again when more of it has come.
             Inbox::Frames(decoder) if decoder.under_way().is_some() => decoder.held().max(1),

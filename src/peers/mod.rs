@@ -309,7 +309,7 @@ impl Peers {
     pub(crate) fn held(&self) -> usize {
         let of_each = self.conns.iter().map(|(_, conn)| match &conn.inbox {
             Inbox::Frames(decoder) => decoder.held(),
-            Inbox::Post(post) => post.body.capacity(),
+            Inbox::Post(post) => post.held(),
             _ => 0,
         });
         of_each.sum()

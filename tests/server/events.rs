@@ -215,6 +215,9 @@ fn handlers_decide_on_each_request_and_are_told_of_nobody_who_listens() {
         let reply = client.http("GET", "/", EVENTS);
         assert_eq!((reply.status, reply.text()), (401, "say the word\n"));
     }
+    let reply = client.http("GET", "/", &format!("{EVENTS}Connection: close\r\n"));
+    assert_eq!((reply.status, client.read_to_end()), (401, Vec::new()));
+    let mut client = Client::connect(server.addr);
     let mut listener = Client::listens(server.addr, "/?sesame");
     // What would be its body is not read: so nothing may follow it.
     let reply = client.http("POST", "/", "Content-Length: 6\r\n\r\nsecret");
@@ -234,6 +237,7 @@ fn who_is_ended_while_he_asks_hears_and_says_nothing() {
     struct Shut;
     impl Handler for Shut {
         fn on_request(&mut self, ws: &mut Context<'_>, _: &Request<'_>) -> Answer {
+            assert_eq!(ws.version(), None);
             ws.terminate();
             Answer::Proceed
         }
@@ -592,6 +596,9 @@ fn handlers_may_do_something_else_with_what_is_posted() {
     });
     let mut socket = Client::open(server.addr, Version::Hixie76, "/");
     let mut client = Client::connect(server.addr);
+    // To be heard by plain HTTP is another matter.
+    assert_eq!(client.http("GET", "/", EVENTS).status, 426);
+    assert_eq!(client.http("OPTIONS", "/", "").field("Allow"), Some("GET, HEAD, OPTIONS, POST"));
     assert_eq!(client.posts("LOUD").status, 204);
     assert_eq!(socket.read_text(), "loud");
     client.send((plain_request("POST", "/", "Content-Length: 3\r\n") + "bye").as_bytes());
