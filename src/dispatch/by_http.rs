@@ -68,7 +68,6 @@ impl Dispatcher {
             Wanted::Events | Wanted::Post => match self.ask(id, route, request) {
                 Some(Answer::Respond(response)) => response,
                 _ if matches!(wanted, Wanted::Post) => return self.begin_post(id, route, request),
-                _ if request.is_head() => Response::events(),
                 _ => return self.begin_events(id, route, request),
             },
         };
@@ -97,6 +96,10 @@ impl Dispatcher {
 
     fn begin_events(&mut self, id: ConnId, route: RouteId, request: &Request<'_>) -> bool {
         let response = let_read(Response::events(), request.header("Origin"));
+        if request.is_head() {
+            self.peers.respond(id, response, true, false);
+            return true;
+        }
         self.peers.respond_with_events(id, &response, route);
         // The handler may have ended it.
         if let Some(conn) = self.peers.get(id).filter(|conn| conn.is_listener()) {
