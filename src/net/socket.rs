@@ -113,12 +113,14 @@ impl Socket {
         }
     }
 
-    /// Reads what has come.
-    pub(super) fn receive(&mut self, buf: &mut [u8]) -> io::Result<Received> {
-        match self {
-            Socket::Program(program) => program.read(buf),
-            _ => self.read(buf).map(|count| Received::of(count, buf.len())),
-        }
+    /// Reads what a program says, which is no socket; anybody else failed with this error.
+    #[inline(never)]
+    pub(super) fn read_elsewhere(
+        &mut self,
+        error: io::Error,
+        buf: &mut [u8],
+    ) -> io::Result<Received> {
+        self.program_mut().map_or(Err(error), |program| program.read(buf))
     }
 
     /// The program in its place, if there is one.
@@ -248,7 +250,7 @@ impl Read for Socket {
             Socket::Unix(stream) => stream.read(buf),
             Socket::Device(fd) => Ok(rustix::io::read(fd, buf)?),
             Socket::Stdin => read_stdin(buf),
-            // See `receive`.
+            // See `read_elsewhere`.
             Socket::Program(_) => Err(io::ErrorKind::Unsupported.into()),
             #[cfg(test)]
             Socket::Played(played) => played.read(buf),

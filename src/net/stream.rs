@@ -1,6 +1,6 @@
 //! A peer's stream: its socket, and the TLS on it if there is any.
 
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
@@ -75,7 +75,11 @@ impl Stream {
     /// the stream is a plain one, so that the client can be told.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> io::Result<Received> {
         let Some(session) = &mut self.session else {
-            return self.socket.receive(buf);
+            let room = buf.len();
+            return match self.socket.read(buf) {
+                Ok(count) => Ok(Received::of(count, room)),
+                Err(error) => self.socket.read_elsewhere(error, buf),
+            };
         };
         let received = session.read(&mut self.socket, buf);
         match received.as_ref().map_err(io::Error::kind) {

@@ -160,14 +160,11 @@ impl Peers {
             return SendStatus::Dropped;
         };
         let framing = out.conn.framing;
-        let Ok(recoded) = framing.recode(message, &mut out.spares.pool) else {
-            return self.unsent(id, Unsent::NoMemory);
+        let deflated = framing.deflate(message, &mut out.spares.pool);
+        let Some(envelope) = framing.envelope(message, deflated.as_deref()) else {
+            return self.send_otherwise(id, framing, message);
         };
-        let Some(envelope) = framing.envelope(message, recoded.as_deref()) else {
-            debug!("#{} cannot carry binary messages ({framing:?})", id.serial());
-            return SendStatus::Dropped;
-        };
-        let payload = recoded.as_deref().unwrap_or(message.as_bytes());
+        let payload = deflated.as_deref().unwrap_or(message.as_bytes());
         let len = envelope.len() + payload.len();
         if !out.has_room(len) {
             return self.unsent(id, Unsent::Full);
@@ -180,8 +177,30 @@ impl Peers {
         } else if !out.append(len, |out| envelope.put(payload, out)) {
             return self.unsent(id, Unsent::NoMemory);
         }
-        out.spares.pool.give(recoded.unwrap_or_default());
+        out.spares.pool.give(deflated.unwrap_or_default());
         out.message_queued()
+    }
+
+    /// Sends what has no envelope: an event, if it is a text, or nothing.
+    #[cold]
+    fn send_otherwise(&mut self, id: ConnId, framing: Framing, message: Message<'_>) -> SendStatus {
+        let mut event = Vec::new();
+        match framing.encode(message, &mut self.spares.pool, &mut event) {
+            Ok(true) => {}
+            Ok(false) => {
+                debug!("#{} cannot carry binary messages ({framing:?})", id.serial());
+                return SendStatus::Dropped;
+            }
+            Err(_) => return self.unsent(id, Unsent::NoMemory),
+        }
+        let Some(mut out) = self.outgoing(id) else { return SendStatus::Dropped };
+        if !out.has_room(event.len()) {
+            return self.unsent(id, Unsent::Full);
+        }
+        match out.append(event.len(), |out| out.extend_from_slice(&event)) {
+            true => out.message_queued(),
+            false => self.unsent(id, Unsent::NoMemory),
+        }
     }
 
     /// Queues bytes that are no message: heads, control frames.

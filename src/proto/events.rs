@@ -5,37 +5,32 @@ use memchr::{memchr2, memchr2_iter};
 
 use super::close::Violation;
 use super::memory;
-use super::pool::Pool;
 
 /// What comes before each line of a text.
-pub(super) const DATA: [u8; 6] = *b"data: ";
-/// Ends the last line, and the event.
-pub(super) const END: &[u8] = b"\n\n";
+const DATA: &[u8] = b"data: ";
 /// A comment, which means nothing.
 pub(super) const HEARTBEAT: &[u8] = b":\n";
 
-/// A text of several lines with [`DATA`] before all but the first; `None` for one of a single line,
-/// which is sent as it is. A line ends in CR LF, CR or LF, and whoever reads the event finds LF in its
-/// place. The buffer belongs to the pool. Fails if there is no memory for it.
-pub(super) fn lines(text: &[u8], pool: &mut Pool) -> Result<Option<Vec<u8>>, Violation> {
+/// Appends a text as an event. A line of it ends in CR LF, CR or LF, and whoever reads the event finds LF
+/// in its place. Fails, and appends nothing, if there is no memory for it.
+pub(super) fn encode(text: &[u8], out: &mut Vec<u8>) -> Result<(), Violation> {
     let ends = memchr2_iter(b'\r', b'\n', text).count();
-    if ends == 0 {
-        return Ok(None);
-    }
-    let len = text.len().saturating_add(ends.saturating_mul(DATA.len()));
-    let mut lines = pool.take(len);
-    memory::make_room(&mut lines, len)?;
+    // Two line ends, and what comes before each line, of which there is one more than ends.
+    let more = ends.saturating_add(1).saturating_mul(DATA.len()).saturating_add(2);
+    memory::make_room(out, text.len().saturating_add(more))?;
     let mut rest = text;
     while let Some(end) = memchr2(b'\r', b'\n', rest) {
         let (line, behind) = rest.split_at(end);
-        lines.extend_from_slice(line);
-        lines.push(b'\n');
-        lines.extend_from_slice(&DATA);
+        out.extend_from_slice(DATA);
+        out.extend_from_slice(line);
+        out.push(b'\n');
         let width = if behind.starts_with(b"\r\n") { 2 } else { 1 };
         rest = behind.get(width..).unwrap_or_default();
     }
-    lines.extend_from_slice(rest);
-    Ok(Some(lines))
+    out.extend_from_slice(DATA);
+    out.extend_from_slice(rest);
+    out.extend_from_slice(b"\n\n");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -246,28 +246,23 @@ impl Framing {
         }
     }
 
-    /// The payload of a message in the form in which it is sent, if that is another: compressed, or
-    /// in lines. The buffer belongs to the pool. Fails if there is no memory for it.
-    pub(crate) fn recode(
-        self,
-        message: Message<'_>,
-        pool: &mut Pool,
-    ) -> Result<Option<Vec<u8>>, Violation> {
-        match (self, message) {
-            (Framing::Deflate(agreed), _) => Ok(pool.deflate(agreed, message.as_bytes())),
-            (Framing::Events, Message::Text(text)) => events::lines(text.as_bytes(), pool),
-            (Framing::Hixie | Framing::Hybi | Framing::Events, _) => Ok(None),
-        }
+    /// The compressed payload of a message, if it is to be sent in that form. The buffer belongs to
+    /// the pool.
+    pub(crate) fn deflate(self, message: Message<'_>, pool: &mut Pool) -> Option<Vec<u8>> {
+        pool.deflate(self.agreed()?, message.as_bytes())
     }
 
-    /// What surrounds a message, which may be recoded; `None` if the message has no wire form: binary
-    /// in the Hixie versions and in events.
-    pub(crate) fn envelope(self, message: Message<'_>, recoded: Option<&[u8]>) -> Option<Envelope> {
+    /// What surrounds a message; `None` if there is nothing that does: binary has no wire form in the
+    /// Hixie versions, and an event has more than one line.
+    pub(crate) fn envelope(
+        self,
+        message: Message<'_>,
+        deflated: Option<&[u8]>,
+    ) -> Option<Envelope> {
         match (self, message) {
-            (Framing::Hybi | Framing::Deflate(_), _) => Some(frame::envelope(message, recoded)),
+            (Framing::Hybi | Framing::Deflate(_), _) => Some(frame::envelope(message, deflated)),
             (Framing::Hixie, Message::Text(_)) => Some(Envelope::Hixie),
-            (Framing::Events, Message::Text(_)) => Some(Envelope::Event),
-            (Framing::Hixie | Framing::Events, Message::Binary(_)) => None,
+            (Framing::Hixie, Message::Binary(_)) | (Framing::Events, _) => None,
         }
     }
 
@@ -279,26 +274,27 @@ impl Framing {
         pool: &mut Pool,
         out: &mut Vec<u8>,
     ) -> Result<bool, Violation> {
-        let recoded = self.recode(message, pool)?;
-        let Some(envelope) = self.envelope(message, recoded.as_deref()) else { return Ok(false) };
-        let payload = recoded.as_deref().unwrap_or(message.as_bytes());
+        if let (Framing::Events, Message::Text(text)) = (self, message) {
+            return events::encode(text.as_bytes(), out).map(|()| true);
+        }
+        let deflated = self.deflate(message, pool);
+        let Some(envelope) = self.envelope(message, deflated.as_deref()) else { return Ok(false) };
+        let payload = deflated.as_deref().unwrap_or(message.as_bytes());
         memory::make_room(out, envelope.len().saturating_add(payload.len()))?;
         envelope.put(payload, out);
-        pool.give(recoded.unwrap_or_default());
+        pool.give(deflated.unwrap_or_default());
         Ok(true)
     }
 }
 
-/// What surrounds a payload on the wire: a head before it, and in the Hixie versions and in events an
-/// end behind it.
+/// What surrounds a payload on the wire: a head before it, and in the Hixie versions an end behind
+/// it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Envelope {
     /// The head of a frame with this first byte, for a payload of this length.
     Frame(u8, usize),
     /// A byte on either side.
     Hixie,
-    /// The beginning of the first line, and the end of the last.
-    Event,
 }
 
 impl Envelope {
@@ -306,7 +302,6 @@ impl Envelope {
         match self {
             Envelope::Frame(first, len) => frame::head(first, len),
             Envelope::Hixie => Short::of([hixie::TEXT]),
-            Envelope::Event => Short::of(events::DATA),
         }
     }
 
@@ -314,7 +309,6 @@ impl Envelope {
         match self {
             Envelope::Frame(..) => &[],
             Envelope::Hixie => &[hixie::END],
-            Envelope::Event => events::END,
         }
     }
 
