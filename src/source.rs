@@ -221,7 +221,7 @@ pub enum SourceEnd<'a> {
     Killed(i32),
     /// It took nothing of what it was told, for as long as a client may.
     Stalled,
-    /// The server stops.
+    /// The server stops, or was dropped.
     Stopped,
 }
 

@@ -45,8 +45,9 @@
  * server is WSLOOP_ERR_ARGUMENT; so are NULL and nonsense elsewhere.
  *
  * MANNERS.  No threads, no signal handlers, no SIGPIPE, no exit(3), nothing on the standard
- * streams (but where wsloop_feed_stdin() is asked for), no state outside of the server but the log
- * function.  Descriptors are close-on-exec.  After fork(2) the child leaves the server alone.
+ * streams (but where wsloop_feed_stdin() is asked for), no processes (but where wsloop_open() is
+ * asked for a program), no state outside of the server but the log function.  Descriptors are
+ * close-on-exec.  After fork(2) the child leaves the server alone.
  * Should a bug of wsloop's be met, the call answers WSLOOP_ERR_PANIC, and from then on every call
  * with this server does, no callback comes any more, and wsloop_free() frees it.
  *
