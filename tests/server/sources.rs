@@ -522,3 +522,18 @@ fn a_client_is_read_on_when_the_other_side_of_its_bridge_has_caught_up() {
     client.close(1000, "");
     running.stop();
 }
+
+#[test]
+fn a_message_that_is_over_the_backlog_ends_its_bridge() {
+    let scratch = Scratch::new();
+    let (listener, source) = unix_listener(&scratch);
+    let small = config(|config| config.max_backlog = 10_000);
+    let running = serve(small, move |server| server.route("/", Each::new(source)));
+    let mut client = Client::open(running.addr, Version::Rfc6455, "/");
+    client.send(&masked(0x82, &[b'x'; 50_000]));
+    let why = "more than may wait for the other side".to_string();
+    assert_eq!(client.read_close(), (1009, why));
+    client.close(1009, "");
+    drop(listener);
+    running.stop();
+}
