@@ -103,17 +103,25 @@ impl Dispatcher {
                 return self.peers.put_aside(id, rest);
             }
             rest = match &conn.inbox {
-                Inbox::Head(_) => self.process_head(id, rest),
-                Inbox::Post(_) => self.process_post(id, rest),
-                Inbox::Challenge(_) => self.process_challenge(id, rest),
                 Inbox::Frames(_) => self.process_frames(id, rest),
-                Inbox::Lines(_) => self.process_lines(id, rest),
-                Inbox::Bytes => self.process_bytes(id, rest),
-                Inbox::Lent | Inbox::Discard => return,
+                _ => self.process_others(id, rest),
             };
             if rest.is_empty() {
                 return;
             }
+        }
+    }
+
+    /// Processes what are no frames. Returns what of it is left, and nothing if that is not looked at.
+    #[inline(never)]
+    fn process_others<'i>(&mut self, id: ConnId, rest: &'i mut [u8]) -> &'i mut [u8] {
+        match self.peers.get(id).map(|conn| &conn.inbox) {
+            Some(Inbox::Head(_)) => self.process_head(id, rest),
+            Some(Inbox::Challenge(_)) => self.process_challenge(id, rest),
+            Some(Inbox::Post(_)) => self.process_post(id, rest),
+            Some(Inbox::Lines(_)) => self.process_lines(id, rest),
+            Some(Inbox::Bytes) => self.process_bytes(id, rest),
+            Some(Inbox::Frames(_) | Inbox::Lent | Inbox::Discard) | None => &mut [],
         }
     }
 

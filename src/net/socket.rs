@@ -113,16 +113,6 @@ impl Socket {
         }
     }
 
-    /// Reads what a program says, which is no socket; anybody else failed with this error.
-    #[inline(never)]
-    pub(super) fn read_elsewhere(
-        &mut self,
-        error: io::Error,
-        buf: &mut [u8],
-    ) -> io::Result<Received> {
-        self.program_mut().map_or(Err(error), |program| program.read(buf))
-    }
-
     /// The program in its place, if there is one.
     pub(super) fn program(&self) -> Option<&Program> {
         match self {
@@ -214,15 +204,6 @@ impl Socket {
         }
     }
 
-    /// Writes to what is no socket. That is found out by trying: sockets are many, and these are few.
-    #[inline(never)]
-    fn write_elsewhere(&mut self, part: &[u8]) -> io::Result<usize> {
-        match self {
-            Socket::Program(program) => program.write(&[IoSlice::new(part)]),
-            _ => Ok(rustix::io::write(self.as_fd()?, part)?),
-        }
-    }
-
     fn is_played(&self) -> bool {
         #[cfg(test)]
         return matches!(self, Socket::Played(_));
@@ -234,11 +215,41 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => Ok(stream.as_fd()),
             Socket::Unix(stream) => Ok(stream.as_fd()),
+            _ => self.fd_elsewhere(),
+        }
+    }
+
+    // Sockets are many, and what stands in their place is rare: so that is kept out of their way.
+
+    #[inline(never)]
+    fn fd_elsewhere(&self) -> io::Result<BorrowedFd<'_>> {
+        match self {
+            Socket::Tcp(stream) => Ok(stream.as_fd()),
+            Socket::Unix(stream) => Ok(stream.as_fd()),
             Socket::Device(fd) => Ok(fd.as_fd()),
-            Socket::Stdin => Ok(stdin()),
             Socket::Program(program) => program.as_fd(),
+            Socket::Stdin => Ok(stdin()),
             #[cfg(test)]
             Socket::Played(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    #[inline(never)]
+    fn read_elsewhere(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Stdin => read_stdin(buf),
+            #[cfg(test)]
+            Socket::Played(played) => played.read(buf),
+            _ => Ok(rustix::io::read(self.as_fd()?, buf)?),
+        }
+    }
+
+    /// That it is no socket is found out by trying.
+    #[inline(never)]
+    fn write_elsewhere(&mut self, part: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Program(program) => program.write(&[IoSlice::new(part)]),
+            _ => Ok(rustix::io::write(self.as_fd()?, part)?),
         }
     }
 }
@@ -248,12 +259,7 @@ impl Read for Socket {
         match self {
             Socket::Tcp(stream) => stream.read(buf),
             Socket::Unix(stream) => stream.read(buf),
-            Socket::Device(fd) => Ok(rustix::io::read(fd, buf)?),
-            Socket::Stdin => read_stdin(buf),
-            // See `read_elsewhere`.
-            Socket::Program(_) => Err(io::ErrorKind::Unsupported.into()),
-            #[cfg(test)]
-            Socket::Played(played) => played.read(buf),
+            _ => self.read_elsewhere(buf),
         }
     }
 }

@@ -75,11 +75,11 @@ impl Stream {
     /// the stream is a plain one, so that the client can be told.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> io::Result<Received> {
         let Some(session) = &mut self.session else {
+            if let Some(program) = self.socket.program_mut() {
+                return program.read(buf);
+            }
             let room = buf.len();
-            return match self.socket.read(buf) {
-                Ok(count) => Ok(Received::of(count, room)),
-                Err(error) => self.socket.read_elsewhere(error, buf),
-            };
+            return self.socket.read(buf).map(|count| Received::of(count, room));
         };
         let received = session.read(&mut self.socket, buf);
         match received.as_ref().map_err(io::Error::kind) {
