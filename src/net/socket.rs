@@ -17,7 +17,6 @@ use rustix::stdio::stdin;
 #[cfg(test)]
 use super::played::Played;
 use super::program::Program;
-use super::transfer::Received;
 use crate::source::Target;
 
 /// What the kernel announces of a stream.

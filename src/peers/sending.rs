@@ -11,7 +11,7 @@ mod telling;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 
-use log::{Level, debug};
+use log::Level;
 
 use super::closing::Unsent;
 use super::connection::Connection;
@@ -179,28 +179,6 @@ impl Peers {
         }
         out.spares.pool.give(deflated.unwrap_or_default());
         out.message_queued()
-    }
-
-    /// Sends what has no envelope: an event, if it is a text, or nothing.
-    #[cold]
-    fn send_otherwise(&mut self, id: ConnId, framing: Framing, message: Message<'_>) -> SendStatus {
-        let mut event = Vec::new();
-        match framing.encode(message, &mut self.spares.pool, &mut event) {
-            Ok(true) => {}
-            Ok(false) => {
-                debug!("#{} cannot carry binary messages ({framing:?})", id.serial());
-                return SendStatus::Dropped;
-            }
-            Err(_) => return self.unsent(id, Unsent::NoMemory),
-        }
-        let Some(mut out) = self.outgoing(id) else { return SendStatus::Dropped };
-        if !out.has_room(event.len()) {
-            return self.unsent(id, Unsent::Full);
-        }
-        match out.append(event.len(), |out| out.extend_from_slice(&event)) {
-            true => out.message_queued(),
-            false => self.unsent(id, Unsent::NoMemory),
-        }
     }
 
     /// Queues bytes that are no message: heads, control frames.

@@ -1,12 +1,14 @@
-//! Plain HTTP: queues responses.
+//! Plain HTTP: queues responses, and messages as events.
 
-use log::Level;
+use log::{Level, debug};
 
-use super::Peers;
+use super::{Peers, SendStatus};
 use crate::http::response::{Body, Response};
 use crate::ids::{ConnId, RouteId};
+use crate::peers::closing::Unsent;
 use crate::peers::connection::Role;
 use crate::proto::close::code;
+use crate::proto::{Framing, Message};
 
 impl Peers {
     /// Queues a response, and its body unless the request was a HEAD or the status has none.
@@ -52,5 +54,32 @@ impl Peers {
             self.complain(Level::Info, line);
         }
         self.respond(id, response, head_only, false);
+    }
+
+    /// Sends what has no envelope: an event, if it is a text, or nothing.
+    #[cold]
+    pub(super) fn send_otherwise(
+        &mut self,
+        id: ConnId,
+        framing: Framing,
+        message: Message<'_>,
+    ) -> SendStatus {
+        let mut event = Vec::new();
+        match framing.encode(message, &mut self.spares.pool, &mut event) {
+            Ok(true) => {}
+            Ok(false) => {
+                debug!("#{} cannot carry binary messages ({framing:?})", id.serial());
+                return SendStatus::Dropped;
+            }
+            Err(_) => return self.unsent(id, Unsent::NoMemory),
+        }
+        let Some(mut out) = self.outgoing(id) else { return SendStatus::Dropped };
+        if !out.has_room(event.len()) {
+            return self.unsent(id, Unsent::Full);
+        }
+        match out.append(event.len(), |out| out.extend_from_slice(&event)) {
+            true => out.message_queued(),
+            false => self.unsent(id, Unsent::NoMemory),
+        }
     }
 }
