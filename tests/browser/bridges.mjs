@@ -54,8 +54,6 @@ async function checkTrain({ check, open, address, state }) {
     await stands(late);
     await pressed(late, 'points 2 left');
     assert.equal(await late.evaluate(() => told.offset), places[0].offset);
-    await late.locator('#whistle').click();
-    for (const page of [one, two, late]) await page.getByText('The train whistles.').waitFor();
   });
 
   await check('train: keys drive it, and no points move under it', async (context) => {
@@ -78,6 +76,20 @@ async function checkTrain({ check, open, address, state }) {
     assert.equal(await page.evaluate((under) => points[under], under), way);
     await page.evaluate(() => connection.send('speed fast'));
     await other.getByText('No, that is not how a train is driven.').waitFor();
+  });
+
+  await check('train: all see it whistle, and hear it where somebody has whistled', async (context) => {
+    await context.addInitScript(() => {
+      window.tones = 0;
+      window.OscillatorNode = class extends window.OscillatorNode {
+        constructor(...options) { super(...options); window.tones += 1; }
+      };
+    });
+    const [page, other] = [await open(context, 'train'), await open(context, 'train')];
+    await page.bringToFront();
+    await page.keyboard.press('w');
+    for (const window of [page, other]) await window.getByText('The train whistles.').waitFor();
+    assert.deepEqual([await page.evaluate(() => tones), await other.evaluate(() => tones)], [3, 0]);
   });
 
   await check('train: its program is killed, and comes back', async (context) => {
