@@ -97,17 +97,16 @@ async function checkTrain({ check, open, address, state }) {
     await stands(page);
     await page.evaluate(() => connection.send('speed -20'));
     await waitFor(page, () => told.velocity < -10);
-    const [ended] = await Promise.all([
-      page.evaluate(() => new Promise((resolve) => {
-        const element = document.getElementById('state');
-        new MutationObserver(() => {
-          if (element.getAttribute('data-state') !== 'waiting') return;
-          resolve([element.textContent, document.getElementById('scene').className,
-            document.getElementById('lever').disabled, told.velocity]);
-        }).observe(element, { childList: true, attributes: true });
-      })),
-      process.kill(Number(readFileSync(process.env.WSLOOP_TRAIN_PID, 'utf8')), 'SIGKILL'),
-    ]);
+    await page.evaluate(() => {
+      const element = document.getElementById('state');
+      new MutationObserver(() => {
+        if (element.getAttribute('data-state') !== 'waiting' || window.ended) return;
+        window.ended = [element.textContent, document.getElementById('scene').className,
+          document.getElementById('lever').disabled, told.velocity];
+      }).observe(element, { childList: true, attributes: true });
+    });
+    process.kill(Number(readFileSync(process.env.WSLOOP_TRAIN_PID, 'utf8')), 'SIGKILL');
+    const ended = await (await waitFor(page, () => window.ended)).jsonValue();
     assert.match(ended[0], /^Closed with code 1013 \(.+\), reconnecting in \d+ s$/);
     assert.deepEqual(ended.slice(1), ['scene away', true, 0]);
     await state(page, 'open');

@@ -87,16 +87,16 @@ try {
   const page = await (await browser.newContext()).newPage();
   page.setDefaultTimeout(20_000);
   await page.goto(`http://${address}/`);
-  const name = await page.evaluate(async () => {
+  await page.evaluate(async () => {
     const { default: RFB } = await import('/core/rfb.js');
-    const rfb = new RFB(document.getElementById('vnc'), `ws://${location.host}/vnc`, { wsProtocols: ['binary'] });
-    const event = (name) => new Promise((resolve) => rfb.addEventListener(name, (event) => resolve(event.detail)));
-    window.gone = event('disconnect');
-    window.rfb = rfb;
-    const named = event('desktopname');
-    await Promise.race([event('connect'), window.gone.then(() => { throw new Error('not connected'); })]);
-    return (await named).name;
+    window.rfb = new RFB(document.getElementById('vnc'), `ws://${location.host}/vnc`, { wsProtocols: ['binary'] });
+    window.seen = {};
+    for (const name of ['connect', 'desktopname', 'disconnect']) {
+      rfb.addEventListener(name, (event) => { seen[name] = event.detail; });
+    }
   });
+  await page.waitForFunction(() => seen.connect && seen.desktopname);
+  const { name } = await page.evaluate(() => seen.desktopname);
   assert.equal(name, 'x11vnc');
   await shows(page, [RED, GREEN, BLUE, WHITE]);
   paint([WHITE, BLUE, GREEN, RED]);
@@ -109,7 +109,7 @@ try {
   await happened(/^Keysym \d+ 1 107 k /m);
 
   vnc.kill(); // the client is told when the server of VNC ends
-  await page.evaluate(() => window.gone);
+  await page.waitForFunction(() => seen.disconnect);
   console.log(`ok    noVNC through a bridge: ${name}, pixels, a click and a key`);
 } catch (error) {
   console.log(`FAIL  noVNC through a bridge: ${error.stack}`);

@@ -215,3 +215,78 @@ fn one_for_all_is_started_at_once_and_again() {
         program.logged("it has ended with exit code 4; it is tried again in");
     }
 }
+
+/// The demo: one train for all, whose points do not move under it.
+#[test]
+fn the_train_does_as_it_is_told() {
+    let program = serving(&["/train=shared:exec:demo/train.py"]);
+    let state = |speed: i32, second: &str, at: &str| {
+        [format!("speed {speed}"), "points 1 left".into(), format!("points 2 {second}"), at.into()]
+    };
+    let mut driver = open(&program, "/train");
+    let mut other = open(&program, "/train");
+    let standing = "at 0 270.0 0.0";
+    driver.text("hello");
+    driver.text("points 2 left");
+    for line in ["points 1 right", "points 3 left", "points", "speed fast", "speed"] {
+        driver.text(line); // all of them in vain
+    }
+    driver.text("whistle");
+    driver.text("speed 1000");
+    let no = "no, that is not how a train is driven".to_string();
+    let mut expected = state(0, "right", standing).to_vec();
+    expected.extend(state(0, "left", standing));
+    expected.push("no, points 1 do not move under a train".into());
+    expected.extend([no.clone(), no.clone(), no.clone(), no, "whistle".into()]);
+    expected.extend(state(100, "left", standing));
+    for client in [&mut driver, &mut other] {
+        let said: Vec<String> = expected.iter().map(|_| client.read_text()).collect();
+        assert_eq!(said, expected);
+    }
+    // It gathers speed, and both see the same.
+    let moving = driver.read_text();
+    assert!(moving.starts_with("at 0 ") && !moving.ends_with(" 0.0"), "{moving}");
+    assert_eq!(other.read_text(), moving);
+    driver.text("speed 0");
+    let stops = stop(&mut driver);
+    assert_eq!(stop(&mut other), stops);
+    driver.text("hello");
+    let stands: Vec<String> = (0..4).map(|_| other.read_text()).collect();
+    assert_eq!(stands, state(0, "left", &stops));
+}
+
+/// Where the train is when it has come to a stop.
+fn stop(client: &mut Client) -> String {
+    loop {
+        let line = client.read_text();
+        if line.starts_with("at ") && line.ends_with(" 0.0") {
+            return line;
+        }
+    }
+}
+
+/// The sections that it comes through, up to the first again.
+fn circuit(client: &mut Client) -> Vec<String> {
+    let mut sections = Vec::new();
+    while sections.len() < 5 {
+        let line = client.read_text();
+        let words: Vec<&str> = line.split(' ').collect();
+        if words[0] == "at" && sections.last().is_none_or(|last| last != words[1]) {
+            sections.push(words[1].to_string());
+        }
+    }
+    sections
+}
+
+#[test]
+#[ignore = "half a minute"]
+fn the_train_goes_round_both_ways() {
+    let program = serving(&["/train=shared:exec:demo/train.py"]);
+    let mut driver = open(&program, "/train");
+    driver.text("speed 100");
+    assert_eq!(circuit(&mut driver), ["0", "1", "2", "3", "0"]);
+    driver.text("speed 0");
+    assert!(stop(&mut driver).starts_with("at 0 "));
+    driver.text("speed -100");
+    assert_eq!(circuit(&mut driver), ["0", "3", "2", "1", "0"]);
+}
