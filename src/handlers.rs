@@ -80,6 +80,15 @@ impl Handler for Echo {
     }
 }
 
+/// Sends what comes of feeds to everyone on the route. What clients say is not looked at; what comes by
+/// POST, where that is allowed, is sent to everyone too.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Feed;
+
+impl Handler for Feed {
+    fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
+}
+
 /// Sends every message to everyone on the route, its sender included.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Broadcast;

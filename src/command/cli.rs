@@ -8,7 +8,7 @@ use std::time::Duration;
 use lexopt::Arg;
 use lexopt::prelude::*;
 use log::LevelFilter;
-use wsloop::handlers::{Broadcast, Each, Echo, Mirror, Shared};
+use wsloop::handlers::{Broadcast, Each, Echo, Feed, Mirror, Shared};
 use wsloop::{Config, OriginRule, Server, Source, Version};
 
 use crate::demos::{Chat, Hello, Monitor, Plot, Stocks, Sync, Tracker};
@@ -180,9 +180,16 @@ impl Options {
                 server.route(path, Each::new(source));
             }
         }
-        let fed = self.feeds.iter().map(|(_, path)| path);
-        for path in fed.chain(&self.publish).chain(&self.last) {
-            if !self.has_handler(path) {
+        for (_, path) in &self.feeds {
+            let built_in = built_in(path);
+            if !self.is_named(path) && built_in.is_none_or(|one| one == BuiltIn::Broadcast) {
+                server.route(path, Feed);
+                server.events(path)?;
+            }
+        }
+        for path in self.publish.iter().chain(&self.last) {
+            let fed = self.feeds.iter().any(|(_, fed)| fed == path);
+            if !fed && !self.is_named(path) && built_in(path).is_none() {
                 BuiltIn::Broadcast.mount(server, path)?;
             }
         }
@@ -191,9 +198,8 @@ impl Options {
     }
 
     /// Whether somebody has said what serves a path.
-    fn has_handler(&self, path: &str) -> bool {
-        BUILT_IN_PATHS.iter().any(|(named, _)| *named == path)
-            || self.routes.iter().any(|(named, _)| named == path)
+    fn is_named(&self, path: &str) -> bool {
+        self.routes.iter().any(|(named, _)| named == path)
             || self.bridges.iter().any(|bridge| bridge.path == path)
     }
 
@@ -217,6 +223,11 @@ impl Options {
         };
         programs.map(warning).collect()
     }
+}
+
+/// What serves a path if nobody says otherwise.
+fn built_in(path: &str) -> Option<BuiltIn> {
+    BUILT_IN_PATHS.iter().find(|(named, _)| *named == path).map(|(_, handler)| *handler)
 }
 
 /// Reads the arguments after the program's name. The error is one line for the user.

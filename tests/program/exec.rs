@@ -290,3 +290,33 @@ fn the_train_goes_round_both_ways() {
     driver.text("speed -100");
     assert_eq!(circuit(&mut driver), ["0", "3", "2", "1", "0"]);
 }
+
+/// The lines of README that start a server, as a shell reads them, and the targets that --help shows.
+#[test]
+fn the_examples_of_readme_and_help_begin_to_serve() {
+    let readme = include_str!("../../README.md");
+    let help = include_str!("../../src/command/help.txt");
+    let lines = readme.split("```sh\n").skip(1).flat_map(|block| {
+        block
+            .split("```")
+            .next()
+            .unwrap()
+            .lines()
+            .filter(|line| line.starts_with("wsloop --bridge"))
+    });
+    let targets = help
+        .lines()
+        .map(str::trim)
+        .filter(|line| (line.starts_with("'/") || line.starts_with('/')) && line.contains('='));
+    let targets = targets.map(|target| format!("wsloop --bridge {target}"));
+    let lines: Vec<String> = lines.map(str::to_string).chain(targets).collect();
+    assert!(lines.len() >= 12, "{lines:?}");
+    for line in lines {
+        let mut shell = Command::new("/bin/sh");
+        let wsloop = format!("wsloop() {{ exec '{WSLOOP}' --listen 127.0.0.1:0 \"$@\"; }}");
+        shell.args(["-c", &format!("{wsloop}\n{line}")]);
+        let mut program = Program::start_by(&mut shell, &["127.0.0.1:0"], &[]);
+        program.signal(Signal::TERM);
+        assert_eq!(program.wait().code(), Some(0), "{line}");
+    }
+}

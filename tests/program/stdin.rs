@@ -140,3 +140,31 @@ fn an_empty_input_has_ended_at_once() {
     program.logged("source of /live ended");
     goes_on(program);
 }
+
+#[test]
+fn who_listens_to_a_feed_says_nothing_to_the_others_unless_a_route_says_so() {
+    for (path, route, speaks) in [
+        ("/live", None, false),
+        ("/", None, false),
+        ("/live", Some("/live=broadcast"), true),
+        ("/echo", None, true),
+    ] {
+        let (theirs, mut sensor) = pipe().unwrap();
+        let feed = format!("-={path}");
+        let args: Vec<&str> = ["--feed", &feed]
+            .into_iter()
+            .chain(route.into_iter().flat_map(|route| ["--route", route]))
+            .collect();
+        let mut command = Command::new(WSLOOP);
+        let program = Program::start_reading(theirs.into(), &mut command, &["127.0.0.1:0"], &args);
+        let mut client = Client::open(program.addr(), Version::Rfc6455, path);
+        client.text("I think");
+        client.send(&masked(0x89, b"is it said?"));
+        if speaks {
+            assert!(client.read_text().ends_with("I think"), "{path}");
+        }
+        assert_eq!(client.read_frame(), (0x8a, b"is it said?".to_vec()), "{path}");
+        sensor.write_all(b"21.5\n").unwrap();
+        assert_eq!(client.read_text(), "21.5", "{path}");
+    }
+}
