@@ -71,6 +71,11 @@ pub struct Config {
     /// Hixie clients neither, which send no pongs: a page that only listens would be cut. Who listens by
     /// plain HTTP is never cut for it. Exceeded: the connection is gone.
     pub idle_timeout: Option<Duration>,
+    /// How long what is queued for a peer may wait while it takes none of it; for a source that was
+    /// [opened](crate::Context::open) too. `None`, the default: as long as a silent peer is kept,
+    /// `ping_interval` and `pong_timeout` together. `idle_timeout` holds as well, if it is shorter.
+    /// Exceeded: the peer is gone, close code 1006.
+    pub stall_timeout: Option<Duration>,
     /// How long the peer has to answer a close frame, or to take the last bytes. As long as it takes
     /// some, the period begins anew, and ends after twelve such periods whatever it takes; the same
     /// holds when the server stops. Default 5 s, so a minute on the whole. Exceeded: the connection
@@ -173,6 +178,7 @@ impl Default for Config {
             pong_timeout: Duration::from_secs(25),
             message_timeout: Some(Duration::from_secs(60)),
             idle_timeout: None,
+            stall_timeout: None,
             close_timeout: Duration::from_secs(5),
             max_connections: None,
             max_per_address: None,

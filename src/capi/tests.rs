@@ -172,6 +172,7 @@ fn bounds_for_all_are_read() {
         message_timeout_ms: WSLOOP_NEVER,
         max_programs: 3,
         program_grace_ms: 50,
+        stall_timeout_ms: 70,
         ..defaults
     };
     // SAFETY: as before.
@@ -179,6 +180,7 @@ fn bounds_for_all_are_read() {
     assert_eq!((config.max_memory, config.max_per_address), (Some(5_000_000), Some(7)));
     assert_eq!(config.message_timeout, None);
     assert_eq!((config.max_programs, config.program_grace), (3, Duration::from_millis(50)));
+    assert_eq!(config.stall_timeout, Some(Duration::from_millis(70)));
 }
 
 /// A peer that has sent a request.

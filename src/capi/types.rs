@@ -69,6 +69,7 @@ pub struct wsloop_config {
     pub host_count: usize,
     pub max_programs: u32,
     pub program_grace_ms: u32,
+    pub stall_timeout_ms: u32,
 }
 
 #[repr(C)]
@@ -208,6 +209,9 @@ impl wsloop_config {
         }
         set(&mut config.max_programs, self.max_programs as usize);
         set_time(&mut config.program_grace, self.program_grace_ms);
+        if self.stall_timeout_ms != 0 {
+            set_time(config.stall_timeout.get_or_insert_default(), self.stall_timeout_ms);
+        }
         if self.max_memory != 0 {
             config.max_memory = Some(self.max_memory);
         }

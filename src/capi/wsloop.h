@@ -169,6 +169,8 @@ typedef struct wsloop_config {
   uint32_t max_programs;     /* 64 that wsloop_open() has started and that have not ended */
   uint32_t program_grace_ms; /* 2,000 that a program has to end by itself when its input has ended,
                                 and again after SIGTERM; then SIGKILL */
+  uint32_t stall_timeout_ms; /* that what is queued for a peer, or told a source, may wait while it
+                                takes nothing: ping_interval_ms and pong_timeout_ms together */
 } wsloop_config;
 
 /* ---------------------------------------------------------------------------- callbacks --- */
@@ -463,8 +465,8 @@ enum {
   WSLOOP_END_UNREACHABLE = -1, /* nobody listens there, or answers within handshake_timeout_ms; a
                                   program cannot be started */
   WSLOOP_END_FAILED = -2,      /* the connection broke, or it was cut */
-  WSLOOP_END_STALLED = -3,     /* it took nothing of what it was told: for ping_interval_ms and
-                                  pong_timeout_ms together, or idle_timeout_ms if that is less */
+  WSLOOP_END_STALLED = -3,     /* it took nothing of what it was told for stall_timeout_ms, or
+                                  idle_timeout_ms if that is less */
   WSLOOP_END_STOPPED = -4      /* the server stops */
 };
 

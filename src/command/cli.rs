@@ -326,6 +326,9 @@ fn option(name: &str, parser: &mut lexopt::Parser, options: &mut Options) -> Res
         "--program-grace" => {
             config.program_grace = seconds(parser, name)?.unwrap_or_default();
         }
+        "--stall-timeout" => {
+            config.stall_timeout = Some(seconds(parser, name)?.unwrap_or(Duration::MAX));
+        }
         "--idle-timeout" => config.idle_timeout = seconds(parser, name)?,
         _ => return Err(unknown(name)),
     }
@@ -522,6 +525,9 @@ mod tests {
             options("--max-programs 3 --program-grace 0 --pass-env A --pass-env B").unwrap();
         assert_eq!((given.config.max_programs, given.config.program_grace), (3, Duration::ZERO));
         assert_eq!(given.pass_env, ["A", "B"]);
+        let stall = |line| options(line).unwrap().config.stall_timeout;
+        assert_eq!((stall(""), stall("--stall-timeout 0")), (None, Some(Duration::MAX)));
+        assert_eq!(stall("--stall-timeout 9"), Some(Duration::from_secs(9)));
         assert_eq!(options("--program-grace 0.5").unwrap().config.program_grace.as_millis(), 500);
     }
 
@@ -633,6 +639,7 @@ mod tests {
             "--max-programs",
             "--program-grace",
             "--pass-env",
+            "--stall-timeout",
             "--idle-timeout",
             "--quiet",
             "--verbose",

@@ -10,7 +10,7 @@
 //! | Pong | that ping left for the peer | `pong_timeout` | cut |
 //! | Message | a message began that is not whole yet | `message_timeout`, and a second for each [`LEAST_RATE`] bytes that have come | closed, 1008 |
 //! | Idle | the peer last sent or took anything | `idle_timeout` | cut |
-//! | Stall | the peer last took anything, while something waits | ping and pong together | cut |
+//! | Stall | the peer last took anything, while something waits | `stall_timeout`: ping and pong together | cut |
 //! | Rate | a response had to wait, or the last minute of that ended | a minute | cut, unless 16 KiB were taken |
 //! | Close | closing began, or the peer last took anything | `close_timeout` | cut |
 //! | Close, of a program | its input ended, or it was sent a signal | `program_grace` | the next signal |
@@ -65,8 +65,8 @@ pub(super) struct Times {
     message: Millis,
     close: Millis,
     grace: Millis,
-    /// How long queued bytes may wait while the peer takes none: as long as a silent peer is kept,
-    /// or the idle timeout if that is shorter.
+    /// How long queued bytes may wait while the peer takes none: if nothing else is set, as long as a
+    /// silent peer is kept; or the idle timeout if that is shorter.
     stall: Millis,
 }
 
@@ -84,7 +84,7 @@ impl Times {
             message: or_never(config.message_timeout),
             close: finite(config.close_timeout),
             grace: finite(config.program_grace),
-            stall: idle.min(silence),
+            stall: idle.min(config.stall_timeout.map_or(silence, finite)),
         }
     }
 
@@ -417,6 +417,8 @@ mod tests {
             Times::of(&Config { idle_timeout, ..Config::default() }).stall
         };
         assert_eq!((stall(None), stall(Some(7)), stall(Some(70))), (50_000, 7_000, 50_000));
+        let stall_timeout = Some(Duration::from_secs(60));
+        assert_eq!(Times::of(&Config { stall_timeout, ..Config::default() }).stall, 60_000);
     }
 
     #[test]

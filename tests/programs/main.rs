@@ -211,8 +211,7 @@ fn who_ends_its_output_alone_is_told_no_more() {
 #[test]
 fn who_takes_nothing_is_given_up() {
     let (mut server, said) = server(config(|config| {
-        config.ping_interval = Some(Duration::from_millis(50));
-        config.pong_timeout = Duration::from_millis(50);
+        config.stall_timeout = Some(Duration::from_millis(100));
         config.program_grace = Duration::from_millis(50);
     }));
     let id = open(&mut server, &Source::program("echo $$; exec sleep 1000"));
