@@ -51,6 +51,7 @@ impl<'a> Request<'a> {
 
     /// The first field of this name, in any case: the bytes of its value, without the white space
     /// around them.
+    #[inline(never)]
     pub fn header_bytes(&self, name: &str) -> Option<&'a [u8]> {
         self.header_values(name).next()
     }

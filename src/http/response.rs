@@ -72,7 +72,9 @@ impl Response {
         self
     }
 
-    /// The same for any name. It must be a token, which is not checked.
+    /// The same for any name. It must be a token, which is not checked. Out of line, since answers are
+    /// made in many places, and none of them is in a hurry.
+    #[inline(never)]
     pub(crate) fn add_header(&mut self, name: Cow<'static, str>, value: String) {
         if is_framing(&name) {
             return;

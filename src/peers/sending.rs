@@ -162,7 +162,7 @@ impl Peers {
         let framing = out.conn.framing;
         let deflated = framing.deflate(message, &mut out.spares.pool);
         let Some(envelope) = framing.envelope(message, deflated.as_deref()) else {
-            return self.send_otherwise(id, framing, message);
+            return self.send_without_envelope(id, message);
         };
         let payload = deflated.as_deref().unwrap_or(message.as_bytes());
         let len = envelope.len() + payload.len();

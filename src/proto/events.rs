@@ -1,10 +1,8 @@
 //! Server-Sent Events (WHATWG HTML, "Server-sent events"), as far as they carry messages: each line of
 //! a text behind `data: `, and an empty line behind the last.
 
-use memchr::{memchr2, memchr2_iter};
-
 use super::close::Violation;
-use super::memory;
+use super::{Message, memory};
 
 /// What comes before each line of a text.
 const DATA: &[u8] = b"data: ";
@@ -12,25 +10,31 @@ const DATA: &[u8] = b"data: ";
 pub(super) const HEARTBEAT: &[u8] = b":\n";
 
 /// Appends a text as an event. A line of it ends in CR LF, CR or LF, and whoever reads the event finds LF
-/// in its place. Fails, and appends nothing, if there is no memory for it.
-pub(super) fn encode(text: &[u8], out: &mut Vec<u8>) -> Result<(), Violation> {
-    let ends = memchr2_iter(b'\r', b'\n', text).count();
-    // Two line ends, and what comes before each line, of which there is one more than ends.
-    let more = ends.saturating_add(1).saturating_mul(DATA.len()).saturating_add(2);
-    memory::make_room(out, text.len().saturating_add(more))?;
-    let mut rest = text;
-    while let Some(end) = memchr2(b'\r', b'\n', rest) {
+/// in its place. False, and nothing appended, for a binary message. Fails, and nothing appended, if there
+/// is no memory for it.
+pub(super) fn encode(message: Message<'_>, out: &mut Vec<u8>) -> Result<bool, Violation> {
+    let Message::Text(text) = message else { return Ok(false) };
+    let mut rest = text.as_bytes();
+    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let lines = rest.iter().copied().filter(is_end).count().saturating_add(1);
+    // What comes before a line, and its end; and the end of the event.
+    let around = lines.saturating_mul(DATA.len().saturating_add(1)).saturating_add(1);
+    memory::make_room(out, rest.len().saturating_add(around))?;
+    while let Some(end) = rest.iter().position(is_end) {
         let (line, behind) = rest.split_at(end);
-        out.extend_from_slice(DATA);
-        out.extend_from_slice(line);
-        out.push(b'\n');
+        put_line(line, out);
         let width = if behind.starts_with(b"\r\n") { 2 } else { 1 };
         rest = behind.get(width..).unwrap_or_default();
     }
+    put_line(rest, out);
+    out.push(b'\n');
+    Ok(true)
+}
+
+fn put_line(line: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(DATA);
-    out.extend_from_slice(rest);
-    out.extend_from_slice(b"\n\n");
-    Ok(())
+    out.extend_from_slice(line);
+    out.push(b'\n');
 }
 
 #[cfg(test)]

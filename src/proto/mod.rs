@@ -249,11 +249,14 @@ impl Framing {
     /// The compressed payload of a message, if it is to be sent in that form. The buffer belongs to
     /// the pool.
     pub(crate) fn deflate(self, message: Message<'_>, pool: &mut Pool) -> Option<Vec<u8>> {
-        pool.deflate(self.agreed()?, message.as_bytes())
+        match self {
+            Framing::Hixie | Framing::Hybi | Framing::Events => None,
+            Framing::Deflate(agreed) => pool.deflate(agreed, message.as_bytes()),
+        }
     }
 
-    /// What surrounds a message; `None` if there is nothing that does: binary has no wire form in the
-    /// Hixie versions, and an event has more than one line.
+    /// What surrounds a message; `None` if the message has no wire form, binary in the Hixie versions,
+    /// or none that only surrounds it: in events.
     pub(crate) fn envelope(
         self,
         message: Message<'_>,
@@ -274,8 +277,8 @@ impl Framing {
         pool: &mut Pool,
         out: &mut Vec<u8>,
     ) -> Result<bool, Violation> {
-        if let (Framing::Events, Message::Text(text)) = (self, message) {
-            return events::encode(text.as_bytes(), out).map(|()| true);
+        if self == Framing::Events {
+            return events::encode(message, out);
         }
         let deflated = self.deflate(message, pool);
         let Some(envelope) = self.envelope(message, deflated.as_deref()) else { return Ok(false) };

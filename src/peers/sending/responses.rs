@@ -1,14 +1,13 @@
-//! Plain HTTP: queues responses, and messages as events.
+//! Plain HTTP: queues responses, and events behind them.
 
 use log::{Level, debug};
 
-use super::{Peers, SendStatus};
+use super::{Peers, SendStatus, Unsent};
 use crate::http::response::{Body, Response};
 use crate::ids::{ConnId, RouteId};
-use crate::peers::closing::Unsent;
 use crate::peers::connection::Role;
+use crate::proto::Message;
 use crate::proto::close::code;
-use crate::proto::{Framing, Message};
 
 impl Peers {
     /// Queues a response, and its body unless the request was a HEAD or the status has none.
@@ -47,6 +46,26 @@ impl Peers {
         self.listen(id, route);
     }
 
+    /// Queues a message that is not sent as a frame: as an event, if it can be one.
+    #[cold]
+    pub(super) fn send_without_envelope(&mut self, id: ConnId, message: Message<'_>) -> SendStatus {
+        let Some(mut out) = self.outgoing(id) else { return SendStatus::Dropped };
+        let (framing, mut event) = (out.conn.framing, Vec::new());
+        let queued = match framing.encode(message, &mut out.spares.pool, &mut event) {
+            Ok(false) => {
+                debug!("#{} cannot carry binary messages ({framing:?})", id.serial());
+                return SendStatus::Dropped;
+            }
+            Ok(true) if !out.has_room(event.len()) => Err(Unsent::Full),
+            Ok(true) if out.append(event.len(), |out| out.extend_from_slice(&event)) => Ok(()),
+            Ok(true) | Err(_) => Err(Unsent::NoMemory),
+        };
+        match queued {
+            Ok(()) => out.message_queued(),
+            Err(why) => self.unsent(id, why),
+        }
+    }
+
     /// Answers a request that cannot be served, and ends the connection after the answer.
     pub(crate) fn refuse(&mut self, id: ConnId, response: Response, head_only: bool) {
         if response.status >= 400 {
@@ -54,32 +73,5 @@ impl Peers {
             self.complain(Level::Info, line);
         }
         self.respond(id, response, head_only, false);
-    }
-
-    /// Sends what has no envelope: an event, if it is a text, or nothing.
-    #[cold]
-    pub(super) fn send_otherwise(
-        &mut self,
-        id: ConnId,
-        framing: Framing,
-        message: Message<'_>,
-    ) -> SendStatus {
-        let mut event = Vec::new();
-        match framing.encode(message, &mut self.spares.pool, &mut event) {
-            Ok(true) => {}
-            Ok(false) => {
-                debug!("#{} cannot carry binary messages ({framing:?})", id.serial());
-                return SendStatus::Dropped;
-            }
-            Err(_) => return self.unsent(id, Unsent::NoMemory),
-        }
-        let Some(mut out) = self.outgoing(id) else { return SendStatus::Dropped };
-        if !out.has_room(event.len()) {
-            return self.unsent(id, Unsent::Full);
-        }
-        match out.append(event.len(), |out| out.extend_from_slice(&event)) {
-            true => out.message_queued(),
-            false => self.unsent(id, Unsent::NoMemory),
-        }
     }
 }
