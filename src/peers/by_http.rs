@@ -171,4 +171,21 @@ mod tests {
         assert_eq!(scene.reads(), "data: before\n\n");
         assert_eq!(scene.peers.stats().cut, [("no memory for this message", 1)]);
     }
+
+    #[test]
+    fn what_cannot_wait_for_it_ends_it() {
+        let text = "x".repeat(20_000);
+        for (memory, max_backlog, why) in [
+            (Scarcity::None, 20_007, "backlog full"),
+            // There is memory for the event, and none for where it waits.
+            (Scarcity::After(1), 20_008, "no memory for this message"),
+        ] {
+            let mut scene = scene(Config { max_backlog, ..Config::default() });
+            scarcity::set(memory);
+            assert_eq!(scene.peers.send(scene.id, (&text).into()), SendStatus::Dropped);
+            scarcity::set(Scarcity::None);
+            assert_eq!(scene.peers.stats().cut, [(why, 1)]);
+            assert_eq!(scene.reads(), "");
+        }
+    }
 }
