@@ -272,3 +272,15 @@ fn can_be_followed(vector: &Value, version: Version) -> bool {
         && parts(vector).concat().len() <= CUT_EVERYWHERE
         && versions(vector).contains(&version)
 }
+
+#[test]
+fn an_event_is_no_frame() {
+    let (text, binary) = (Message::Text("a"), Message::Binary(b"a"));
+    let (mut pool, mut out) = (Pool::default(), Vec::new());
+    for message in [text, binary] {
+        assert!(Framing::Events.envelope(message, None).is_none());
+    }
+    assert_eq!(Framing::Events.encode(text, &mut pool, &mut out), Ok(true));
+    assert_eq!(Framing::Events.encode(binary, &mut pool, &mut out), Ok(false));
+    assert_eq!(out, b"data: a\n\n");
+}
