@@ -66,3 +66,97 @@ fn fields(request: &Request<'_>) -> Vec<(String, OsString)> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Answer, Config, Handler, Message, Response, Server};
+
+    /// Keeps the variables of each request.
+    #[derive(Clone, Default)]
+    struct Keeps(Rc<RefCell<Vec<(String, OsString)>>>);
+
+    impl Handler for Keeps {
+        fn on_request(&mut self, ws: &mut Context<'_>, request: &Request<'_>) -> Answer {
+            *self.0.borrow_mut() = cgi_variables(ws, request);
+            Answer::Respond(Response::text(200, ""))
+        }
+
+        fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
+    }
+
+    /// What is set for a request with these fields that comes by this socket.
+    fn variables(config: Config, socket: OwnedFd, fields: &[u8]) -> Vec<(String, OsString)> {
+        let kept = Keeps::default();
+        let mut server = Server::new(config).unwrap();
+        server.route("*", kept.clone());
+        let request = [b"GET /a%20b?c=%64 HTTP/1.1\r\n", fields, b"\r\n"].concat();
+        server.adopt(socket, &request).unwrap();
+        server.turn(Some(Duration::ZERO)).unwrap();
+        kept.0.take()
+    }
+
+    fn get<'v>(variables: &'v [(String, OsString)], name: &str) -> Option<&'v [u8]> {
+        let mut found = variables.iter().filter(|(other, _)| other == name);
+        let value = found.next().map(|(_, value)| value.as_bytes());
+        assert!(found.next().is_none(), "{name} twice");
+        value
+    }
+
+    #[test]
+    fn a_request_is_told_in_variables() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let fields =
+            b"Host: [::1]\r\nX-Odd: \xff\r\nCookie: a=b\r\nproxy: x\r\nX_A: y\r\ncookie: c\r\n";
+        let found = variables(Config::default(), ours.into(), fields);
+        for (name, value) in [
+            ("REQUEST_METHOD", Some(&b"GET"[..])),
+            ("REQUEST_URI", Some(b"/a%20b?c=%64")),
+            ("SCRIPT_NAME", Some(b"/a%20b")),
+            ("PATH_INFO", Some(b"")),
+            ("QUERY_STRING", Some(b"c=%64")),
+            ("SERVER_NAME", Some(b"[::1]")),
+            ("SERVER_PORT", Some(b"80")),
+            ("HTTP_X_ODD", Some(b"\xff")),
+            ("HTTP_COOKIE", Some(b"a=b; c")),
+            ("HTTP_PROXY", None),
+            ("HTTP_X_A", None),
+            ("HTTPS", None),
+            ("REMOTE_ADDR", None),
+        ] {
+            assert_eq!(get(&found, name), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn where_it_comes_from_and_whether_by_tls_is_told_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let from = client.local_addr().unwrap();
+        let config = Config { secure_proxy: true, ..Config::default() };
+        let socket = listener.accept().unwrap().0.into();
+        let found = variables(config, socket, b"Host: a.org:8443\r\nA: 1\r\na: 2\r\n");
+        let port = from.port().to_string();
+        for (name, value) in [
+            ("SERVER_NAME", "a.org"),
+            ("SERVER_PORT", "8443"),
+            ("HTTPS", "on"),
+            ("REMOTE_ADDR", "127.0.0.1"),
+            ("REMOTE_PORT", &port),
+            ("HTTP_A", "1, 2"),
+        ] {
+            assert_eq!(get(&found, name), Some(value.as_bytes()), "{name}");
+        }
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let config = Config { secure_proxy: true, ..Config::default() };
+        let found = variables(config, ours.into(), b"Host: a.org\r\n");
+        assert_eq!(get(&found, "SERVER_PORT"), Some(&b"443"[..]));
+    }
+}

@@ -40,12 +40,14 @@ const LAST_WAIT: Duration = Duration::from_millis(100);
 impl Program {
     /// Starts it, and has the kernel announce what it says, takes, and that it ends.
     pub(super) fn start(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        if let Program::Waiting(launch) = self {
-            *self = Program::Running(Running::start(launch)?);
-        }
         match self {
-            Program::Waiting(_) => Ok(()),
             Program::Running(running) => running.register(registry, token),
+            Program::Waiting(launch) => {
+                let running = Running::start(launch)?;
+                let registered = running.register(registry, token);
+                *self = Program::Running(running);
+                registered
+            }
         }
     }
 
@@ -183,10 +185,9 @@ impl Running {
             registry.register(&mut SourceFd(&fd.as_raw_fd()), token, what)
         };
         watch(self.output.as_fd(), Interest::READABLE)?;
-        if let Some(input) = &self.input {
-            watch(input.writer.as_fd(), Interest::WRITABLE)?;
-        }
-        self.exit.as_ref().map_or(Ok(()), |exit| watch(exit.as_fd(), Interest::READABLE))
+        let mut input = self.input.iter();
+        input.try_for_each(|input| watch(input.writer.as_fd(), Interest::WRITABLE))?;
+        self.exit.iter().try_for_each(|exit| watch(exit.as_fd(), Interest::READABLE))
     }
 
     fn read(&mut self, buf: &mut [u8]) -> io::Result<Received> {

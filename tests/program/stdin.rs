@@ -53,8 +53,8 @@ fn lines_of_a_pipe_go_to_everyone_on_the_path() {
     }
     drop(sensor);
     program.logged("source of /live ended");
-    client.text("is anybody there?");
-    assert_eq!(client.read_text(), "is anybody there?");
+    client.send(&masked(0x89, b"is anybody there?"));
+    assert_eq!(client.read_frame(), (0x8a, b"is anybody there?".to_vec()));
     drop((client, other));
     goes_on(program);
 }
