@@ -839,6 +839,7 @@ fn check_served(site: &Site, request: &Request<'_>, response: &Response) {
     let target = request.target();
     check_response(response);
     let content = match &response.body {
+        Body::Events => panic!("a site has no events"),
         Body::Bytes(bytes) => bytes.to_vec(),
         Body::File { file, offset, len } => {
             assert!(*len < 1000);

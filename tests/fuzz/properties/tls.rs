@@ -324,6 +324,7 @@ impl Talk {
                     }
                 }
                 Ok(Received::Onto { .. }) => panic!("TLS has no landing"),
+                Ok(Received::HalfEnd) => panic!("TLS has no such end"),
                 Ok(Received::End) => {
                     let ends = self.kernel.ended || self.done;
                     assert!(ends || self.spoilt_up, "an end that nobody sent");
