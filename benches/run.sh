@@ -2,6 +2,7 @@
 # Builds and measures, and prints Markdown.
 # Usage: benches/run.sh                 everything
 #        benches/run.sh quick           a short run, to see that it works; its figures mean little
+#        benches/run.sh bridges [OPTION…]  programs and tunnels, beside websocketd and websockify
 #        benches/run.sh MODE [OPTION…]  one mode of the generator; `benches/run.sh help`
 # Another binary to measure: WSLOOP=/path/to/wsloop. Some peers only: PEERS="fastwebsockets bun";
 # `quick` takes those in Rust alone. Needs Linux and two processors.
@@ -18,7 +19,10 @@ peers=$target/peers
 mkdir -p "$peers"
 
 in_rust='tungstenite fastwebsockets ws-rs'
-[ "${1-}" != quick ] || PEERS=${PEERS-$in_rust}
+case ${1-} in
+quick) PEERS=${PEERS-$in_rust} ;;
+bridges | lines | tunnel | programs | tunnels | unread) PEERS= ;;
+esac
 servers=(
     --server "floor=$target/release/floor {port}"
     --server "wsloop=$WSLOOP -l 127.0.0.1:{port} --max-message 16777216 --quiet"
@@ -89,6 +93,40 @@ for name in ${PEERS-$in_rust uwebsockets libwebsockets bun ws websockets}; do
     add_peer "$name"
 done
 
+# Bridges: each kind has commands of its own. The path is the generator's.
+bridging="wsloop=$WSLOOP -l 127.0.0.1:{port} --quiet --max-programs 1000 --bridge /mirror"
+of_lines=(--server "$bridging=exec:cat")
+of_bytes=(--server "$bridging=tcp:127.0.0.1:{echo}")
+of_floods=(--server "$bridging=exec:yes")
+add_bridge_peers() {
+    if command -v websocketd >/dev/null; then
+        local websocketd='websocketd=websocketd --address=127.0.0.1 --port={port} --loglevel=fatal'
+        of_lines+=(--server "$websocketd cat")
+        of_floods+=(--server "$websocketd yes")
+    else
+        missing websocketd 'apt-get install websocketd'
+    fi
+    if command -v websockify >/dev/null; then
+        local websockify="$here/peers/scripts/websockify.sh $peers/websockify.log"
+        of_bytes+=(--server "websockify=$websockify 127.0.0.1:{port} 127.0.0.1:{echo}")
+    else
+        missing websockify 'apt-get install websockify'
+    fi
+}
+
+# bridges [OPTION…]
+bridges() {
+    "$load" lines "$@" "${of_lines[@]}"
+    echo
+    "$load" tunnel "$@" "${of_bytes[@]}"
+    echo
+    "$load" programs "$@" "${of_lines[@]}"
+    echo
+    "$load" tunnels "$@" "${of_bytes[@]}"
+    echo
+    "$load" unread "$@" "${of_floods[@]}"
+}
+
 measure() { "$load" "$@" "${servers[@]}"; echo; }
 
 # Only the first two servers: the floor and wsloop. The floor has no quotes.
@@ -117,6 +155,25 @@ case $mode in
     "$load" instructions "${kept[@]}"
     echo
     "$load" polling "${wsloop_alone[@]}"
+    echo
+    add_bridge_peers
+    bridges
+    ;;
+bridges)
+    add_bridge_peers
+    bridges "${@:2}"
+    ;;
+lines | programs)
+    add_bridge_peers
+    exec "$load" "$@" "${of_lines[@]}"
+    ;;
+tunnel | tunnels)
+    add_bridge_peers
+    exec "$load" "$@" "${of_bytes[@]}"
+    ;;
+unread)
+    add_bridge_peers
+    exec "$load" "$@" "${of_floods[@]}"
     ;;
 quick)
     measure table --rounds 2 --seconds 0.05
@@ -129,6 +186,8 @@ quick)
     measure syscalls --idle 1
     measure instructions --batches 20
     "$load" polling --connections 100 "${wsloop_alone[@]}"
+    echo
+    bridges --rounds 1 --seconds 0.02 --connections 5 --idle 0.1
     ;;
 instructions)
     native

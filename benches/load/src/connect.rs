@@ -29,9 +29,10 @@ pub fn run(server: &Server, time: Duration) -> Result<Sample, String> {
         let each = sent.elapsed().as_nanos().min(u32::MAX.into()) as u32;
         latencies.extend([each; AT_A_TIME]);
     }
+    let time = start.elapsed();
     sleep(Duration::from_millis(1));
     let used = server.times().since(before);
-    Ok(Sample { messages: latencies.len() as u64, server: used, latencies })
+    Ok(Sample { messages: latencies.len() as u64, time, server: used, latencies })
 }
 
 /// All dial, then all are upgraded, then all are closed: so the server always has the next to do.

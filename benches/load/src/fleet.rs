@@ -18,6 +18,8 @@ pub enum Kind {
     /// Characters of one to four bytes.
     Mixed,
     Binary,
+    /// ASCII in binary messages, that may come back cut otherwise, as TCP does it.
+    Stream,
 }
 
 /// What is sent and how much of it at a time.
@@ -37,6 +39,8 @@ pub struct Work {
 pub struct Sample {
     /// Messages delivered: echoes, or what the receivers of a fan-out got.
     pub messages: u64,
+    /// From the first written to the last delivered.
+    pub time: Duration,
     pub server: Times,
     /// From writing to the last answer, in nanoseconds, one for each batch and receiver.
     pub latencies: Vec<u32>,
@@ -46,6 +50,11 @@ impl Sample {
     /// Processor time of the server for one message, in microseconds.
     pub fn cost(&self) -> f64 {
         self.server.cpu as f64 / 1e3 / self.messages.max(1) as f64
+    }
+
+    /// Messages in a second.
+    pub fn rate(&self) -> f64 {
+        self.messages as f64 / self.time.as_secs_f64()
     }
 }
 
@@ -115,6 +124,7 @@ impl Fleet {
     /// Sends a batch behind each that is back, while `more` says so of the number sent.
     fn run_while(&mut self, server: &Server, more: impl Fn(u64) -> bool) -> Result<Sample, String> {
         let before = server.times();
+        let start = Instant::now();
         (self.latencies, self.delivered) = (Vec::new(), 0);
         let senders = if self.work.fan_out { 1 } else { self.members.len() };
         for place in 0..senders {
@@ -139,10 +149,11 @@ impl Fleet {
                 }
             }
         }
+        let time = start.elapsed();
         std::thread::sleep(Duration::from_millis(1)); // until the server waits again
         let used = server.times().since(before);
         let latencies = std::mem::take(&mut self.latencies);
-        Ok(Sample { messages: self.delivered, server: used, latencies })
+        Ok(Sample { messages: self.delivered, time, server: used, latencies })
     }
 
     /// Numbers a batch and writes it; from now on its answers are missing.
@@ -180,8 +191,25 @@ impl Fleet {
         let Member { client, batch, written, expected, number, come, missing, sent, .. } =
             &mut self.members[place];
         let mut done = 0;
+        let is_stream = self.work.kind == Kind::Stream;
         client.read(&mut self.receive, *written < batch.len(), |piece| {
             match piece {
+                Piece::Payload(mut bytes) if is_stream => {
+                    while !bytes.is_empty() {
+                        let (now, later) = bytes.split_at(bytes.len().min(expected.len() - *come));
+                        if expected.get(*come..*come + now.len()) != Some(now) || *missing == done {
+                            return Err(format!("connection {place}: message {number} is wrong"));
+                        }
+                        bytes = later;
+                        *come += now.len();
+                        if *come == expected.len() {
+                            done += 1;
+                            (*come, *number) = (0, number.wrapping_add(1));
+                            write_number(expected, *number);
+                        }
+                    }
+                }
+                _ if is_stream => {}
                 Piece::Payload(bytes) => {
                     if expected.get(*come..*come + bytes.len()) != Some(bytes) {
                         return Err(format!("connection {place}: message {number} is wrong"));
@@ -216,7 +244,7 @@ impl Member {
     fn new(client: Client, place: usize, work: Work) -> Member {
         let author = if work.fan_out { 0 } else { place };
         let expected = payload(author, work.size, work.kind);
-        let opcode = if work.kind == Kind::Binary { 2 } else { 1 };
+        let opcode = if matches!(work.kind, Kind::Binary | Kind::Stream) { 2 } else { 1 };
         let sends = !work.fan_out || place == 0;
         let one = if sends { frame(opcode, key(author), &expected) } else { Vec::new() };
         let batch = one.repeat(work.depth);
@@ -271,7 +299,9 @@ fn write_number(payload: &mut [u8], number: u32) {
 fn payload(author: usize, size: usize, kind: Kind) -> Vec<u8> {
     let mut payload: Vec<u8> = match kind {
         Kind::Binary => (0..size).map(|i| (i * 7 + author * 13) as u8).collect(),
-        Kind::Text => (0..size).map(|i| b' ' + ((i * 7 + author * 13) % 90) as u8).collect(),
+        Kind::Text | Kind::Stream => {
+            (0..size).map(|i| b' ' + ((i * 7 + author * 13) % 90) as u8).collect()
+        }
         Kind::Mixed => {
             let text = "00000000".to_string() + &"a\u{e9}bc\u{20ac}d \u{1f600}".repeat(size / 8);
             text[..(0..=size).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)].into()
@@ -289,7 +319,7 @@ mod tests {
     #[test]
     fn payloads_are_what_they_say() {
         for size in [0, 5, 8, 32, 1000] {
-            for kind in [Kind::Text, Kind::Mixed] {
+            for kind in [Kind::Text, Kind::Mixed, Kind::Stream] {
                 let text = payload(3, size, kind);
                 assert!(text.len() == size && str::from_utf8(&text).is_ok());
             }

@@ -1,7 +1,9 @@
 //! Measures WebSocket servers: processor time, memory, system calls, instructions. See `HELP`.
 
+mod bridges;
 mod client;
 mod connect;
+mod echo;
 mod fairness;
 mod fleet;
 mod instructions;
@@ -17,9 +19,13 @@ mod table;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use fleet::Kind;
 use report::Table;
 use server::Target;
 use table::Effort;
+
+/// How long a client that reads nothing is watched at most.
+const UNREAD: Duration = Duration::from_secs(2);
 
 const HELP: &str = "\
 Usage: load MODE [OPTION...] --server NAME=COMMAND...
@@ -36,14 +42,23 @@ Modes:
   fairness       round trips beside a connection that floods
   syscalls       system calls for a message, and of an idle server; needs strace
   instructions   user-space instructions for a message; needs valgrind
+  lines          processor time for a line through a program; COMMAND serves `cat` on /mirror
+  tunnel         processor time for bytes through TCP and back; COMMAND has {echo} where the port
+                 of an echo goes, and serves that on /mirror
+  programs       memory and descriptors for a connection with a program; as for lines
+  tunnels        the same for a connection with a tunnel; as for tunnel
+  unread         processor time and memory for a client that reads nothing; COMMAND serves `yes` on
+                 /mirror
   polling        asking for quotes against having them pushed; for wsloop alone
 
 Options:
   --rounds N     samples of each cell               [default: 12]
   --seconds S    length of each, fractions allowed  [default: 0.3]
   --only TEXT    only workloads with this in their names; may be repeated
-  --connections N  how many for memory and polling  [default: 10000; for stalled: 1000]
-  --idle S       how long nothing happens, for syscalls  [default: 30]
+  --connections N  how many for memory and polling  [default: 10000; for stalled: 1000;
+                 for programs: 200; for tunnels: 50]
+  --idle S       how long nothing happens, for syscalls; for unread at most 2
+                                                    [default: 30]
   --batches N    for instructions                   [default: 2000]
 ";
 
@@ -88,6 +103,16 @@ fn run(options: &Options) -> Result<(), String> {
         "fairness" => fairness::run(targets, *effort),
         "syscalls" => syscalls::run(targets, options.idle),
         "instructions" => instructions::run(targets, options.batches),
+        "lines" => show(&table::lines(targets, *effort, only)),
+        "tunnel" => {
+            let targets = echo::beside(targets)?;
+            show(&table::tunnel(&targets, *effort, only))?;
+            println!();
+            show(&table::bulk(&targets, *effort, only))
+        }
+        "programs" => bridges::held(targets, connections(200), Kind::Text),
+        "tunnels" => bridges::held(&echo::beside(targets)?, connections(50), Kind::Stream),
+        "unread" => bridges::unread(targets, options.idle.min(UNREAD)),
         "polling" => polling::run(targets, connections(10_000)),
         mode => Err(format!("no mode {mode:?}")),
     }

@@ -50,6 +50,8 @@ impl Poll {
         let start = Instant::now();
         while self.events.is_empty() && start.elapsed() < most {
             match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&AT_ONCE)) {
+                // An echo may share the processor.
+                Ok(0) => std::thread::yield_now(),
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.to_string()),
             }

@@ -15,6 +15,8 @@ pub enum Cell {
         value: f64,
         median: f64,
         p99: f64,
+        /// In a second, of what `value` is for one.
+        rate: f64,
     },
     Failed(String),
 }
@@ -29,8 +31,12 @@ pub struct Noise {
 
 /// Servers down, workloads across.
 pub struct Table {
-    /// Costs are divided by the size of the messages.
-    pub per_kib: bool,
+    /// Costs are for so many bytes of the messages, not for one of these.
+    pub per_bytes: Option<usize>,
+    /// What is counted in a second, if that is printed.
+    pub rates: Option<&'static str>,
+    /// What a server starts or forks runs on its processor: however calm the machine is, it waits.
+    pub has_company: bool,
     title: String,
     names: Vec<String>,
     columns: Vec<(String, Vec<Cell>, Noise)>,
@@ -46,15 +52,24 @@ impl Noise {
         Noise { waited: waited as f64 / ran.max(1) as f64, spread }
     }
 
-    fn is_much(&self) -> bool {
-        self.waited > MUCH_WAITING || self.spread.is_nan() || self.spread > MUCH_SPREAD
+    fn is_much(&self, has_company: bool) -> bool {
+        (self.waited > MUCH_WAITING && !has_company)
+            || self.spread.is_nan()
+            || self.spread > MUCH_SPREAD
     }
 }
 
 impl Table {
     pub fn new(title: &str, targets: &[Target]) -> Table {
         let names = targets.iter().map(|target| target.name.clone()).collect();
-        Table { per_kib: false, title: title.to_string(), names, columns: Vec::new() }
+        Table {
+            per_bytes: None,
+            rates: None,
+            has_company: false,
+            title: title.to_string(),
+            names,
+            columns: Vec::new(),
+        }
     }
 
     pub fn add(&mut self, name: &str, cells: Vec<Cell>, noise: Noise) {
@@ -80,8 +95,23 @@ impl Table {
             });
             println!("| {name} | {} |", cells.collect::<Vec<_>>().join(" | "));
         }
+        if let Some(title) = self.rates {
+            self.print_rates(title, &heads);
+        }
         self.print_round_trips(&heads);
         self.print_noise();
+    }
+
+    fn print_rates(&self, title: &str, heads: &[&str]) {
+        println!("\n| {title} | {} |", heads.join(" | "));
+        println!("|---|{}", "--:|".repeat(heads.len()));
+        for (row, name) in self.names.iter().enumerate() {
+            let cells = self.columns.iter().map(|(_, cells, _)| match &cells[row] {
+                Cell::Cost { rate, .. } => figures(*rate),
+                Cell::Failed(_) => "failed".to_string(),
+            });
+            println!("| {name} | {} |", cells.collect::<Vec<_>>().join(" | "));
+        }
     }
 
     fn print_round_trips(&self, heads: &[&str]) {
@@ -107,7 +137,7 @@ impl Table {
                 noise.waited * 100.0,
                 self.names[0],
                 noise.spread * 100.0,
-                if noise.is_much() {
+                if noise.is_much(self.has_company) {
                     " THE MACHINE WAS TOO BUSY TO TRUST THIS COLUMN."
                 } else {
                     ""

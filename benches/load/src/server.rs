@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -24,6 +25,9 @@ pub struct Target {
     /// The words of its command; `{port}` stands for the port.
     command: Vec<String>,
 }
+
+/// The place of an echo's port in a command, which is not the server's own.
+const ECHO: &str = "{echo}";
 
 /// A server that runs.
 pub struct Server {
@@ -57,6 +61,12 @@ impl Target {
             return Err(format!("--server {name}: no command"));
         }
         Ok(Target { name: name.to_string(), command })
+    }
+
+    /// With the port of an echo for the server to connect to.
+    pub fn with_echo(&self, port: u16) -> Target {
+        let words = self.command.iter().map(|word| word.replace(ECHO, &port.to_string()));
+        Target { name: self.name.clone(), command: words.collect() }
     }
 
     pub fn start(&self) -> Result<Server, String> {
@@ -103,12 +113,26 @@ impl Server {
         self.child.id()
     }
 
+    /// Itself, and what it has forked for its connections. The programs that it starts for them are
+    /// not the server.
+    pub fn processes(&self) -> Vec<u32> {
+        let mut processes = vec![self.pid()];
+        let Ok(program) = program(self.pid()) else { return processes };
+        let mut next = 0;
+        while let Some(&process) = processes.get(next) {
+            next += 1;
+            let forked = children(process);
+            let forked = forked.filter(|&child| program_is(child, &program));
+            processes.extend(forked);
+        }
+        processes
+    }
+
     /// Of all its threads.
     pub fn times(&self) -> Times {
         let mut sum = Times::default();
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid()));
-        for task in tasks.into_iter().flatten().flatten() {
-            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        for task in self.processes().into_iter().flat_map(tasks) {
+            let text = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
             let mut numbers = text.split_whitespace().map(|word| word.parse().unwrap_or(0));
             sum.cpu += numbers.next().unwrap_or(0);
             sum.waited += numbers.next().unwrap_or(0);
@@ -118,14 +142,13 @@ impl Server {
 
     /// Bytes of memory of its own: what is neither a file's nor shared.
     pub fn memory(&self) -> Result<u64, String> {
-        let path = format!("/proc/{}/smaps_rollup", self.pid());
-        let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-        let field = text.lines().find_map(|line| line.strip_prefix("Pss_Anon:"));
-        let number = field.and_then(|field| field.split_whitespace().next());
-        number
-            .and_then(|number| number.parse::<u64>().ok())
-            .map(|kibibytes| kibibytes * 1024)
-            .ok_or_else(|| format!("{path}: no Pss_Anon"))
+        self.processes().into_iter().map(memory).sum()
+    }
+
+    /// How many it has open.
+    pub fn descriptors(&self) -> usize {
+        let folders = self.processes().into_iter().map(|process| format!("/proc/{process}/fd"));
+        folders.map(|folder| fs::read_dir(folder).into_iter().flatten().count()).sum()
     }
 
     /// Asks it to end, and waits.
@@ -149,6 +172,37 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn program(process: u32) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/{process}/exe"))
+}
+
+fn program_is(process: u32, path: &Path) -> bool {
+    program(process).is_ok_and(|program| program == path)
+}
+
+fn tasks(process: u32) -> impl Iterator<Item = PathBuf> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task"));
+    tasks.into_iter().flatten().flatten().map(|task| task.path())
+}
+
+fn children(process: u32) -> impl Iterator<Item = u32> {
+    let lists = tasks(process).flat_map(|task| fs::read_to_string(task.join("children")));
+    let numbers =
+        lists.flat_map(|list| list.split_whitespace().map(str::parse).collect::<Vec<_>>());
+    numbers.flatten()
+}
+
+fn memory(process: u32) -> Result<u64, String> {
+    let path = format!("/proc/{process}/smaps_rollup");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    let field = text.lines().find_map(|line| line.strip_prefix("Pss_Anon:"));
+    let number = field.and_then(|field| field.split_whitespace().next());
+    number
+        .and_then(|number| number.parse::<u64>().ok())
+        .map(|kibibytes| kibibytes * 1024)
+        .ok_or_else(|| format!("{path}: no Pss_Anon"))
 }
 
 /// Puts this process on one processor. On a machine with a single one everything shares it.

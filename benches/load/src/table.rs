@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::connect;
 use crate::fleet::{Fleet, Kind, Sample, Work};
-use crate::report::{Cell, Noise, Table, lower_quartile, percentile};
+use crate::report::{Cell, Noise, Table, lower_quartile, percentile, upper_quartile};
 use crate::server::{Server, Target};
 
 type Workloads = [(&'static str, Work)];
@@ -39,6 +39,19 @@ const SIZES: &Workloads = &[
     ("4 MiB", echo(1, 1, 4 << 20, Kind::Binary)),
     ("16 MiB", echo(1, 1, 16 << 20, Kind::Binary)),
 ];
+/// Through a program that gives back each line.
+const LINES: &Workloads = &[
+    ("1 × 1, 64 B", echo(1, 1, 64, Kind::Text)),
+    ("1 × 64, 64 B", echo(1, 64, 64, Kind::Text)),
+    ("50 × 1, 64 B", echo(50, 1, 64, Kind::Text)),
+    ("50 × 16, 64 B", echo(50, 16, 64, Kind::Text)),
+];
+/// Through TCP, to an echo.
+const TUNNEL: &Workloads = &[
+    ("1 × 1, 64 B", echo(1, 1, 64, Kind::Stream)),
+    ("20 × 1, 64 B", echo(20, 1, 64, Kind::Stream)),
+];
+const BULK: &Workloads = &[("1 × 64, 64 KiB", echo(1, 64, 64 << 10, Kind::Stream))];
 /// All servers have this many open at the same time; with more, each has its turn alone.
 const TOGETHER: usize = 1_000;
 
@@ -84,8 +97,33 @@ pub fn connections(targets: &[Target], effort: Effort, only: &[String]) -> Table
 /// How the cost of a byte grows with the message.
 pub fn sizes(targets: &[Target], effort: Effort, only: &[String]) -> Table {
     let mut table = Table::new("processor µs per KiB", targets);
-    table.per_kib = true;
+    table.per_bytes = Some(1 << 10);
     fill(&mut table, SIZES, targets, effort, only);
+    table
+}
+
+/// Lines through a program.
+pub fn lines(targets: &[Target], effort: Effort, only: &[String]) -> Table {
+    let mut table = Table::new("processor µs per line", targets);
+    (table.rates, table.has_company) = (Some("lines/s"), true);
+    fill(&mut table, LINES, targets, effort, only);
+    table
+}
+
+/// Messages there and back through a tunnel.
+pub fn tunnel(targets: &[Target], effort: Effort, only: &[String]) -> Table {
+    let mut table = Table::new("processor µs per message", targets);
+    (table.rates, table.has_company) = (Some("messages/s"), true);
+    fill(&mut table, TUNNEL, targets, effort, only);
+    table
+}
+
+/// As many bytes as a tunnel takes.
+pub fn bulk(targets: &[Target], effort: Effort, only: &[String]) -> Table {
+    let mut table = Table::new("processor µs per MiB there and back", targets);
+    table.per_bytes = Some(1 << 20);
+    table.rates = Some("MiB/s there and back");
+    fill(&mut table, BULK, targets, effort, only);
     table
 }
 
@@ -115,7 +153,8 @@ fn column(table: &mut Table, name: &str, work: Option<Work>, targets: &[Target],
     for group in targets.chunks(most.max(1)) {
         samples.extend(interleaved(group, work, effort));
     }
-    let scale = work.filter(|_| table.per_kib).map_or(1.0, |work| work.size as f64 / 1024.0);
+    let scale =
+        work.zip(table.per_bytes).map_or(1.0, |(work, unit)| work.size as f64 / unit as f64);
     let cells = samples.iter().map(|samples| match samples {
         Ok(samples) => summary(samples, scale),
         Err(error) => Cell::Failed(error.clone()),
@@ -171,9 +210,11 @@ fn summary(samples: &[Sample], scale: f64) -> Cell {
     let costs = samples.iter().map(Sample::cost);
     let mut latencies: Vec<u32> = samples.iter().flat_map(|s| &s.latencies).copied().collect();
     latencies.sort_unstable();
+    let rates = samples.iter().map(Sample::rate);
     Cell::Cost {
         value: lower_quartile(costs.collect()) / scale,
         median: f64::from(percentile(&latencies, 50.0)) / 1e3,
         p99: f64::from(percentile(&latencies, 99.0)) / 1e3,
+        rate: upper_quartile(rates.collect()) * scale,
     }
 }
