@@ -100,17 +100,17 @@ impl Source {
 
     /// Adds a variable to the environment of a program. Elsewhere it has no effect.
     #[must_use]
-    pub fn env(mut self, name: impl Into<String>, value: impl Into<OsString>) -> Source {
-        if let Target::Program(launch) = &mut self.target {
-            launch.environment.push((name.into(), value.into()));
-        }
-        self
+    pub fn env(self, name: impl Into<String>, value: impl Into<OsString>) -> Source {
+        self.envs([(name.into(), value.into())])
     }
 
     /// Adds several variables.
     #[must_use]
-    pub fn envs(self, variables: impl IntoIterator<Item = (String, OsString)>) -> Source {
-        variables.into_iter().fold(self, |source, (name, value)| source.env(name, value))
+    pub fn envs(mut self, variables: impl IntoIterator<Item = (String, OsString)>) -> Source {
+        if let Target::Program(launch) = &mut self.target {
+            launch.environment.extend(variables);
+        }
+        self
     }
 
     /// How many files a program may have open, as its soft limit: a server may have raised its own, and
