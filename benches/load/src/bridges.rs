@@ -9,7 +9,7 @@ use crate::report::{figures, rows};
 use crate::server::{Server, Target};
 
 /// For what a server frees a little later, and for buffers that fill.
-const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_millis(500);
 /// What each connection has carried.
 const WORK: Work = Work { connections: 1, depth: 1, size: 64, kind: Kind::Text, fan_out: false };
 
