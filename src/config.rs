@@ -82,9 +82,9 @@ pub struct Config {
     /// is gone, close code 1006.
     pub close_timeout: Duration,
     /// Most connections. `None`, the default: the limit of open descriptors, less a reserve of 32,
-    /// and less one for each file of over 16 KiB that is under way to a client; these may be an
-    /// eighth of that limit, and who asks for one more gets 503 with `Retry-After`. Exceeded: 503,
-    /// closed; beyond 16 of these, clients wait to be accepted.
+    /// less one for each file of over 16 KiB that is under way to a client, and less three for each
+    /// program. Such files may be an eighth of that limit, and who asks for one more gets 503 with
+    /// `Retry-After`. Exceeded: 503, closed; beyond 16 of these, clients wait to be accepted.
     pub max_connections: Option<usize>,
     /// Most connections from one address; of IPv6 the first 64 bits count. Where
     /// [`trust_proxy`](Config::trust_proxy) is set, the address that the proxy names counts. Loopback

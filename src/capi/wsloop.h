@@ -128,7 +128,8 @@ enum {
 typedef struct wsloop_config {
   size_t size;                   /* sizeof(wsloop_config) */
   uint32_t flags;                /* WSLOOP_F_, added up */
-  uint32_t max_connections;      /* the limit of open files, less 32 and files under way; over: 503 */
+  uint32_t max_connections;      /* the limit of open files, less 32, files under way and three for
+                                    each program; over: 503 */
   size_t max_head;               /* 8 KiB for a request head, 64 MiB at most; over: 431 */
   size_t max_message;            /* 1 MiB; over: close code 1009; no memory for one: 1011 */
   size_t max_backlog;            /* 4 MiB queued for one peer; over: close code 1008 */

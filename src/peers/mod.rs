@@ -62,7 +62,7 @@ pub(crate) struct Peers {
     spares: Spares,
     /// How many lines of the log peers may cause.
     complaints: BTreeMap<Level, Allowance>,
-    /// Most connections and files under way together, and most of these files.
+    /// Most [descriptors](Peers::descriptors) of all together, and most files under way.
     places: (usize, usize),
     /// How many were admitted so far; it wraps.
     serial: u32,
@@ -135,15 +135,9 @@ impl Peers {
         self.spares.files()
     }
 
-    /// Bounds the files under way: so many, and so many places for them and for connections together.
+    /// Bounds the files under way: so many, and so many descriptors for all together.
     pub(crate) fn limit_files(&mut self, places: usize, files: usize) {
         self.places = (places, files);
-    }
-
-    /// Whether one more file may be under way.
-    pub(crate) fn has_room_for_file(&self) -> bool {
-        let (places, files) = self.places;
-        self.files() < files && self.len().saturating_add(self.files()) < places
     }
 
     pub(crate) fn get(&self, id: ConnId) -> Option<&Connection> {

@@ -19,6 +19,9 @@ use crate::proto::close::code;
 use crate::proto::lines::Lines;
 use crate::source::{Cut, Source, SourceEnd};
 
+/// Of its four descriptors, those that a program has beside the one that each connection has: two ends
+/// of one pipe, one of the other, and what announces its end.
+const MORE_OF_PROGRAM: usize = 3;
 /// Why a source ends that takes nothing.
 pub(super) const TAKES_NOTHING: &str = "takes nothing";
 
@@ -79,6 +82,13 @@ impl Peers {
     /// Whether one more source of this kind may be opened.
     pub(crate) fn has_room_for(&self, source: &Source) -> bool {
         !source.is_program() || self.programs < self.config.max_programs
+    }
+
+    /// How many descriptors are taken: one by each connection, one by each file under way, and more by
+    /// programs.
+    pub(crate) fn descriptors(&self) -> usize {
+        let of_programs = self.programs.saturating_mul(MORE_OF_PROGRAM);
+        self.len().saturating_add(self.files()).saturating_add(of_programs)
     }
 
     /// Begins to connect to a source. It is put into the poll when the next turn begins.

@@ -60,7 +60,7 @@ enum Pause {
 pub(super) struct Acceptor {
     listening: Vec<Listening>,
     max_connections: usize,
-    /// Most connections and files under way together.
+    /// Most descriptors of connections, files under way and programs together.
     places: usize,
     pause: Pause,
     /// How many files were under way when that began.
@@ -189,14 +189,15 @@ impl Acceptor {
             return false;
         }
         if self.refused == 0 {
-            let (count, files) = (peers.len(), peers.files());
+            let count = peers.len();
             if count >= self.max_connections {
                 let line = format_args!("there are {count} connections, the most there may be");
                 peers.complain(Level::Warn, line);
             } else {
+                let others = peers.descriptors().saturating_sub(count);
                 let line = format_args!(
-                    "there are {count} connections and {files} files under way, which leaves no \
-                     descriptor: raise the limit of open files (ulimit -n)"
+                    "there are {count} connections, and files under way and programs have {others} \
+                     descriptors, which leaves none: raise the limit of open files (ulimit -n)"
                 );
                 peers.complain(Level::Warn, line);
             }
@@ -205,12 +206,11 @@ impl Acceptor {
         true
     }
 
-    /// Whether there are as many connections, or as many of these and files, as there may be, and so
+    /// Whether there are as many connections, or as many descriptors are taken, as there may be, and so
     /// many more.
     fn is_beyond(&self, peers: &Peers, more: usize) -> bool {
-        let places = peers.len().saturating_add(peers.files());
         peers.len() >= self.max_connections.saturating_add(more)
-            || places >= self.places.saturating_add(more)
+            || peers.descriptors() >= self.places.saturating_add(more)
     }
 
     /// When to accept without a further event: at once, or later. `None` if nobody waits, or if a

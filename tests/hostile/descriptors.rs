@@ -107,6 +107,27 @@ fn more_clients_than_descriptors_are_told() {
     assert!(!program.all_logged().iter().any(|line| line.contains("clients")));
 }
 
+#[test]
+fn programs_leave_room_for_others() {
+    let program = starved(128, &["--bridge", "/cat=exec:exec cat"]);
+    let mut clients = Vec::new();
+    let refused = loop {
+        let mut client = Client::connect(program.addr());
+        client.ask(Version::Rfc6455, "/cat");
+        let head = client.read_head();
+        if !head.starts_with("HTTP/1.1 101 ") {
+            break head;
+        }
+        client.text("is it there?");
+        assert_eq!(client.read_text(), "is it there?");
+        clients.push(client);
+    };
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    // Each has two connections, and its program three descriptors more.
+    assert_eq!(clients.len(), (128_usize - 32).div_ceil(5));
+    are_served(&mut clients);
+}
+
 /// Those who wait to be accepted are answered when a server stops, but for them the descriptors that are
 /// kept for other things are not taken.
 #[test]

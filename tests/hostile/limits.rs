@@ -22,7 +22,7 @@
 //! | little taken | `simulation::periods::who_takes_too_little_of_a_response_is_cut` | `simulation::periods::a_download_over_a_slow_line_is_finished` |
 //! | nothing taken | `readers_that_take_nothing_or_little`, `server::lifecycle::a_peer_that_takes_nothing` | `readers_that_take_nothing_or_little` |
 //! | memory | `program::no_memory::a_message_that_there_is_no_memory_for_ends_its_connection_alone`, `program::no_memory::an_answer_that_there_is_no_memory_for_ends_its_connection_alone`, `program::no_memory::a_broadcast_that_there_is_no_memory_for_ends_those_who_would_miss_it` | `src/proto/tests/memory.rs::a_message_in_one_frame_takes_no_more_than_twice_what_has_come_and_64_kib` |
-//! | descriptors | `hostile::descriptors::no_descriptors_are_left`, `hostile::descriptors::that_none_are_left_is_said_once` | `hostile::descriptors::more_clients_than_descriptors_are_told` |
+//! | descriptors | `hostile::descriptors::no_descriptors_are_left`, `hostile::descriptors::that_none_are_left_is_said_once` | `hostile::descriptors::more_clients_than_descriptors_are_told`, `hostile::descriptors::programs_leave_room_for_others` |
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;

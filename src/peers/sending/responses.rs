@@ -10,6 +10,12 @@ use crate::proto::Message;
 use crate::proto::close::code;
 
 impl Peers {
+    /// Whether one more file may be under way.
+    pub(crate) fn has_room_for_file(&self) -> bool {
+        let (places, files) = self.places;
+        self.files() < files && self.descriptors() < places
+    }
+
     /// Queues a response, and its body unless the request was a HEAD or the status has none.
     pub(crate) fn respond(
         &mut self,
