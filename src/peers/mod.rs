@@ -489,6 +489,7 @@ impl Peers {
 
     /// Whether there is work that no event will announce.
     pub(crate) fn has_left_over(&self) -> bool {
-        !self.to_read.is_empty() || !self.to_write.is_empty() || !self.to_deliver.is_empty()
+        let to_do = !self.to_read.is_empty() || !self.to_write.is_empty();
+        to_do || !self.to_deliver.is_empty() || !self.opened.is_empty()
     }
 }

@@ -123,18 +123,10 @@ impl Peers {
         }
         self.arm(id);
         self.opened.push_back(id);
-        // A loop around this one has to begin a turn.
-        self.write_this_turn(id);
-        self.go_on_opening();
         Ok(SourceId(id))
     }
 
-    /// What was opened and is not in the poll yet leaves something to be done in the next turn.
-    pub(crate) fn go_on_opening(&mut self) {
-        self.unfinished.extend(self.opened.front());
-    }
-
-    /// The next source that was opened and is to be put into the poll.
+    /// The next source that was opened and is to be put into the poll; it may have gone again.
     pub(crate) fn next_opened(&mut self) -> Option<ConnId> {
         self.opened.pop_front()
     }
@@ -321,6 +313,24 @@ mod tests {
         assert_eq!(scene.ended_by(time - 1), None);
         let end = "it cannot be reached: no answer in time";
         assert_eq!(scene.ended_by(time).as_deref(), Some(end));
+    }
+
+    #[test]
+    fn one_that_goes_before_it_is_in_the_poll_keeps_no_other_from_it() {
+        let mut peers = Peers::new(Config::default());
+        let program = Source::program("true");
+        let first = peers.open_source(&program, 0).unwrap();
+        peers.drop_now(first.0, code::ABNORMAL, "short of memory");
+        // Its handler tries again, while the turn comes to its end.
+        let second = peers.open_source(&program, 0).unwrap();
+        while let Some(id) = peers.next_to_write() {
+            peers.flush(id);
+        }
+        peers.take_ended().into_iter().for_each(|id| peers.remove(id));
+        peers.write_on_next_turn();
+        assert!(peers.has_left_over(), "a turn has to follow that puts it into the poll");
+        assert_eq!([peers.next_opened(), peers.next_opened()], [Some(first.0), Some(second.0)]);
+        assert!(!peers.has_left_over());
     }
 
     #[test]

@@ -59,7 +59,6 @@ impl Server {
                 Err(error) => peers.cannot_be_watched(id, &error),
             }
         }
-        peers.go_on_opening();
     }
 
     /// Reads from the connections that the poll announces, and notes what else it announces for the
