@@ -194,12 +194,13 @@ impl Dispatcher {
 }
 
 /// Lets the page that asks read the answer: its origin was let in. A cache must not show the answer to
-/// another page.
+/// another page. Who may read what a handler answers, the handler may have said: twice is not at all.
 fn let_read(response: Response, origin: Option<&str>) -> Response {
+    const ALLOW: &str = "Access-Control-Allow-Origin";
     let response = response.header("Vary", "Origin");
     match origin {
-        Some(origin) => response.header("Access-Control-Allow-Origin", origin),
-        None => response,
+        Some(origin) if !response.has_header(ALLOW) => response.header(ALLOW, origin),
+        _ => response,
     }
 }
 

@@ -133,7 +133,7 @@ impl Response {
         self.add_header(Cow::Borrowed(name), value.to_string());
     }
 
-    fn has_header(&self, name: &str) -> bool {
+    pub(crate) fn has_header(&self, name: &str) -> bool {
         self.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
     }
 

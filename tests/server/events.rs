@@ -233,6 +233,26 @@ fn handlers_decide_on_each_request_and_are_told_of_nobody_who_listens() {
 }
 
 #[test]
+fn who_may_read_a_handlers_answer_is_said_once() {
+    struct Generous;
+    impl Handler for Generous {
+        fn on_request(&mut self, _: &mut Context<'_>, _: &Request<'_>) -> Answer {
+            Answer::Respond(Response::text(200, "").header("access-control-allow-origin", "*"))
+        }
+        fn on_message(&mut self, _: &mut Context<'_>, _: Message<'_>) {}
+    }
+    let server = serve(Config::default(), |server| {
+        server.route("/", Generous);
+        server.events("/").unwrap();
+    });
+    let fields = format!("{EVENTS}Origin: http://localhost\r\n");
+    let head = Client::connect(server.addr).http("GET", "/", &fields).head.to_ascii_lowercase();
+    let said: Vec<&str> =
+        head.lines().filter(|line| line.starts_with("access-control-allow-origin")).collect();
+    assert_eq!(said, ["access-control-allow-origin: *"]);
+}
+
+#[test]
 fn who_is_ended_while_he_asks_hears_and_says_nothing() {
     struct Shut;
     impl Handler for Shut {
