@@ -414,6 +414,16 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_closed_before_it_is_reached_ends_once_it_is() {
+        let mut scene = scene();
+        scene.peers.close_source(scene.source, code::NORMAL, "");
+        scene.writes();
+        assert_eq!(scene.ended_by(0), None);
+        scene.is_reached();
+        assert_eq!(scene.ended_by(0).as_deref(), Some("it has ended"));
+    }
+
+    #[test]
     fn a_stop_does_not_wait_for_one_that_was_closed_before_it_is_reached() {
         let mut scene = scene();
         scene.peers.close_source(scene.source, code::NORMAL, "");
