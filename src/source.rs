@@ -22,6 +22,8 @@ use std::str::FromStr;
 pub struct Source {
     pub(crate) target: Target,
     pub(crate) cut: Cut,
+    /// It need not take what it is told.
+    pub(crate) never_stalls: bool,
 }
 
 /// Where a source is.
@@ -63,20 +65,24 @@ pub(crate) enum Cut {
 }
 
 impl Source {
+    fn to(target: Target, cut: Cut) -> Source {
+        Source { target, cut, never_stalls: false }
+    }
+
     /// Who listens at this address of TCP; its bytes are taken as they come.
     pub fn tcp(addr: SocketAddr) -> Source {
-        Source { target: Target::Tcp(addr), cut: Cut::Bytes }
+        Source::to(Target::Tcp(addr), Cut::Bytes)
     }
 
     /// Who listens on the Unix socket of this path; its bytes are taken as they come.
     pub fn unix(path: impl Into<PathBuf>) -> Source {
-        Source { target: Target::Unix(path.into()), cut: Cut::Bytes }
+        Source::to(Target::Unix(path.into()), Cut::Bytes)
     }
 
     /// A device, such as a serial port; its bytes are lines of text. It is opened to be read and
     /// written, and nothing about it is set: give it its speed, and `raw -echo`, by `stty` before.
     pub fn device(path: impl Into<PathBuf>) -> Source {
-        Source { target: Target::Device(path.into()), cut: Cut::Lines }
+        Source::to(Target::Device(path.into()), Cut::Lines)
     }
 
     /// A program: what it is told goes to its standard input, and lines of text come from its standard
@@ -95,7 +101,7 @@ impl Source {
     /// is sent the same two. Until then it counts as a connection, and a server that stops waits for it.
     pub fn program(command: impl Into<String>) -> Source {
         let launch = Launch { command: command.into(), environment: Vec::new(), open_files: None };
-        Source { target: Target::Program(launch), cut: Cut::Lines }
+        Source::to(Target::Program(launch), Cut::Lines)
     }
 
     /// Adds a variable to the environment of a program. Elsewhere it has no effect.
@@ -121,6 +127,13 @@ impl Source {
             launch.open_files = Some(limit);
         }
         self
+    }
+
+    /// It need not take what it is told: it does not end as [`SourceEnd::Stalled`], however long something
+    /// waits for it. Once its backlog is full, what it is told is dropped.
+    #[must_use]
+    pub fn never_stalls(self) -> Source {
+        Source { never_stalls: true, ..self }
     }
 
     /// Whether it is a program.

@@ -70,6 +70,7 @@ pub struct wsloop_config {
     pub max_programs: u32,
     pub program_grace_ms: u32,
     pub stall_timeout_ms: u32,
+    pub reserved: u32,
 }
 
 #[repr(C)]

@@ -172,6 +172,7 @@ typedef struct wsloop_config {
                                 and again after SIGTERM; then SIGKILL */
   uint32_t stall_timeout_ms; /* that what is queued for a peer, or told a source, may wait while it
                                 takes nothing: ping_interval_ms and pong_timeout_ms together */
+  uint32_t reserved;         /* 0 */
 } wsloop_config;
 
 /* ---------------------------------------------------------------------------- callbacks --- */

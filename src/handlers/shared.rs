@@ -23,7 +23,7 @@ const AWAY: &str = "what is bridged to this path is away; it is tried again\n";
 /// of it, up to 5 s. Meanwhile nobody is left to think that he is connected: clients are closed with
 /// 1013 and the reason, and new ones are answered 503 with `Retry-After`.
 ///
-/// A source that does not keep up slows nobody down: what it has no room for is dropped, and the log
+/// A source that does not keep up, or reads nothing at all, slows nobody down: what it has no room for is dropped, and the log
 /// says how many messages that were. A client who does not keep up has a backlog like any other.
 ///
 /// ```no_run
@@ -47,7 +47,7 @@ pub struct Shared {
 impl Shared {
     /// With this source for all.
     pub fn new(source: Source) -> Shared {
-        Shared { source, open: None, pause: FIRST_PAUSE, dropped: 0 }
+        Shared { source: source.never_stalls(), open: None, pause: FIRST_PAUSE, dropped: 0 }
     }
 
     fn open(&mut self, ws: &mut Context<'_>) {

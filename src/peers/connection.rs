@@ -62,7 +62,7 @@ pub(crate) enum Role {
     /// Hears what is said on its route by plain HTTP. No handler is owed anything.
     Listener,
     /// A source; `on_source_end` is owed.
-    Source { reach: Reach, cut: Cut },
+    Source { reach: Reach, cut: Cut, never_stalls: bool },
     /// Its handler was told of its end.
     Reported,
 }

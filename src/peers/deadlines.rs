@@ -24,11 +24,11 @@
 //! nothing. Of these, those that have vanished are found by the keep-alive of TCP, which every socket
 //! has, after two minutes. So no deadline of their own is needed: a page that only listens, and a sensor
 //! that is silent for days, are as alive as any. Only a source that a handler opened has to take what it
-//! is told: there may be a client who waits for that.
+//! is told, unless the handler says otherwise: there may be a client who waits for that.
 
 use std::time::Duration;
 
-use super::connection::{Connection, Reach, ReadyState, Role};
+use super::connection::{Connection, ReadyState, Role};
 use super::inbox::Inbox;
 use super::sending::SendStatus;
 use super::sources::TAKES_NOTHING;
@@ -145,7 +145,7 @@ impl Connection {
             }
             (ReadyState::Connecting, _) => (after(self.since, times.handshake), Overdue::Handshake),
             // A sensor may be silent for days, and need not read what it is answered.
-            (ReadyState::Open, Role::Source { reach: Reach::Came, .. }) => (NEVER, Overdue::Stall),
+            (ReadyState::Open, Role::Source { never_stalls: true, .. }) => (NEVER, Overdue::Stall),
             (ReadyState::Open, Role::Source { .. }) => stall,
             // It never says anything.
             (ReadyState::Open, Role::Listener) => {

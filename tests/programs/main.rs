@@ -434,3 +434,23 @@ fn a_shared_program_is_started_again_when_it_ends() {
     running.stop();
     assert!(fs::read_to_string(&count).unwrap().len() >= 4);
 }
+
+#[test]
+fn a_shared_program_need_not_read() {
+    let config = config(|config| {
+        config.stall_timeout = Some(Duration::from_millis(1));
+        config.max_backlog = 200_000;
+    });
+    let shared =
+        Shared::new(Source::program("echo ready; sleep 0.2; echo still there; exec sleep 1000"));
+    let running = serve(config, move |server| server.route("/", shared));
+    let mut client = Client::open(running.addr, Version::Rfc6455, "/");
+    // More than its pipe takes, and than may wait for it.
+    for _ in 0..10 {
+        client.text(&"x".repeat(60_000));
+    }
+    while client.read_text() != "still there" {}
+    client.send(&masked(0x89, b"and so are we"));
+    assert_eq!(client.read_frame(), (0x8a, b"and so are we".to_vec()));
+    running.stop();
+}
