@@ -62,7 +62,7 @@ pub(crate) enum Role {
     /// Hears what is said on its route by plain HTTP. No handler is owed anything.
     Listener,
     /// A source; `on_source_end` is owed.
-    Source { reach: Reach, cut: Cut, never_stalls: bool },
+    Source { reach: Reach, cut: Cut },
     /// Its handler was told of its end.
     Reported,
 }
@@ -111,6 +111,8 @@ pub(super) struct Writing {
     pub(super) pressed: bool,
     /// On the list of connections to write to when the turn ends.
     listed: bool,
+    /// It need not take what waits.
+    pub(super) never_stalls: bool,
     /// What the connection holds in KiB, both ways, when that was last looked at; see
     /// [`memory`](super::memory). It lies here because here it takes no room.
     pub(super) weight: u32,

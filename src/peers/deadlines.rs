@@ -145,8 +145,10 @@ impl Connection {
             }
             (ReadyState::Connecting, _) => (after(self.since, times.handshake), Overdue::Handshake),
             // A sensor may be silent for days, and need not read what it is answered.
-            (ReadyState::Open, Role::Source { never_stalls: true, .. }) => (NEVER, Overdue::Stall),
-            (ReadyState::Open, Role::Source { .. }) => stall,
+            (ReadyState::Open, Role::Source { .. }) => match self.writing.never_stalls {
+                true => (NEVER, Overdue::Stall),
+                false => stall,
+            },
             // It never says anything.
             (ReadyState::Open, Role::Listener) => {
                 let last = self.since.max(self.heard);

@@ -67,7 +67,8 @@ impl Peers {
     ) -> ConnId {
         let id = self.admit(stream, addr);
         if let Some(conn) = self.get_mut(id) {
-            conn.role = Role::Source { reach: Reach::Came, cut: Cut::Lines, never_stalls: true };
+            conn.role = Role::Source { reach: Reach::Came, cut: Cut::Lines };
+            conn.writing.never_stalls = true;
             conn.route = route;
             conn.ready_state = ReadyState::Open;
             conn.inbox = Inbox::Lines(Box::<Lines>::default());
@@ -109,8 +110,8 @@ impl Peers {
         }
         let (id, now) = (self.insert(stream, None), self.clock.now());
         if let Some(conn) = self.get_mut(id) {
-            let Source { cut, never_stalls, .. } = *source;
-            conn.role = Role::Source { reach: Reach::Opening, cut, never_stalls };
+            conn.role = Role::Source { reach: Reach::Opening, cut: source.cut };
+            conn.writing.never_stalls = source.never_stalls;
             conn.route = route;
             conn.inbox = match source.cut {
                 Cut::Lines => Inbox::Lines(Box::new(Lines::of_a_known_source())),
