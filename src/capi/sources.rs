@@ -114,20 +114,36 @@ pub unsafe extern "C" fn wsloop_tell(
     unsafe { enter(server, tell) }
 }
 
+/// Does something with a source that stands where it `may`.
+///
+/// # Safety
+/// As for [`enter`].
+unsafe fn with_source(
+    server: *mut wsloop_server,
+    source: wsloop_source,
+    may: impl FnOnce(&Connection) -> bool,
+    act: impl FnOnce(&mut Context<'_>, SourceId),
+) -> c_int {
+    let call = |this: &wsloop_server| {
+        this.with_context(|ws| {
+            let id = source_that(ws, source, may)?;
+            act(ws, id);
+            Ok(WSLOOP_OK)
+        })
+    };
+    // SAFETY: what `enter` demands is demanded of the caller.
+    unsafe { enter(server, call) }
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wsloop_end_source(
     server: *mut wsloop_server,
     source: wsloop_source,
 ) -> c_int {
-    let end = |this: &wsloop_server| {
-        this.with_context(|ws| {
-            let id = source_that(ws, source, |source| !source.has_last_words())?;
-            ws.end_source(id);
-            Ok(WSLOOP_OK)
-        })
-    };
-    // SAFETY: what the header demands is what `enter` demands.
-    unsafe { enter(server, end) }
+    // SAFETY: what the header demands is what `with_source` demands.
+    unsafe {
+        with_source(server, source, |source| !source.has_last_words(), |ws, id| ws.end_source(id))
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -135,15 +151,8 @@ pub unsafe extern "C" fn wsloop_close_source(
     server: *mut wsloop_server,
     source: wsloop_source,
 ) -> c_int {
-    let close = |this: &wsloop_server| {
-        this.with_context(|ws| {
-            let id = source_that(ws, source, |_| true)?;
-            ws.close_source(id);
-            Ok(WSLOOP_OK)
-        })
-    };
-    // SAFETY: what the header demands is what `enter` demands.
-    unsafe { enter(server, close) }
+    // SAFETY: what the header demands is what `with_source` demands.
+    unsafe { with_source(server, source, |_| true, |ws, id| ws.close_source(id)) }
 }
 
 #[unsafe(no_mangle)]
@@ -151,15 +160,8 @@ pub unsafe extern "C" fn wsloop_pause_source(
     server: *mut wsloop_server,
     source: wsloop_source,
 ) -> c_int {
-    let pause = |this: &wsloop_server| {
-        this.with_context(|ws| {
-            let id = source_that(ws, source, Connection::is_heard)?;
-            ws.pause_source(id);
-            Ok(WSLOOP_OK)
-        })
-    };
-    // SAFETY: what the header demands is what `enter` demands.
-    unsafe { enter(server, pause) }
+    // SAFETY: what the header demands is what `with_source` demands.
+    unsafe { with_source(server, source, Connection::is_heard, |ws, id| ws.pause_source(id)) }
 }
 
 #[unsafe(no_mangle)]
@@ -167,15 +169,8 @@ pub unsafe extern "C" fn wsloop_resume_source(
     server: *mut wsloop_server,
     source: wsloop_source,
 ) -> c_int {
-    let resume = |this: &wsloop_server| {
-        this.with_context(|ws| {
-            let id = source_that(ws, source, |_| true)?;
-            ws.resume_source(id);
-            Ok(WSLOOP_OK)
-        })
-    };
-    // SAFETY: what the header demands is what `enter` demands.
-    unsafe { enter(server, resume) }
+    // SAFETY: what the header demands is what `with_source` demands.
+    unsafe { with_source(server, source, |_| true, |ws, id| ws.resume_source(id)) }
 }
 
 #[unsafe(no_mangle)]
