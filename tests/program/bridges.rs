@@ -141,7 +141,7 @@ fn a_stop_ends_both_sides() {
 }
 
 /// The next client who opens, once the program has found the port again.
-fn let_in(program: &Program) -> Client {
+pub fn let_in(program: &Program) -> Client {
     let start = std::time::Instant::now();
     loop {
         assert!(start.elapsed() < PATIENCE, "nobody is let in");

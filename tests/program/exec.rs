@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::bridges::let_in;
 use crate::common::*;
 use crate::program::*;
 use rustix::process::Signal;
@@ -196,17 +197,8 @@ fn every_page_may_use_a_program_only_after_a_warning() {
 #[test]
 fn one_for_all_is_started_at_once_and_again() {
     let program = serving(&["/=shared:exec:echo ready; read -r line; echo \"$line\"; exit 4"]);
-    let start = Instant::now();
     for _ in 0..2 {
-        let mut client = loop {
-            assert!(start.elapsed() < PATIENCE, "nobody is let in");
-            let mut client = Client::connect(program.addr());
-            client.send(&request(Version::Rfc6455, "/", ""));
-            if client.read_head().starts_with("HTTP/1.1 101 ") {
-                break client;
-            }
-            let_pass(Duration::from_millis(20));
-        };
+        let mut client = let_in(&program);
         client.text("go");
         let (mut said, code) = texts(&mut client);
         // It may have said so before the client came.
